@@ -1,0 +1,2 @@
+//! Content-addressed artifacts: digests, manifests, the object store, publishing, verification and collection.
+

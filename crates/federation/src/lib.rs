@@ -1,0 +1,2 @@
+//! Federated optimisation without a tensor library: strategies, virtual clock, validation of updates, history.
+

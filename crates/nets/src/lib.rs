@@ -1,0 +1,2 @@
+//! 3-D convolutional networks: architectures, weights in and out, losses, training, quantized layers.
+

@@ -1,0 +1,2 @@
+//! From pipeline.yaml to a graph, keys, a plan and a run.
+

@@ -1,0 +1,80 @@
+//! Why a stage stopped, in words for the person who can mend it.
+
+use std::error::Error;
+
+/// A stage's failure: what happened, and what to do about it.
+///
+/// Every stage's own error enum turns into this at the boundary of its process; `remedy` names the
+/// param or file to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct StageError {
+    /// What happened, naming the file and the value; causes are joined with `: `.
+    pub message: String,
+    /// What would mend it, where that is known.
+    pub remedy: Option<String>,
+    /// The fault lies in the data or params that the user gave (exit code 3), not in the running of
+    /// the step (exit code 1).
+    pub invalid_input: bool,
+}
+
+impl StageError {
+    /// A step that could not be carried out.
+    pub fn failed(error: &dyn Error) -> Self {
+        Self {
+            message: chain(error),
+            remedy: None,
+            invalid_input: false,
+        }
+    }
+
+    /// Input data or params that cannot be used as they are.
+    pub fn invalid(error: &dyn Error) -> Self {
+        Self {
+            invalid_input: true,
+            ..Self::failed(error)
+        }
+    }
+
+    /// The same with a remedy.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+/// The message of an error followed by those of its causes, skipping a cause that the message before
+/// it already ends with.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read clips.jsonl")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn causes_are_joined_to_the_message() {
+        let error = Outer(std::io::Error::other("disk on fire"));
+        let failure = StageError::failed(&error).with_remedy("put it out");
+        assert_eq!(failure.message, "cannot read clips.jsonl: disk on fire");
+        assert_eq!(failure.remedy.as_deref(), Some("put it out"));
+        assert!(!failure.invalid_input);
+        assert!(StageError::invalid(&error).invalid_input);
+    }
+}

@@ -1,0 +1,2 @@
+//! Video files through FFmpeg: probe, decode, sample, scale and encode.
+

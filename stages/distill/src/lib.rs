@@ -1,0 +1,2 @@
+//! Stage distill: clips, and teachers where given, to a model.
+

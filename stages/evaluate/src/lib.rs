@@ -1,0 +1,2 @@
+//! Stage evaluate: models, histories and clips to metrics, plots and a report.
+

@@ -1,0 +1,2 @@
+//! Stage extract: videos to clips.
+

@@ -1,0 +1,2 @@
+//! Stage federate: fine-tune a model on unequal devices, asynchronously, synchronously or at the centre.
+

@@ -1,0 +1,2 @@
+//! Stage synthesize: labelled videos of moving human figures.
+
