@@ -125,10 +125,14 @@ fetch_libtorch() {
     mkdir -p .deps
     free=$(df -Pk .deps | awk 'NR == 2 { print int($4 / 1024) }')
     [ "$free" -ge 2500 ] || fail "libtorch needs 2.5 GB while it is unpacked; $root/.deps has $free MB free" "make room"
-    # Left by a set-up that was killed.
-    rm -rf .deps/unpacking-*
-    work=$(mktemp -d .deps/unpacking-XXXXXX)
-    trap 'rm -rf "$root/$work"' EXIT
+    exec 9>.deps/lock
+    flock 9 # a second set-up waits here, and then finds the work done
+    if usable_libtorch >/dev/null; then
+        return 0
+    fi
+    rm -rf .deps/unpacking-* # left by a set-up that was killed
+    work=$(mktemp -d "$root/.deps/unpacking-XXXXXX")
+    trap "rm -rf '$work'" EXIT
 
     say "downloading libtorch $torch_version ($machine, about 0.5 GB)"
     requirements "$machine" >"$work/requirements.txt"
