@@ -1,2 +1,3 @@
 //! Federated optimisation without a tensor library: strategies, virtual clock, validation of updates, history.
 
+pub mod history;
