@@ -222,8 +222,7 @@ mod tests {
     fn collecting() -> (Reporter, Arc<Mutex<Vec<Event>>>) {
         let events = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&events);
-        let reporter =
-            Reporter::to_function(move |event| sink.lock().unwrap().push(event.clone()));
+        let reporter = Reporter::to_function(move |event| sink.lock().unwrap().push(event.clone()));
         (reporter, events)
     }
 
@@ -244,7 +243,11 @@ mod tests {
             .collect();
         assert_eq!(done.first(), Some(&0));
         assert_eq!(done.last(), Some(&1000));
-        assert!(done.len() < 100, "progress was not held back: {}", done.len());
+        assert!(
+            done.len() < 100,
+            "progress was not held back: {}",
+            done.len()
+        );
     }
 
     #[test]

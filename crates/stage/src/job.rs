@@ -44,8 +44,10 @@ impl Job {
     /// Says which value does not fit; cannot happen with params that the definition resolved.
     pub fn params<P: Params>(&self) -> Result<P, StageError> {
         serde_json::from_value(self.params.clone()).map_err(|error| {
-            StageError::invalid(&error)
-                .with_remedy(format!("run `fedact schema {}` to see the params", self.stage))
+            StageError::invalid(&error).with_remedy(format!(
+                "run `fedact schema {}` to see the params",
+                self.stage
+            ))
         })
     }
 
@@ -54,12 +56,14 @@ impl Job {
     /// # Errors
     /// Names the input that is missing.
     pub fn input(&self, name: &str) -> Result<&Path, StageError> {
-        self.optional(name)
-            .ok_or_else(|| StageError {
-                message: format!("stage {} was started without its input `{name}`", self.stage),
-                remedy: Some(format!("give it with --input {name}=FOLDER")),
-                invalid_input: true,
-            })
+        self.optional(name).ok_or_else(|| StageError {
+            message: format!(
+                "stage {} was started without its input `{name}`",
+                self.stage
+            ),
+            remedy: Some(format!("give it with --input {name}=FOLDER")),
+            invalid_input: true,
+        })
     }
 
     /// The folder of an input that may be absent.

@@ -202,10 +202,16 @@ mod tests {
     fn a_misspelt_key_is_named_with_its_path_and_the_right_word() {
         let error = resolve::<Example>(&json!({"epochz": 3})).unwrap_err();
         assert_eq!(error.key(), "epochz");
-        assert!(error.to_string().contains("did you mean `epochs`?"), "{error}");
+        assert!(
+            error.to_string().contains("did you mean `epochs`?"),
+            "{error}"
+        );
         let error = resolve::<Example>(&json!({"model": {"wdith": 3}})).unwrap_err();
         assert_eq!(error.key(), "model.wdith");
-        assert!(error.to_string().contains("did you mean `width`?"), "{error}");
+        assert!(
+            error.to_string().contains("did you mean `width`?"),
+            "{error}"
+        );
     }
 
     #[test]
