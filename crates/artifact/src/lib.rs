@@ -1,2 +1,71 @@
-//! Content-addressed artifacts: digests, manifests, the object store, publishing, verification and collection.
+//! Content-addressed artifacts: digests, manifests, the object store, publishing, verification and
+//! collection. Knows nothing of pipelines, torch or FFmpeg.
+//!
+//! An artifact is a [`Manifest`]: the sorted paths of a folder, with size, mode and SHA-256. Its bytes
+//! lie in a [`Store`], by content. An [`Action`] says that a key (the digest of all that decides a
+//! result) has a certain manifest as its result, and how that came about.
+//!
+//! ```text
+//! artifacts/
+//! ├── store/                          Store::open(root)
+//! │   ├── version                     the layout's number; another one is refused
+//! │   ├── objects/                    bytes by the SHA-256 of their unpacked content
+//! │   │   ├── ab/cdef...              raw, read-only, linked into artifacts/<step>/
+//! │   │   └── 12/3456....zst          packed: text that shrinks to under half
+//! │   ├── actions/<key>.json          key preimage, output manifest, provenance, checksum
+//! │   ├── checkpoints/<key>/          private to a key, gone on success, never an input
+//! │   ├── locks/<key>.lock            held (flock) by who works on the key; says who that is
+//! │   ├── locks/collect               shared by publishers, exclusive for the collector
+//! │   ├── pins/<pid>-<n>              held by a run; the keys that no collection may take
+//! │   ├── stats/<folder>              digests under (path, size, mtime, ctime, inode): saves reading
+//! │   ├── stats/objects-<manifest>    the same for the objects of a manifest
+//! │   └── tmp/<id>/, tmp/<id>.lock    work in progress; swept when nobody holds the lock
+//! └── <step>/                         Store::materialize: the latest outputs, read-only
+//! ```
+//!
+//! What can be relied on:
+//!
+//! * A result is there whole or not at all, whatever is killed when ([`Workspace::publish`]).
+//! * A damaged or missing object is a miss, never delivered ([`Store::lookup`], [`Store::materialize`]).
+//!   Damage that leaves no trace in the file's stats (a failing disk) is found by [`Store::verify`].
+//! * Everything in `stats/` may be deleted at any time; it only saves reading.
+//! * Locks, pins and `tmp/` are freed by the death of their process; nothing is guessed from numbers.
 
+mod action;
+mod digest;
+mod error;
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod fault;
+#[cfg(not(any(test, feature = "fault-injection")))]
+mod fault;
+mod gc;
+mod lock;
+mod manifest;
+mod materialize;
+mod objects;
+mod path;
+mod pin;
+mod publish;
+mod scan;
+mod scratch;
+mod stat;
+mod store;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use action::{Accepted, Action, Provenance, Source};
+pub use digest::{Digest, InvalidDigest, canonical_json};
+pub use error::ArtifactError;
+pub use gc::{
+    Collected, Collection, Doomed, Inventory, Item, StoredObject, StoredResult, collection,
+};
+pub use lock::{Attempt, KeyLock, LockOwner, host_name};
+pub use manifest::{Entry, EntryKind, Manifest};
+pub use materialize::Materialized;
+pub use objects::{Damage, PACK_MIN_SIZE, Problem, SAMPLE};
+pub use path::{EntryPath, LinkTarget};
+pub use pin::Pin;
+pub use publish::Workspace;
+pub use store::{Lookup, STORE_VERSION, Store};
+pub use verify::{DamagedRecord, DamagedResult, Verification};

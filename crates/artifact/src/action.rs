@@ -1,0 +1,156 @@
+//! The record that a key has a result: `actions/<key>.json`.
+//!
+//! It is one JSON object in one line; the last member, `checksum`, is the SHA-256 of all bytes before
+//! it, so that a damaged record is known for one and is a miss.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Digest, Manifest};
+
+/// The layout of the record.
+const FORMAT: u32 = 1;
+const CHECKSUM_START: &str = ",\"checksum\":\"";
+const CHECKSUM_END: &str = "\"}\n";
+
+/// A key, what it was made from, what came out, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    /// The key.
+    pub key: Digest,
+    /// The value whose canonical JSON the key is the digest of.
+    pub preimage: Value,
+    /// The output.
+    pub manifest: Manifest,
+    /// How it came about.
+    pub provenance: Provenance,
+}
+
+/// How an output came about. Nothing in it enters any key.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// The step it was made for; another step with an equal key shares it.
+    pub step: String,
+    /// The stage.
+    pub stage: String,
+    /// The figures the stage ended with.
+    pub metrics: Map<String, Value>,
+    /// When it began, in seconds since 1970 (UTC).
+    pub started: f64,
+    /// Wall seconds from start to end, of the run that finished it.
+    pub seconds: f64,
+    /// The machine.
+    pub host: String,
+    /// The version of fedact.
+    pub version: String,
+    /// Whether it went on from checkpoints of a run that was killed.
+    pub resumed: bool,
+    /// What the stage warned of.
+    pub warnings: Vec<String>,
+    /// Where each input came from, by input name.
+    pub inputs: BTreeMap<String, Vec<Source>>,
+    /// Set where this output was not made under this key, but declared good for it.
+    pub accepted: Option<Accepted>,
+}
+
+/// Where an input came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The step, or the folder as written in the pipeline file.
+    pub name: String,
+    /// Digest of the manifest.
+    pub digest: Digest,
+    /// The key of the step that made it; none for a folder of the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
+}
+
+/// That a person declared an old output good for a new key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The key it was made under.
+    pub from: Digest,
+    /// When, in seconds since 1970 (UTC).
+    pub at: f64,
+}
+
+/// As it stands in the file, without the checksum.
+#[derive(Serialize, Deserialize)]
+struct Record<Preimage, Output, Origin> {
+    format: u32,
+    key: Digest,
+    preimage: Preimage,
+    output: Digest,
+    manifest: Output,
+    provenance: Origin,
+}
+
+impl Action {
+    /// The content of its file.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut bytes = serde_json::to_vec(&Record {
+            format: FORMAT,
+            key: self.key,
+            preimage: &self.preimage,
+            output: self.manifest.digest(),
+            manifest: &self.manifest,
+            provenance: &self.provenance,
+        })?;
+        // The closing brace comes back behind the checksum.
+        bytes.pop();
+        let checksum = Digest::of(&bytes);
+        bytes.extend_from_slice(format!("{CHECKSUM_START}{checksum}{CHECKSUM_END}").as_bytes());
+        Ok(bytes)
+    }
+
+    /// Reads the content of a file, or says what is wrong with it.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, &'static str> {
+        let tail = CHECKSUM_START.len() + 64 + CHECKSUM_END.len();
+        let split = bytes.len().checked_sub(tail).ok_or("it is cut off")?;
+        let (body, tail) = bytes.split_at(split);
+        let checksum = std::str::from_utf8(tail)
+            .ok()
+            .and_then(|tail| {
+                let tail = tail.strip_prefix(CHECKSUM_START)?;
+                tail.strip_suffix(CHECKSUM_END)?.parse::<Digest>().ok()
+            })
+            .ok_or("it has no checksum at its end")?;
+        if Digest::of(body) != checksum {
+            return Err("its checksum does not match");
+        }
+        let mut body = body.to_vec();
+        body.push(b'}');
+        let record: Record<Value, Manifest, Provenance> =
+            serde_json::from_slice(&body).map_err(|_| "it is not a record of this version")?;
+        if record.format != FORMAT {
+            return Err("it is not a record of this version");
+        }
+        if record.output != record.manifest.digest() {
+            return Err("its manifest does not match its output digest");
+        }
+        Ok(Self {
+            key: record.key,
+            preimage: record.preimage,
+            manifest: record.manifest,
+            provenance: record.provenance,
+        })
+    }
+
+    /// The key that a file name stands for.
+    pub(crate) fn key_of_file(path: &Path) -> Option<Digest> {
+        path.file_name()?
+            .to_str()?
+            .strip_suffix(".json")?
+            .parse()
+            .ok()
+    }
+
+    /// Digest of the output: what the keys of the steps downstream contain.
+    pub fn output(&self) -> Digest {
+        self.manifest.digest()
+    }
+}

@@ -1,0 +1,361 @@
+//! Collection: a pure plan of what goes and why, and, apart from it, the deletion.
+//!
+//! Kept are the results that the caller names (what kept pipeline files and pinned results reach),
+//! those that a run in progress has pinned or is working on, and every object that a kept result
+//! needs. Everything else is listed with its reason and then deleted, a few at a time: publishers wait
+//! for a batch at the most, readers never.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::lock::LockFile;
+use crate::objects::read_folder;
+use crate::{Action, ArtifactError, Digest, Lookup, Store};
+
+/// How many files are deleted before publishers get their turn.
+const BATCH: usize = 256;
+
+/// What the store holds, as far as collecting is concerned.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Inventory {
+    /// Readable results.
+    pub results: Vec<StoredResult>,
+    /// Records that cannot be read.
+    pub unreadable: Vec<PathBuf>,
+    /// Objects.
+    pub objects: Vec<StoredObject>,
+    /// Checkpoints by key, with their bytes.
+    pub checkpoints: BTreeMap<Digest, u64>,
+    /// Keys that live processes have pinned or locked, and who that is.
+    pub live: BTreeMap<Digest, String>,
+}
+
+/// A result in an inventory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredResult {
+    /// Its key.
+    pub key: Digest,
+    /// The step it was made for.
+    pub step: String,
+    /// When it was begun, in seconds since 1970 (UTC).
+    pub started: f64,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Its objects.
+    pub objects: BTreeSet<Digest>,
+}
+
+/// An object in an inventory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// The object.
+    pub digest: Digest,
+    /// Its file.
+    pub path: PathBuf,
+    /// Bytes on the disk.
+    pub bytes: u64,
+    /// Whether a materialised folder links to it, so that deleting it frees nothing yet.
+    pub linked: bool,
+}
+
+/// Something that a collection may remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// The record of a key, made for a step.
+    Result {
+        /// The key.
+        key: Digest,
+        /// The step.
+        step: String,
+    },
+    /// A record that cannot be read.
+    Unreadable(PathBuf),
+    /// The file of an object.
+    Object {
+        /// The object.
+        digest: Digest,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The checkpoints of a key.
+    Checkpoints(Digest),
+}
+
+/// An item with the reason why it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doomed {
+    /// What goes.
+    pub item: Item,
+    /// Why.
+    pub reason: &'static str,
+    /// Bytes that it takes on the disk now.
+    pub bytes: u64,
+}
+
+/// What goes, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collection {
+    /// What goes: results first, then checkpoints, then objects.
+    pub doomed: Vec<Doomed>,
+    /// The keys of the results that stay.
+    pub kept: Vec<Digest>,
+    /// Bytes that this frees; what a materialised folder still links to is not counted.
+    pub frees: u64,
+}
+
+/// What a collection did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Things removed.
+    pub removed: usize,
+    /// Things that had come into use since the plan, and stay.
+    pub spared: usize,
+    /// Bytes freed.
+    pub freed: u64,
+}
+
+/// Plans a collection: which of what is there goes, if the results of the keys `keep` stay.
+pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection {
+    let mut plan = Collection::default();
+    let mut needed: BTreeSet<Digest> = BTreeSet::new();
+    let stays = |key: &Digest| keep.contains(key) || inventory.live.contains_key(key);
+    for result in &inventory.results {
+        if stays(&result.key) {
+            plan.kept.push(result.key);
+            needed.extend(&result.objects);
+            continue;
+        }
+        plan.doomed.push(Doomed {
+            item: Item::Result {
+                key: result.key,
+                step: result.step.clone(),
+            },
+            reason: "no kept pipeline or run reaches this result",
+            bytes: 0,
+        });
+    }
+    for path in &inventory.unreadable {
+        plan.doomed.push(Doomed {
+            item: Item::Unreadable(path.clone()),
+            reason: "the record is damaged",
+            bytes: 0,
+        });
+    }
+    let finished: BTreeSet<Digest> = inventory.results.iter().map(|result| result.key).collect();
+    for (key, bytes) in &inventory.checkpoints {
+        let reason = if inventory.live.contains_key(key) {
+            continue;
+        } else if finished.contains(key) {
+            "the result is finished"
+        } else if keep.contains(key) {
+            continue;
+        } else {
+            "no kept pipeline would go on from these checkpoints"
+        };
+        plan.frees += bytes;
+        plan.doomed.push(Doomed {
+            item: Item::Checkpoints(*key),
+            reason,
+            bytes: *bytes,
+        });
+    }
+    for object in &inventory.objects {
+        if needed.contains(&object.digest) {
+            continue;
+        }
+        if !object.linked {
+            plan.frees += object.bytes;
+        }
+        plan.doomed.push(Doomed {
+            item: Item::Object {
+                digest: object.digest,
+                path: object.path.clone(),
+            },
+            reason: if object.linked {
+                "no kept result needs it; its bytes stay until the folder that links to it changes"
+            } else {
+                "no kept result needs it"
+            },
+            bytes: object.bytes,
+        });
+    }
+    plan
+}
+
+impl Store {
+    /// Takes stock.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn inventory(&self) -> Result<Inventory, ArtifactError> {
+        // Who is at work comes first: what they finish meanwhile is then seen as theirs.
+        let mut inventory = Inventory {
+            live: self.live_keys()?,
+            ..Inventory::default()
+        };
+        for key in self.keys()? {
+            match self.read_action(&key)? {
+                Lookup::Hit(action) => inventory.results.push(stored_result(&action)),
+                Lookup::Unreadable { path, .. } => inventory.unreadable.push(path),
+                _ => {}
+            }
+        }
+        for (digest, file) in self.objects.list()? {
+            inventory.objects.push(StoredObject {
+                digest,
+                bytes: file.stat.size,
+                linked: file.links > 1,
+                path: file.path,
+            });
+        }
+        for folder in read_folder(&self.checkpoints_folder())? {
+            let name = folder.file_name().and_then(|name| name.to_str());
+            if let Some(key) = name.and_then(|name| name.parse().ok()) {
+                inventory.checkpoints.insert(key, folder_bytes(&folder));
+            }
+        }
+        Ok(inventory)
+    }
+
+    fn live_keys(&self) -> Result<BTreeMap<Digest, String>, ArtifactError> {
+        let mut live: BTreeMap<Digest, String> = self
+            .pinned()?
+            .into_iter()
+            .map(|(key, owner)| (key, owner.to_string()))
+            .collect();
+        for path in read_folder(&self.locks_folder())? {
+            let key = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.strip_suffix(".lock"))
+                .and_then(|name| name.parse().ok());
+            if let Some(key) = key
+                && let Some(owner) = LockFile::holder(&path)
+            {
+                live.insert(key, owner.to_string());
+            }
+        }
+        Ok(live)
+    }
+
+    /// Carries out a plan. What has come into use since it was made stays.
+    ///
+    /// # Errors
+    /// The store cannot be read or written to; what was deleted until then is listed nowhere, but
+    /// was doomed.
+    pub fn collect(
+        &self,
+        plan: &Collection,
+        keep: &BTreeSet<Digest>,
+    ) -> Result<Collected, ArtifactError> {
+        let mut done = Collected::default();
+        for batch in plan.doomed.chunks(BATCH) {
+            let _alone = self.exclude_publishers()?;
+            // With publishers shut out, what is in use now stays in use or unused until they return.
+            let current = collection(&self.inventory()?, keep);
+            let still: BTreeSet<String> =
+                current.doomed.iter().map(|one| name(&one.item)).collect();
+            for doomed in batch {
+                if !still.contains(&name(&doomed.item)) {
+                    done.spared += 1;
+                    continue;
+                }
+                self.remove(&doomed.item)?;
+                done.removed += 1;
+                done.freed += match &doomed.item {
+                    Item::Object { path, .. } => freed_by(&current, path),
+                    _ => doomed.bytes,
+                };
+            }
+        }
+        self.remove_stale_stats()?;
+        crate::scratch::sweep(&self.tmp())?;
+        Ok(done)
+    }
+
+    fn remove(&self, item: &Item) -> Result<(), ArtifactError> {
+        let (path, removed) = match item {
+            Item::Result { key, .. } => return self.forget(key),
+            Item::Unreadable(path) | Item::Object { path, .. } => {
+                (path.clone(), fs::remove_file(path))
+            }
+            Item::Checkpoints(key) => {
+                let path = self.checkpoints_folder().join(key.to_string());
+                let removed = fs::remove_dir_all(&path);
+                (path, removed)
+            }
+        };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(ArtifactError::writing(path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Drops the stats of the objects of manifests that no record has any more.
+    fn remove_stale_stats(&self) -> Result<(), ArtifactError> {
+        let mut current = BTreeSet::new();
+        for action in self.actions()? {
+            current.insert(format!("objects-{}", action?.manifest.digest()));
+        }
+        for path in read_folder(&self.stats_folder())? {
+            let stale = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.starts_with("objects-") && !current.contains(name));
+            if stale {
+                let _ = fs::remove_file(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn freed_by(current: &Collection, path: &Path) -> u64 {
+    current
+        .doomed
+        .iter()
+        .find_map(|doomed| match &doomed.item {
+            Item::Object { path: there, .. } if there == path => Some(doomed.bytes),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
+fn name(item: &Item) -> String {
+    match item {
+        Item::Result { key, .. } => format!("result {key}"),
+        Item::Unreadable(path) | Item::Object { path, .. } => path.display().to_string(),
+        Item::Checkpoints(key) => format!("checkpoints {key}"),
+    }
+}
+
+fn stored_result(action: &Action) -> StoredResult {
+    StoredResult {
+        key: action.key,
+        step: action.provenance.step.clone(),
+        started: action.provenance.started,
+        bytes: action.manifest.total_size(),
+        objects: action
+            .manifest
+            .files()
+            .map(|(_, _, digest)| digest)
+            .collect(),
+    }
+}
+
+fn folder_bytes(folder: &Path) -> u64 {
+    let Ok(inside) = read_folder(folder) else {
+        return 0;
+    };
+    inside
+        .iter()
+        .map(|path| match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => folder_bytes(path),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,239 @@
+//! From the store to a folder that people and stages read: `artifacts/<step>/`.
+//!
+//! Files are read-only. Raw objects are hard links to the store, so that delivering gigabytes takes
+//! milliseconds; packed objects and executable files (whose permissions an object cannot share) are
+//! copies. Folders stay writable, so that `rm -rf artifacts` works. The new tree is made in the store's
+//! `tmp/` and exchanged with the old one in one step: a reader sees one or the other, never a mixture.
+//!
+//! A folder that is right already costs one `stat` a file. Edits, deletions and additions there show in
+//! the stats; an edit through a hard link damages the object, too, which shows in the same way.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::objects::Damage;
+use crate::scan::Links;
+use crate::scratch::Scratch;
+use crate::stat::{self, Cached, Stat};
+use crate::{ArtifactError, Entry, EntryKind, Manifest, Store, fault};
+
+/// What materialising did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Materialized {
+    /// The folder was right.
+    Unchanged,
+    /// The folder was made, or made right.
+    Restored {
+        /// Files in it.
+        files: usize,
+        /// Bytes in it.
+        bytes: u64,
+    },
+}
+
+impl Store {
+    /// Makes `destination` hold exactly what the manifest says. Whatever else was there is removed.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Unavailable`] if objects are gone or damaged: run the step again. The
+    /// destination is then as it was. Links that lead out of the artifact are refused.
+    pub fn materialize(
+        &self,
+        manifest: &Manifest,
+        destination: &Path,
+    ) -> Result<Materialized, ArtifactError> {
+        manifest.check_contained()?;
+        let destination = self.checked_destination(destination)?;
+        let damage = self.check_objects(manifest)?;
+        if !damage.is_empty() {
+            return Err(ArtifactError::Unavailable { damage });
+        }
+        if self.is_materialized(manifest, &destination) {
+            return Ok(Materialized::Unchanged);
+        }
+        let passing = |name| fault::point(name).map_err(ArtifactError::writing(&destination));
+        passing("materialize: start")?;
+        let scratch = self.scratch_beside(&destination)?;
+        let tree = scratch.path().join("tree");
+        self.build(manifest, &tree)?;
+        passing("materialize: linked")?;
+        self.remember_tree(manifest, &tree, &destination)?;
+        passing("materialize: before swap")?;
+        swap(&tree, &destination)?;
+        passing("materialize: after swap")?;
+        drop(scratch);
+        passing("materialize: end")?;
+        Ok(Materialized::Restored {
+            files: manifest.file_count(),
+            bytes: manifest.total_size(),
+        })
+    }
+
+    /// Whether a folder holds exactly what the manifest says, by stats where they can be believed.
+    pub fn is_materialized(&self, manifest: &Manifest, destination: &Path) -> bool {
+        fs::symlink_metadata(destination).is_ok_and(|metadata| metadata.is_dir())
+            && self
+                .scan(destination, Links::Keep, |_, _| {})
+                .is_ok_and(|there| there == *manifest)
+    }
+
+    /// The absolute destination, whose parent is there and which does not overlap the store.
+    fn checked_destination(&self, destination: &Path) -> Result<PathBuf, ArtifactError> {
+        let overlaps = || ArtifactError::OverlapsStore {
+            destination: destination.to_owned(),
+            root: self.root().to_owned(),
+        };
+        let name = destination.file_name().ok_or_else(overlaps)?;
+        let parent = match destination.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent).map_err(ArtifactError::writing(parent))?;
+        let absolute = parent
+            .canonicalize()
+            .map_err(ArtifactError::reading(parent))?
+            .join(name);
+        if absolute.starts_with(self.root()) || self.root().starts_with(&absolute) {
+            return Err(overlaps());
+        }
+        Ok(absolute)
+    }
+
+    /// A scratch folder from which a rename to the destination is possible: in the store, or, if that
+    /// is on another disk, beside the destination.
+    fn scratch_beside(&self, destination: &Path) -> Result<Scratch, ArtifactError> {
+        let tmp = self.tmp();
+        let parent = destination.parent().unwrap_or(&tmp);
+        let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+        if device(parent) == device(&tmp) {
+            return Scratch::new(&tmp);
+        }
+        let beside = parent.join(".fedact-tmp");
+        fs::create_dir_all(&beside).map_err(ArtifactError::writing(&beside))?;
+        crate::scratch::sweep(&beside)?;
+        Scratch::new(&beside)
+    }
+
+    fn build(&self, manifest: &Manifest, tree: &Path) -> Result<(), ArtifactError> {
+        fs::create_dir(tree).map_err(ArtifactError::writing(tree))?;
+        let mut folders: Vec<PathBuf> = Vec::new();
+        for entry in manifest.entries() {
+            let folder = match entry.kind {
+                EntryKind::Directory => Some(entry.path.as_path()),
+                _ => entry.path.as_path().parent(),
+            };
+            if let Some(folder) = folder
+                && folders.last().is_none_or(|last| last != folder)
+            {
+                folders.push(folder.to_owned());
+            }
+        }
+        for folder in folders {
+            let folder = tree.join(folder);
+            fs::create_dir_all(&folder).map_err(ArtifactError::writing(&folder))?;
+        }
+        let damage: Vec<Damage> = manifest
+            .entries()
+            .par_iter()
+            .with_min_len(16)
+            .map(|entry| self.place(entry, &tree.join(entry.path.as_path())))
+            .filter_map(Result::transpose)
+            .collect::<Result<_, _>>()?;
+        if damage.is_empty() {
+            Ok(())
+        } else {
+            Err(ArtifactError::Unavailable { damage })
+        }
+    }
+
+    /// Puts one entry at its path in the new tree.
+    fn place(&self, entry: &Entry, path: &Path) -> Result<Option<Damage>, ArtifactError> {
+        let (size, sha256, executable) = match &entry.kind {
+            EntryKind::Directory => return Ok(None),
+            EntryKind::Symlink { target } => {
+                symlink(target.as_path(), path).map_err(ArtifactError::writing(path))?;
+                return Ok(None);
+            }
+            EntryKind::File {
+                size,
+                sha256,
+                executable,
+            } => (*size, *sha256, *executable),
+        };
+        let damage = |problem| Damage {
+            object: sha256,
+            problem,
+        };
+        let Some(object) = self.objects.find(&sha256)? else {
+            return Ok(Some(damage(crate::Problem::Missing)));
+        };
+        if !object.packed && !executable {
+            match fs::hard_link(&object.path, path) {
+                Ok(()) => return Ok(None),
+                // Too many links, another disk, a file system without links: a copy does as well.
+                Err(error) if error.kind() != io::ErrorKind::StorageFull => {}
+                Err(error) => return Err(ArtifactError::writing(path)(error)),
+            }
+        }
+        if let Some(problem) = self.objects.copy_out(&sha256, size, &object, path)? {
+            return Ok(Some(damage(problem)));
+        }
+        let mode = if executable { 0o555 } else { 0o444 };
+        fs::set_permissions(path, Permissions::from_mode(mode))
+            .map_err(ArtifactError::writing(path))?;
+        Ok(None)
+    }
+
+    /// Saves the stats of the new tree for its later place, and those of the objects, whose change
+    /// times moved when they were linked.
+    fn remember_tree(
+        &self,
+        manifest: &Manifest,
+        tree: &Path,
+        destination: &Path,
+    ) -> Result<(), ArtifactError> {
+        let cached: Vec<Cached> = manifest
+            .entries()
+            .par_iter()
+            .with_min_len(64)
+            .filter_map(|entry| {
+                let EntryKind::File { sha256, .. } = entry.kind else {
+                    return None;
+                };
+                let metadata = fs::symlink_metadata(tree.join(entry.path.as_path())).ok()?;
+                Some(Cached {
+                    path: entry.path.as_bytes().to_vec(),
+                    stat: Stat::of(&metadata),
+                    digest: sha256,
+                })
+            })
+            .collect();
+        self.remember(&stat::cache_file(&self.stats_folder(), destination), cached);
+        self.remember_objects(manifest)
+    }
+}
+
+/// Puts the tree in the place of whatever is at the destination, which ends up where the tree was.
+fn swap(tree: &Path, destination: &Path) -> Result<(), ArtifactError> {
+    let failed = |error: io::Error| ArtifactError::writing(destination)(error);
+    match fs::symlink_metadata(destination) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return fs::rename(tree, destination).map_err(failed);
+        }
+        Err(error) => return Err(failed(error)),
+        Ok(_) => {}
+    }
+    if renameat_with(CWD, tree, CWD, destination, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(());
+    }
+    // A file system that cannot exchange (some network drives): for a moment there is nothing.
+    let old = tree.with_extension("old");
+    fs::rename(destination, &old)
+        .and_then(|()| fs::rename(tree, destination))
+        .map_err(failed)
+}
