@@ -1,5 +1,30 @@
 //! Video files through FFmpeg: probe, decode, sample, scale and encode.
+//!
+//! [`Video::open`] reads the times of all frames without decoding any; [`sample`] picks frames by
+//! presentation time; [`Video::frames`] decodes those frames only, turns them the right way up and cuts
+//! a square of RGB. [`VideoWriter`] goes the other way.
+//!
+//! One video uses one thread: many videos at once keep more cores busy than many threads a video.
+//! FFmpeg's messages are caught and returned with the file they concern; nothing is ever printed.
 
+mod decoder;
+mod demuxer;
 mod encode;
+mod error;
+mod index;
+mod library;
+mod log;
+mod orientation;
+pub mod sample;
+mod scaler;
+mod timeline;
+mod tone;
+mod video;
 
 pub use encode::{Codec, EncodeError, VideoWriter};
+pub use error::VideoError;
+pub use library::{Capability, Version, capabilities, version};
+pub use orientation::Orientation;
+pub use scaler::Geometry;
+pub use timeline::Timeline;
+pub use video::{Frames, Info, Video};

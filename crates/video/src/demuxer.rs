@@ -1,0 +1,396 @@
+//! An open container, read packet by packet.
+
+use std::ffi::{CString, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use ffmpeg_next::ffi;
+
+use crate::error::words;
+use crate::library::text;
+use crate::{Orientation, VideoError};
+
+/// Demuxers that read anything as a picture, single pictures, or lists of other files.
+const NO_VIDEOS: [(&str, &str); 8] = [
+    ("image2", "it is a still picture"),
+    ("_pipe", "it is a still picture"),
+    ("ico", "it is a still picture"),
+    ("tty", "it is text"),
+    ("rawvideo", "it has no container that says what is in it"),
+    ("hls", "it is a list of other files"),
+    ("concat", "it is a list of other files"),
+    ("dash", "it is a list of other files"),
+];
+
+/// One compressed piece of the video stream.
+pub(crate) struct Packet(*mut ffi::AVPacket);
+
+// SAFETY: a packet owns its data (reference-counted atomically) and is used by one thread at a time.
+unsafe impl Send for Packet {}
+
+impl Packet {
+    fn empty() -> Self {
+        // SAFETY: gives null only when memory is exhausted, which the assertion turns into a panic.
+        let packet = unsafe { ffi::av_packet_alloc() };
+        assert!(!packet.is_null(), "out of memory");
+        Self(packet)
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const ffi::AVPacket {
+        self.0
+    }
+
+    /// Bytes of compressed data.
+    pub(crate) fn size(&self) -> usize {
+        usize::try_from(self.raw().size).unwrap_or(0)
+    }
+
+    pub(crate) fn pts(&self) -> Option<i64> {
+        known(self.raw().pts)
+    }
+
+    pub(crate) fn dts(&self) -> Option<i64> {
+        known(self.raw().dts)
+    }
+
+    pub(crate) fn duration(&self) -> i64 {
+        self.raw().duration.max(0)
+    }
+
+    /// Whether decoding can begin here.
+    pub(crate) fn key(&self) -> bool {
+        self.raw().flags & ffi::AV_PKT_FLAG_KEY != 0
+    }
+
+    /// Whether it must be decoded but not shown, by the container's edit list.
+    pub(crate) fn hidden(&self) -> bool {
+        self.raw().flags & ffi::AV_PKT_FLAG_DISCARD != 0
+    }
+
+    fn raw(&self) -> &ffi::AVPacket {
+        // SAFETY: the pointer is valid from `empty` to `drop`.
+        unsafe { &*self.0 }
+    }
+}
+
+impl Drop for Packet {
+    fn drop(&mut self) {
+        // SAFETY: made by av_packet_alloc, freed once.
+        unsafe { ffi::av_packet_free(&raw mut self.0) };
+    }
+}
+
+/// `None` for FFmpeg's "no timestamp".
+pub(crate) fn known(timestamp: i64) -> Option<i64> {
+    (timestamp != i64::MIN).then_some(timestamp)
+}
+
+/// An open container and its video stream.
+pub(crate) struct Demuxer {
+    context: *mut ffi::AVFormatContext,
+    stream: *mut ffi::AVStream,
+    path: PathBuf,
+    deadline: Box<Deadline>,
+}
+
+// SAFETY: an AVFormatContext may be used from any thread, by one at a time.
+unsafe impl Send for Demuxer {}
+
+/// When work on a file must end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    pub(crate) at: Instant,
+    pub(crate) limit: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn after(limit: Duration) -> Self {
+        Self {
+            at: Instant::now() + limit,
+            limit,
+        }
+    }
+
+    /// # Errors
+    /// When the time is over.
+    pub(crate) fn check(&self, path: &Path) -> Result<(), VideoError> {
+        if Instant::now() < self.at {
+            return Ok(());
+        }
+        Err(VideoError::TimeLimit {
+            path: path.to_owned(),
+            limit: self.limit,
+            messages: Vec::new(),
+        })
+    }
+}
+
+/// FFmpeg asks this while it reads, and stops when the answer is not 0.
+unsafe extern "C" fn interrupt(deadline: *mut c_void) -> c_int {
+    // SAFETY: the pointer is the demuxer's boxed deadline, which outlives the context.
+    let deadline = unsafe { &*deadline.cast::<Deadline>() };
+    c_int::from(Instant::now() >= deadline.at)
+}
+
+impl Demuxer {
+    /// Opens a file and finds its video stream. Only this file is ever opened: containers that refer to
+    /// other files or to the network are refused.
+    pub(crate) fn open(path: &Path, deadline: Deadline) -> Result<Self, VideoError> {
+        let unreadable = |source| VideoError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        let not_a_video = |reason: &str| VideoError::NotAVideo {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+            messages: Vec::new(),
+        };
+        if !metadata.is_file() {
+            return Err(not_a_video("it is not a regular file"));
+        }
+        if metadata.len() == 0 {
+            return Err(not_a_video("it is empty"));
+        }
+        drop(file);
+        // The prefix keeps a colon in the name from being read as a protocol.
+        let url = CString::new([b"file:", path.as_os_str().as_bytes()].concat())
+            .map_err(|error| unreadable(error.into()))?;
+        let deadline = Box::new(deadline);
+        // SAFETY: FFmpeg's documented order: allocate, set the interrupt callback (whose argument is
+        // boxed and lives as long as the context), open; a failed open frees the context, a later
+        // failure drops `demuxer`, which closes it.
+        let demuxer = unsafe {
+            let mut context = ffi::avformat_alloc_context();
+            if context.is_null() {
+                return Err(unreadable(std::io::ErrorKind::OutOfMemory.into()));
+            }
+            (*context).interrupt_callback = ffi::AVIOInterruptCB {
+                callback: Some(interrupt),
+                opaque: (&raw const *deadline).cast_mut().cast(),
+            };
+            let mut options = ptr::null_mut();
+            ffi::av_dict_set(
+                &raw mut options,
+                c"protocol_whitelist".as_ptr(),
+                c"file".as_ptr(),
+                0,
+            );
+            let code = ffi::avformat_open_input(
+                &raw mut context,
+                url.as_ptr(),
+                ptr::null(),
+                &raw mut options,
+            );
+            ffi::av_dict_free(&raw mut options);
+            if code < 0 {
+                deadline.check(path)?;
+                return Err(not_a_video(&words(code)));
+            }
+            Self {
+                context,
+                stream: ptr::null_mut(),
+                path: path.to_owned(),
+                deadline,
+            }
+        };
+        demuxer.with_stream()
+    }
+
+    fn with_stream(mut self) -> Result<Self, VideoError> {
+        let container = self.container();
+        if let Some((_, reason)) = NO_VIDEOS.iter().find(|(name, _)| {
+            container == *name || (name.starts_with('_') && container.ends_with(name))
+        }) {
+            return Err(self.not_a_video(reason));
+        }
+        // SAFETY: the context is open; the stream index comes from FFmpeg and is checked for errors;
+        // streams live as long as the context.
+        unsafe {
+            let code = ffi::avformat_find_stream_info(self.context, ptr::null_mut());
+            self.deadline.check(&self.path)?;
+            if code < 0 {
+                return Err(self.not_a_video(&words(code)));
+            }
+            let best = ffi::av_find_best_stream(
+                self.context,
+                ffi::AVMediaType::AVMEDIA_TYPE_VIDEO,
+                -1,
+                -1,
+                ptr::null_mut(),
+                0,
+            );
+            if best < 0 {
+                let reason = if (*self.context).nb_streams > 0 {
+                    "it has no video stream"
+                } else {
+                    "it has no stream at all"
+                };
+                return Err(self.not_a_video(reason));
+            }
+            for index in 0..(*self.context).nb_streams as usize {
+                let stream = *(*self.context).streams.add(index);
+                if index == best as usize {
+                    self.stream = stream;
+                } else {
+                    (*stream).discard = ffi::AVDiscard::AVDISCARD_ALL;
+                }
+            }
+            if (*self.stream).disposition & ffi::AV_DISPOSITION_ATTACHED_PIC != 0 {
+                return Err(self.not_a_video("its only picture is a cover"));
+            }
+        }
+        Ok(self)
+    }
+
+    fn not_a_video(&self, reason: &str) -> VideoError {
+        VideoError::NotAVideo {
+            path: self.path.clone(),
+            reason: reason.to_owned(),
+            messages: Vec::new(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        *self.deadline
+    }
+
+    /// The next packet of the video stream; `None` at the end.
+    ///
+    /// # Errors
+    /// FFmpeg's words, where the file breaks off or cannot be read on.
+    pub(crate) fn next_packet(&mut self) -> Result<Option<Packet>, String> {
+        let packet = Packet::empty();
+        loop {
+            // SAFETY: context and packet are valid; the packet is emptied before it is used again.
+            let code = unsafe {
+                ffi::av_packet_unref(packet.0);
+                ffi::av_read_frame(self.context, packet.0)
+            };
+            if code == ffi::AVERROR_EOF {
+                return Ok(None);
+            }
+            if code < 0 {
+                return Err(words(code));
+            }
+            if packet.raw().stream_index == self.stream().index {
+                return Ok(Some(packet));
+            }
+        }
+    }
+
+    /// Goes to the last key frame that is decoded no later than `dts`; says whether that worked.
+    pub(crate) fn seek(&mut self, dts: i64) -> bool {
+        let stream = self.stream().index;
+        // SAFETY: the context is open and the stream exists.
+        unsafe {
+            ffi::av_seek_frame(
+                self.context,
+                stream,
+                dts,
+                ffi::AVSEEK_FLAG_BACKWARD as c_int,
+            ) >= 0
+        }
+    }
+
+    pub(crate) fn stream(&self) -> &ffi::AVStream {
+        // SAFETY: set by `with_stream` before a demuxer leaves this module; lives as long as the context.
+        unsafe { &*self.stream }
+    }
+
+    /// Codec, size and colours as the container and the first frames tell them.
+    pub(crate) fn parameters(&self) -> &ffi::AVCodecParameters {
+        // SAFETY: every stream has parameters, as long as it lives.
+        unsafe { &*self.stream().codecpar }
+    }
+
+    /// Seconds of one unit of a timestamp.
+    pub(crate) fn time_base(&self) -> f64 {
+        let base = self.stream().time_base;
+        f64::from(base.num) / f64::from(base.den.max(1))
+    }
+
+    /// Frames a second by the container; 25 where it does not say.
+    pub(crate) fn nominal_rate(&self) -> f64 {
+        let rate = self.stream().avg_frame_rate;
+        if rate.num > 0 && rate.den > 0 {
+            f64::from(rate.num) / f64::from(rate.den)
+        } else {
+            25.0
+        }
+    }
+
+    /// Frames that the container promises; 0 where it does not say.
+    pub(crate) fn promised_frames(&self) -> u64 {
+        u64::try_from(self.stream().nb_frames).unwrap_or(0)
+    }
+
+    /// FFmpeg's name of the container, as in `mov,mp4,m4a,3gp,3g2,mj2`.
+    pub(crate) fn container(&self) -> String {
+        // SAFETY: an open context has an input format.
+        text(unsafe { (*(*self.context).iformat).name })
+    }
+
+    /// Width of a pixel by its height; 1 where nothing sensible is said.
+    pub(crate) fn pixel_aspect(&self) -> f64 {
+        // SAFETY: context and stream are valid; a frame need not be given.
+        let ratio = unsafe {
+            ffi::av_guess_sample_aspect_ratio(self.context, self.stream, ptr::null_mut())
+        };
+        let aspect = f64::from(ratio.num) / f64::from(ratio.den.max(1));
+        if (0.1..=10.0).contains(&aspect) {
+            aspect
+        } else {
+            1.0
+        }
+    }
+
+    /// How the picture must be turned, by the container's display matrix.
+    pub(crate) fn orientation(&self) -> Orientation {
+        // SAFETY: the wrapper is only used to read side data, and is forgotten so that it does not
+        // close the context, which belongs to `self`.
+        let matrix = unsafe {
+            let input = std::mem::ManuallyDrop::new(ffmpeg_next::format::context::Input::wrap(
+                self.context,
+            ));
+            let stream = input.stream(self.stream().index as usize);
+            stream.and_then(|stream| {
+                stream
+                    .side_data()
+                    .find(|data| {
+                        data.kind() == ffmpeg_next::codec::packet::side_data::Type::DisplayMatrix
+                    })
+                    .and_then(|data| matrix(data.data()))
+            })
+        };
+        matrix.map_or_else(Orientation::default, |matrix| {
+            Orientation::from_matrix(&matrix)
+        })
+    }
+}
+
+impl Drop for Demuxer {
+    fn drop(&mut self) {
+        // SAFETY: opened by avformat_open_input, closed once.
+        unsafe { ffi::avformat_close_input(&raw mut self.context) };
+    }
+}
+
+/// The nine native-endian numbers of a display matrix.
+fn matrix(bytes: &[u8]) -> Option<[i32; 9]> {
+    let mut matrix = [0; 9];
+    if bytes.len() != size_of_val(&matrix) {
+        return None;
+    }
+    for (value, bytes) in matrix.iter_mut().zip(bytes.chunks_exact(4)) {
+        *value = i32::from_ne_bytes(bytes.try_into().ok()?);
+    }
+    Some(matrix)
+}

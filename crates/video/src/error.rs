@@ -1,0 +1,77 @@
+//! Why a file gave no frames.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why a file gave no frames. The messages name the file; [`VideoError::messages`] is what FFmpeg said.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VideoError {
+    /// The system does not let the file be read.
+    #[error("cannot read {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// No container that FFmpeg knows, or one without moving pictures.
+    #[error("{path} is not a video: {reason}")]
+    NotAVideo {
+        /// The file.
+        path: PathBuf,
+        /// What it is, or what is missing.
+        reason: String,
+        /// What FFmpeg said.
+        messages: Vec<String>,
+    },
+    /// A video of which no frame decodes.
+    #[error("{path} does not decode: {reason}")]
+    Undecodable {
+        /// The file.
+        path: PathBuf,
+        /// What stands in the way.
+        reason: String,
+        /// What FFmpeg said.
+        messages: Vec<String>,
+    },
+    /// Reading and decoding took longer than allowed.
+    #[error("{path} took longer than {} s", limit.as_secs_f64())]
+    TimeLimit {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit: Duration,
+        /// What FFmpeg said.
+        messages: Vec<String>,
+    },
+}
+
+impl VideoError {
+    /// What FFmpeg said about the file, in order.
+    pub fn messages(&self) -> &[String] {
+        match self {
+            Self::Unreadable { .. } => &[],
+            Self::NotAVideo { messages, .. }
+            | Self::Undecodable { messages, .. }
+            | Self::TimeLimit { messages, .. } => messages,
+        }
+    }
+
+    /// The same error with FFmpeg's messages.
+    #[must_use]
+    pub(crate) fn with_messages(mut self, said: Vec<String>) -> Self {
+        match &mut self {
+            Self::Unreadable { .. } => {}
+            Self::NotAVideo { messages, .. }
+            | Self::Undecodable { messages, .. }
+            | Self::TimeLimit { messages, .. } => *messages = said,
+        }
+        self
+    }
+}
+
+/// FFmpeg's words for an error code.
+pub(crate) fn words(code: i32) -> String {
+    ffmpeg_next::Error::from(code).to_string()
+}

@@ -1,0 +1,241 @@
+//! Which packet is shown when, and where decoding must begin to see it.
+
+use crate::Timeline;
+
+/// What the container says about one packet of the video stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) pts: Option<i64>,
+    pub(crate) dts: Option<i64>,
+    pub(crate) duration: i64,
+    pub(crate) key: bool,
+    pub(crate) hidden: bool,
+}
+
+/// One shown frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot {
+    /// Presentation time; where there are no such times, the frame's number.
+    time: i64,
+    packet: usize,
+}
+
+/// The frames of a video in the order in which they are shown.
+#[derive(Debug)]
+pub(crate) struct Index {
+    slots: Vec<Slot>,
+    /// Whether `Slot::time` is a presentation time. Otherwise frames can only be told apart by counting
+    /// what the decoder gives, from the first key frame on.
+    timed: bool,
+    /// The first key frame: the first packet that the decoder is given.
+    first: usize,
+    timeline: Timeline,
+}
+
+impl Index {
+    /// Frames before the first key frame cannot be decoded and are left out, as are those that an edit
+    /// list hides. `trusted` says whether presentation times, where every packet has one, are true.
+    pub(crate) fn new(entries: &[Entry], time_base: f64, nominal_rate: f64, trusted: bool) -> Self {
+        let first = entries.iter().position(|entry| entry.key).unwrap_or(0);
+        let shown = || {
+            entries
+                .iter()
+                .enumerate()
+                .skip(first)
+                .filter(|(_, entry)| !entry.hidden)
+        };
+        let timed = trusted && shown().all(|(_, entry)| entry.pts.is_some());
+        let mut slots: Vec<Slot> = shown()
+            .enumerate()
+            .map(|(number, (packet, entry))| Slot {
+                time: entry.pts.filter(|_| timed).unwrap_or(number as i64),
+                packet,
+            })
+            .collect();
+        slots.sort_by_key(|slot| (slot.time, slot.packet));
+        slots.dedup_by_key(|slot| slot.time);
+        let last = slots
+            .last()
+            .map_or(0.0, |slot| entries[slot.packet].duration as f64 * time_base);
+        let seconds: Vec<i64> = if timed {
+            slots.iter().map(|slot| slot.time).collect()
+        } else {
+            slots
+                .iter()
+                .filter_map(|slot| entries[slot.packet].dts)
+                .collect()
+        };
+        // Decode times, in ascending order, are as far apart as presentation times.
+        let ascending = seconds.len() == slots.len() && seconds.is_sorted_by(|a, b| a < b);
+        let times = if ascending {
+            seconds
+                .iter()
+                .map(|time| *time as f64 * time_base)
+                .collect()
+        } else {
+            (0..slots.len())
+                .map(|number| number as f64 / nominal_rate)
+                .collect()
+        };
+        Self {
+            timeline: Timeline::new(times, last),
+            slots,
+            timed,
+            first,
+        }
+    }
+
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    pub(crate) fn timed(&self) -> bool {
+        self.timed
+    }
+
+    /// The packet with which decoding begins at the earliest.
+    pub(crate) fn first(&self) -> usize {
+        self.first
+    }
+
+    /// The packet that holds a frame.
+    pub(crate) fn packet(&self, slot: usize) -> usize {
+        self.slots[slot].packet
+    }
+
+    /// The slot of a decoded frame: by its presentation time, else by its number.
+    pub(crate) fn slot(&self, pts: Option<i64>, number: usize) -> Option<usize> {
+        let time = if self.timed { pts? } else { number as i64 };
+        self.slots
+            .partition_point(|slot| slot.time <= time)
+            .checked_sub(1)
+    }
+
+    /// The packet at which decoding may begin to see a frame: the last key frame that is neither
+    /// decoded nor shown after it. (A frame shown before the key frame that it follows in the file
+    /// refers to frames before that key frame: an open group of pictures.)
+    pub(crate) fn start(&self, slot: usize, entries: &[Entry]) -> usize {
+        let Slot { time, packet } = self.slots[slot];
+        if !self.timed {
+            return self.first;
+        }
+        (self.first..=packet)
+            .rev()
+            .find(|index| entries[*index].key && entries[*index].pts.is_some_and(|pts| pts <= time))
+            .unwrap_or(self.first)
+    }
+
+    /// Whether frames are shown before the first key frame; they may or may not be decodable.
+    pub(crate) fn leading(&self) -> bool {
+        self.timed
+            && self
+                .slots
+                .first()
+                .is_some_and(|slot| slot.packet > self.first)
+    }
+
+    /// Leaves out the frames before `slot`, which turned out not to be decodable.
+    pub(crate) fn begin_at(&mut self, slot: usize) {
+        let last = self.timeline.duration() - self.timeline.time(self.timeline.len() - 1);
+        let times = (slot..self.timeline.len())
+            .map(|frame| self.timeline.time(frame))
+            .collect();
+        self.timeline = Timeline::new(times, last);
+        self.slots.drain(..slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(pts: i64, key: bool) -> Entry {
+        Entry {
+            pts: Some(pts),
+            dts: None,
+            duration: 1,
+            key,
+            hidden: false,
+        }
+    }
+
+    /// Two groups of pictures in decode order; the second is open: 5 and 6 follow the key frame 7 in the
+    /// file and are shown before it.
+    fn entries() -> Vec<Entry> {
+        [
+            (0, true),
+            (3, false),
+            (1, false),
+            (2, false),
+            (4, false),
+            (7, true),
+            (5, false),
+            (6, false),
+            (8, false),
+        ]
+        .map(|(pts, key)| entry(pts, key))
+        .to_vec()
+    }
+
+    #[test]
+    fn frames_are_in_order_of_presentation() {
+        let index = Index::new(&entries(), 0.1, 25.0, true);
+        let packets: Vec<usize> = (0..9).map(|slot| index.packet(slot)).collect();
+        assert_eq!(packets, [0, 2, 3, 1, 4, 6, 7, 5, 8]);
+        assert!((index.timeline().duration() - 0.9).abs() < 1e-9);
+        assert_eq!(index.slot(Some(7), 0), Some(7));
+        assert_eq!(index.slot(Some(-1), 0), None);
+        assert!(!index.leading());
+    }
+
+    #[test]
+    fn decoding_begins_at_a_key_frame_that_is_shown_no_later() {
+        let index = Index::new(&entries(), 0.1, 25.0, true);
+        let starts: Vec<usize> = (0..9).map(|slot| index.start(slot, &entries())).collect();
+        assert_eq!(starts, [0, 0, 0, 0, 0, 0, 0, 5, 5]);
+    }
+
+    #[test]
+    fn what_comes_before_the_first_key_frame_or_is_hidden_is_left_out() {
+        let mut entries = entries();
+        entries[0].key = false;
+        entries[8].hidden = true;
+        let mut index = Index::new(&entries, 0.1, 25.0, true);
+        assert_eq!(index.timeline().len(), 3);
+        assert!(index.leading());
+        index.begin_at(2);
+        assert_eq!((index.timeline().len(), index.packet(0)), (1, 5));
+    }
+
+    #[test]
+    fn without_presentation_times_frames_are_counted() {
+        let entries: Vec<Entry> = (0..4)
+            .map(|number| Entry {
+                pts: None,
+                dts: Some(2 * number),
+                ..entry(0, number == 0)
+            })
+            .collect();
+        let index = Index::new(&entries, 0.5, 25.0, true);
+        assert!(!index.timed());
+        assert_eq!(index.slot(None, 2), Some(2));
+        assert_eq!(index.timeline().time(3), 3.0);
+        assert_eq!(index.start(3, &entries), 0);
+    }
+
+    #[test]
+    fn without_any_times_the_nominal_rate_must_do() {
+        let entries = vec![
+            Entry {
+                pts: None,
+                dts: None,
+                duration: 0,
+                ..entry(0, true)
+            };
+            5
+        ];
+        let index = Index::new(&entries, 0.5, 10.0, false);
+        assert_eq!(index.timeline().len(), 5);
+        assert!((index.timeline().duration() - 0.5).abs() < 1e-9);
+    }
+}
