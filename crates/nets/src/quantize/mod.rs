@@ -1,0 +1,38 @@
+//! Networks in eight bits: batch norm folded away, weights and activations as bytes.
+//!
+//! * Weights: signed bytes in ±127, symmetric, one scale an output channel.
+//! * Activations: unsigned bytes, affine, one scale and zero point a tensor, at the input, behind each
+//!   ReLU (that of a residual sum included) and at the mean that `fc` sees. Sums before a ReLU are not
+//!   rounded: int8 kernels keep them in 32 bits.
+//! * Biases and logits: 32 bits.
+//!
+//! [`QuantizedModel::logits`] with [`Execution::Simulated`] computes what int8 kernels compute, in
+//! float, and has gradients; [`Execution::Float`] is the same network without any rounding.
+//!
+//! ```text
+//! quantized/
+//!   model.safetensors   X.weight, X.bias: f32, folded, what fine-tuning trains
+//!                       X.weight_int8, X.weight_scale: what a device needs beside X.bias
+//!   model.json          ModelInfo with `quantization`: method, activation scales, zero points
+//! ```
+
+mod calibrate;
+mod flat;
+mod fold;
+mod model;
+mod network;
+mod noise;
+mod observer;
+mod scheme;
+#[cfg(test)]
+mod tests;
+
+pub use flat::ParameterShape;
+pub use model::QuantizedModel;
+pub use network::Execution;
+pub use noise::{Compared, NOISELESS_DECIBELS, NoiseMeter, PlaceNoise, decibels};
+pub use observer::{CalibrationSettings, Method, Observer};
+pub use scheme::{
+    ACTIVATION_MAXIMUM, Activation, Affine, Quantization, WEIGHT_MAXIMUM, quantize_weight,
+    weight_scale,
+};

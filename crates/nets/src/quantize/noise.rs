@@ -1,0 +1,136 @@
+//! How much quantization changes a network, place by place.
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor, no_grad};
+
+use super::network::{Plain, Rounding, Visitor};
+use super::{Execution, QuantizedModel};
+
+/// What a ratio of signal to noise is given as where there is no noise at all.
+pub const NOISELESS_DECIBELS: f64 = 200.0;
+
+/// The ratio of signal to noise at one place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlaceNoise {
+    /// The activation's name, or `logits`.
+    pub name: String,
+    /// `10·log10(Σ float² / Σ (float − simulated)²)` in dB, between ±200.
+    pub snr_db: f64,
+}
+
+/// Adds up signal and noise over batches.
+#[derive(Debug, Clone)]
+pub struct NoiseMeter {
+    places: Vec<(String, f64, f64)>,
+}
+
+/// Logits \[clips, classes\] of the same clips, both ways.
+#[derive(Debug)]
+pub struct Compared {
+    /// Of the folded network in float.
+    pub float: Tensor,
+    /// Of the simulated int8 network.
+    pub simulated: Tensor,
+}
+
+impl NoiseMeter {
+    /// A meter for the activations of a model, and its logits.
+    pub fn new(model: &QuantizedModel) -> Self {
+        let activations = model.quantization().activations.iter();
+        let names = activations.map(|activation| activation.name.as_str());
+        Self {
+            places: names
+                .chain(["logits"])
+                .map(|name| (name.to_owned(), 0.0, 0.0))
+                .collect(),
+        }
+    }
+
+    /// Runs a batch of normalised clips both ways and adds the differences.
+    ///
+    /// # Panics
+    /// With clips of another shape than the model takes.
+    pub fn compare(&mut self, model: &QuantizedModel, clips: &Tensor) -> Compared {
+        no_grad(|| {
+            let mut plain = Recording::new(Plain);
+            let float = model.forward(clips, Execution::Float, &mut plain);
+            let affines = model.affines();
+            let mut rounded = Recording::new(Rounding(&affines));
+            let simulated = model.forward(clips, Execution::Simulated, &mut rounded);
+            let exact = plain.values.iter().chain([&float]);
+            let rough = rounded.values.iter().chain([&simulated]);
+            for ((place, exact), rough) in self.places.iter_mut().zip(exact).zip(rough) {
+                place.1 += energy(exact);
+                place.2 += energy(&(exact - rough));
+            }
+            Compared { float, simulated }
+        })
+    }
+
+    /// The ratios, in the order of execution; `logits` last.
+    pub fn places(&self) -> Vec<PlaceNoise> {
+        let places = self.places.iter();
+        places
+            .map(|(name, signal, noise)| PlaceNoise {
+                name: name.clone(),
+                snr_db: decibels(*signal, *noise),
+            })
+            .collect()
+    }
+
+    /// The ratio at the logits, in dB.
+    pub fn logits(&self) -> f64 {
+        let last = self.places.last();
+        last.map_or(NOISELESS_DECIBELS, |(_, signal, noise)| {
+            decibels(*signal, *noise)
+        })
+    }
+}
+
+/// Keeps what another visitor returned.
+struct Recording<V> {
+    inner: V,
+    values: Vec<Tensor>,
+}
+
+impl<V> Recording<V> {
+    fn new(inner: V) -> Self {
+        let values = Vec::new();
+        Self { inner, values }
+    }
+}
+
+impl<V: Visitor> Visitor for Recording<V> {
+    fn visit(&mut self, point: usize, value: Tensor, relu: bool) -> Tensor {
+        let value = self.inner.visit(point, value, relu);
+        self.values.push(value.shallow_clone());
+        value
+    }
+}
+
+/// Sum of squares, in 64 bits.
+fn energy(values: &Tensor) -> f64 {
+    values.square().sum(Kind::Double).double_value(&[])
+}
+
+/// `10·log10(signal / noise)`, limited to ±[`NOISELESS_DECIBELS`].
+pub fn decibels(signal: f64, noise: f64) -> f64 {
+    if noise == 0.0 {
+        return NOISELESS_DECIBELS;
+    }
+    let ratio = 10.0 * (signal / noise).log10();
+    ratio.clamp(-NOISELESS_DECIBELS, NOISELESS_DECIBELS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decibels_by_hand() {
+        assert!((decibels(100.0, 1.0) - 20.0).abs() < 1e-12);
+        assert!((decibels(2.0, 4.0) + 3.0103).abs() < 1e-4);
+        assert_eq!(decibels(1.0, 0.0), NOISELESS_DECIBELS);
+        assert_eq!(decibels(0.0, 1.0), -NOISELESS_DECIBELS);
+    }
+}
