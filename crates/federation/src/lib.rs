@@ -1,3 +1,20 @@
 //! Federated optimisation without a tensor library: strategies, virtual clock, validation of updates, history.
+//!
+//! * [`strategy`]: how updates become versions (FedAsync, FedAvg).
+//! * [`aggregator`]: the server as a pure state machine over flat `f32` parameters with a [`layout`];
+//!   [`validation`] says what an update must be before it counts.
+//! * [`clock`] and [`device`]: how long tasks take on which device, and in which order they end.
+//! * [`simulation`]: the aggregator driven by the clock; [`central`]: the baseline without clients.
+//! * [`history`]: what happened, as JSON lines.
+//! * [`bound`]: the terms of the convergence bound for a run's own constants.
 
+pub mod aggregator;
+pub mod bound;
+pub mod central;
+pub mod clock;
+pub mod device;
 pub mod history;
+pub mod layout;
+pub mod simulation;
+pub mod strategy;
+pub mod validation;

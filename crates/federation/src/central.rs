@@ -1,0 +1,253 @@
+//! The baseline without clients: every client uploads its clips once, then the centre trains alone.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{DeviceClock, Load};
+use crate::history::{ClientSummary, Record};
+use crate::simulation::{Assignment, Host, Participant, Score};
+
+/// Everything about a central run that its checkpoints need not hold.
+#[derive(Debug, Clone)]
+pub struct CentralSetting {
+    /// Those whose clips are collected.
+    pub participants: Vec<Participant>,
+    /// Bytes of each participant's clips, in the same order.
+    pub clip_bytes: Vec<u64>,
+    /// The centre's name and device.
+    pub centre: ClientSummary,
+    /// How long the centre's training takes.
+    pub clock: DeviceClock,
+    /// Samples of the whole run: the same as under the other strategies.
+    pub budget_samples: u64,
+    /// Samples between two evaluations.
+    pub evaluate_every_samples: u64,
+    /// Samples that make one client-epoch, as under the other strategies.
+    pub samples_per_client_epoch: f64,
+    /// Clips in a step of SGD.
+    pub batch_size: u64,
+}
+
+/// Where a central run stands, but for its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CentralState {
+    now: f64,
+    samples: u64,
+    version: u64,
+    bytes_up: u64,
+    score: Score,
+    wall_seconds: f64,
+}
+
+/// A run at the centre. Its versions are the stretches of training between two evaluations.
+#[derive(Debug)]
+pub struct CentralRun {
+    setting: CentralSetting,
+    state: CentralState,
+    parameters: Vec<f32>,
+    wall_before: f64,
+    began: Instant,
+}
+
+impl CentralRun {
+    /// A run at time 0: writes `start`, tests the model, collects the clips. Training starts when
+    /// the slowest upload is done.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn begin<H: Host>(
+        setting: CentralSetting,
+        parameters: Vec<f32>,
+        start: Record,
+        host: &mut H,
+    ) -> Result<Self, H::Error> {
+        let began = Instant::now();
+        host.record(start)?;
+        let score = host.evaluate(&parameters)?;
+        let mut run = Self {
+            setting,
+            state: CentralState {
+                now: 0.0,
+                samples: 0,
+                version: 0,
+                bytes_up: 0,
+                score,
+                wall_seconds: 0.0,
+            },
+            parameters,
+            wall_before: 0.0,
+            began,
+        };
+        run.record_evaluation(host)?;
+        run.collect(host)?;
+        Ok(run)
+    }
+
+    /// Carries on from a state and its parameters under the same setting.
+    pub fn resume(setting: CentralSetting, state: CentralState, parameters: Vec<f32>) -> Self {
+        Self {
+            setting,
+            state,
+            parameters,
+            wall_before: state.wall_seconds,
+            began: Instant::now(),
+        }
+    }
+
+    /// Trains up to the next evaluation and tests. Says whether the budget is spent.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn step<H: Host>(&mut self, host: &mut H) -> Result<bool, H::Error> {
+        let left = self.setting.budget_samples - self.state.samples;
+        if left == 0 {
+            return Ok(true);
+        }
+        let samples = left.min(self.setting.evaluate_every_samples.max(1));
+        let assignment = Assignment {
+            client: self.setting.participants.len(),
+            nth: self.state.version,
+            base_version: self.state.version,
+            samples,
+            progress: self.state.samples as f64 / self.setting.budget_samples as f64,
+        };
+        self.parameters = host.train(&assignment, &self.parameters)?;
+        let load = Load {
+            samples,
+            bytes_down: 0,
+            bytes_up: 0,
+        };
+        let start = self.state.now;
+        let times = self.setting.clock.schedule(assignment.nth, start, load);
+        // The data and the model are where they are used: only the training takes time.
+        let end = start + (times.training_end - times.download_end);
+        host.record(Record::Task {
+            client: self.setting.centre.id.clone(),
+            base_version: self.state.version,
+            start,
+            download_end: start,
+            training_end: end,
+            upload_end: end,
+            samples,
+            steps: samples.div_ceil(self.setting.batch_size.max(1)),
+            bytes_down: 0,
+            bytes_up: 0,
+        })?;
+        self.state.now = end;
+        self.state.samples += samples;
+        self.state.version += 1;
+        self.state.score = host.evaluate(&self.parameters)?;
+        self.record_evaluation(host)?;
+        let spent = self.state.samples >= self.setting.budget_samples;
+        if spent {
+            host.record(Record::End {
+                reason: "budget-spent".to_owned(),
+                time: self.state.now,
+                wall_seconds: self.wall_seconds(),
+                version: self.state.version,
+                samples: self.state.samples,
+                client_epochs: self.client_epochs(),
+                bytes_up: self.state.bytes_up,
+                bytes_down: 0,
+                top1: self.state.score.top1,
+            })?;
+        }
+        Ok(spent)
+    }
+
+    /// Where it stands.
+    pub fn state(&self) -> CentralState {
+        CentralState {
+            wall_seconds: self.wall_seconds(),
+            ..self.state
+        }
+    }
+
+    /// The parameters.
+    pub fn parameters(&self) -> &[f32] {
+        &self.parameters
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> f64 {
+        self.state.now
+    }
+
+    /// Samples processed.
+    pub fn samples(&self) -> u64 {
+        self.state.samples
+    }
+
+    /// Stretches of training done.
+    pub fn version(&self) -> u64 {
+        self.state.version
+    }
+
+    /// Bytes of the clips that were collected.
+    pub fn bytes_up(&self) -> u64 {
+        self.state.bytes_up
+    }
+
+    /// The last evaluation.
+    pub fn score(&self) -> Score {
+        self.state.score
+    }
+
+    /// Samples processed, in passes of a mean client over its clips.
+    pub fn client_epochs(&self) -> f64 {
+        self.state.samples as f64 / self.setting.samples_per_client_epoch
+    }
+
+    fn collect<H: Host>(&mut self, host: &mut H) -> Result<(), H::Error> {
+        let mut slowest = 0.0_f64;
+        for (participant, bytes) in self
+            .setting
+            .participants
+            .iter()
+            .zip(&self.setting.clip_bytes)
+        {
+            let load = Load {
+                samples: 0,
+                bytes_down: 0,
+                bytes_up: *bytes,
+            };
+            let times = participant.clock.schedule(0, 0.0, load);
+            let seconds = times.upload_end - times.training_end;
+            slowest = slowest.max(seconds);
+            self.state.bytes_up += bytes;
+            host.record(Record::Task {
+                client: participant.summary.id.clone(),
+                base_version: 0,
+                start: 0.0,
+                download_end: 0.0,
+                training_end: 0.0,
+                upload_end: seconds,
+                samples: 0,
+                steps: 0,
+                bytes_down: 0,
+                bytes_up: *bytes,
+            })?;
+        }
+        self.state.now = slowest;
+        Ok(())
+    }
+
+    fn record_evaluation<H: Host>(&self, host: &mut H) -> Result<(), H::Error> {
+        host.record(Record::Evaluation {
+            time: self.state.now,
+            wall_seconds: self.wall_seconds(),
+            version: self.state.version,
+            samples: self.state.samples,
+            client_epochs: self.client_epochs(),
+            bytes_up: self.state.bytes_up,
+            bytes_down: 0,
+            top1: self.state.score.top1,
+            loss: self.state.score.loss,
+        })
+    }
+
+    fn wall_seconds(&self) -> f64 {
+        self.wall_before + self.began.elapsed().as_secs_f64()
+    }
+}

@@ -1,0 +1,496 @@
+//! Whole runs on the virtual clock, with a trainer that is a formula.
+#![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use fedact_federation::aggregator::{Client, Config, EndReason};
+use fedact_federation::central::{CentralRun, CentralSetting};
+use fedact_federation::clock::DeviceClock;
+use fedact_federation::device::{Catalogue, DropOut};
+use fedact_federation::history::{ClientSummary, Record};
+use fedact_federation::layout::Layout;
+use fedact_federation::simulation::{Assignment, Host, Participant, Score, Setting, Simulation};
+use fedact_federation::strategy::{AlphaDecay, FedAsync, FedAvg, Mixing, Strategy};
+use proptest::prelude::*;
+
+const CLIPS: u64 = 12;
+
+/// Moves each parameter half-way to a target of the client's own; some clients may send rubbish.
+#[derive(Default)]
+struct Formula {
+    records: Vec<Record>,
+    rubbish_from: Vec<usize>,
+}
+
+impl Host for Formula {
+    type Error = Infallible;
+
+    fn train(&mut self, task: &Assignment, base: &[f32]) -> Result<Vec<f32>, Infallible> {
+        if self.rubbish_from.contains(&task.client) {
+            return Ok(match task.nth % 3 {
+                0 => vec![f32::NAN; base.len()],
+                1 => vec![1e30; base.len()],
+                _ => vec![0.0; base.len() + 1],
+            });
+        }
+        let target = 1.0 + task.client as f32 * 0.01;
+        Ok(base
+            .iter()
+            .map(|number| (number + target) / 2.0 + task.nth as f32 * 1e-5)
+            .collect())
+    }
+
+    fn evaluate(&mut self, parameters: &[f32]) -> Result<Score, Infallible> {
+        let loss = f64::from((parameters[0] - 1.0).abs());
+        Ok(Score {
+            top1: 1.0 - loss,
+            loss,
+        })
+    }
+
+    fn record(&mut self, record: Record) -> Result<(), Infallible> {
+        self.records.push(record);
+        Ok(())
+    }
+}
+
+fn participants(rates: &[f64], jitter: f64, seed: u64) -> Vec<Participant> {
+    let mut profile = Catalogue::built_in().profile("laptop").unwrap().clone();
+    profile.jitter.value = jitter;
+    rates
+        .iter()
+        .enumerate()
+        .map(|(client, rate)| Participant {
+            summary: ClientSummary {
+                id: format!("g{client:02}"),
+                device: "laptop".into(),
+                clips: CLIPS,
+                clips_per_second: *rate,
+            },
+            clock: DeviceClock::new(profile.clone(), *rate, seed, client as u64),
+            steps_per_task: 3,
+        })
+        .collect()
+}
+
+fn fedasync() -> Strategy {
+    Strategy::FedAsync(FedAsync {
+        alpha: 0.6,
+        alpha_decay: AlphaDecay::default(),
+        mixing: Mixing::default(),
+        max_staleness: None,
+    })
+}
+
+fn fedavg() -> Strategy {
+    Strategy::FedAvg(FedAvg::default())
+}
+
+fn rules(
+    strategy: Strategy,
+    participants: Vec<Participant>,
+    client_epochs: u64,
+) -> (Config, Setting) {
+    let layout = Layout::vector(4);
+    let bytes = layout.message_bytes();
+    let config = Config {
+        strategy,
+        clients: vec![
+            Client {
+                samples_per_task: CLIPS
+            };
+            participants.len()
+        ],
+        layout,
+        budget_samples: client_epochs * CLIPS,
+        max_update_distance: Some(100.0),
+        max_refusals_in_a_row: 1000,
+        seed: 5,
+    };
+    let setting = Setting {
+        participants,
+        evaluate_every_samples: 8 * CLIPS,
+        round_deadline_seconds: None,
+        samples_per_client_epoch: CLIPS as f64,
+        bytes_down: bytes,
+        bytes_up: bytes,
+    };
+    (config, setting)
+}
+
+fn start() -> Record {
+    Record::Start {
+        strategy: "test".into(),
+        mixing: None,
+        seed: 5,
+        parameters: 4,
+        model_bytes: 80,
+        clients: Vec::new(),
+        settings: serde_json::Value::Null,
+    }
+}
+
+fn begin(config: Config, setting: Setting, host: &mut Formula) -> Simulation {
+    Simulation::begin(config, setting, vec![0.0; 4], start(), host).unwrap()
+}
+
+fn run((config, setting): (Config, Setting), host: &mut Formula) -> Simulation {
+    let mut simulation = begin(config, setting, host);
+    while simulation.step(host).unwrap().is_none() {}
+    simulation
+}
+
+/// The same records with the machine's own clock taken out.
+fn timeless(records: &[Record]) -> Vec<Record> {
+    let mut records = records.to_vec();
+    for record in &mut records {
+        match record {
+            Record::Update { wall_seconds, .. }
+            | Record::Evaluation { wall_seconds, .. }
+            | Record::End { wall_seconds, .. } => *wall_seconds = 0.0,
+            Record::Start { .. } | Record::Task { .. } => {}
+        }
+    }
+    records
+}
+
+/// Half the devices are four times as fast as the other half.
+const FOUR_TO_ONE: [f64; 8] = [4.0, 4.0, 4.0, 4.0, 1.0, 1.0, 1.0, 1.0];
+
+#[test]
+fn all_three_strategies_do_equal_work() {
+    let rates = &FOUR_TO_ONE;
+    let mut host = Formula::default();
+    let asynchronous = run(
+        rules(fedasync(), participants(rates, 0.1, 1), 64),
+        &mut host,
+    );
+    let synchronous = run(rules(fedavg(), participants(rates, 0.1, 1), 64), &mut host);
+    let mut central = CentralRun::begin(
+        CentralSetting {
+            participants: participants(rates, 0.1, 1),
+            clip_bytes: vec![1_000_000; 8],
+            centre: participants(&[100.0], 0.0, 1)[0].summary.clone(),
+            clock: participants(&[100.0], 0.0, 1)[0].clock.clone(),
+            budget_samples: 64 * CLIPS,
+            evaluate_every_samples: 8 * CLIPS,
+            samples_per_client_epoch: CLIPS as f64,
+            batch_size: 4,
+        },
+        vec![0.0; 4],
+        start(),
+        &mut host,
+    )
+    .unwrap();
+    while !central.step(&mut host).unwrap() {}
+    assert_eq!(asynchronous.aggregator().samples(), 64 * CLIPS);
+    assert_eq!(synchronous.aggregator().samples(), 64 * CLIPS);
+    assert_eq!(central.samples(), 64 * CLIPS);
+    assert_eq!(central.client_epochs(), 64.0);
+    assert_eq!(asynchronous.client_epochs(), 64.0);
+}
+
+#[test]
+fn a_synchronous_round_takes_as_long_as_its_slowest_member() {
+    let mut host = Formula::default();
+    let members = participants(&FOUR_TO_ONE, 0.2, 3);
+    let simulation = run(rules(fedavg(), members, 24), &mut host);
+    let mut ends = BTreeMap::<u64, f64>::new();
+    for record in &host.records {
+        if let Record::Task {
+            base_version,
+            start,
+            upload_end,
+            ..
+        } = record
+        {
+            let begun = if *base_version == 0 {
+                0.0
+            } else {
+                ends[&(base_version - 1)]
+            };
+            assert_eq!(
+                *start, begun,
+                "a round starts when the one before has closed"
+            );
+            let end = ends.entry(*base_version).or_default();
+            *end = end.max(*upload_end);
+        }
+    }
+    assert_eq!(ends.len(), 3);
+    assert_eq!(simulation.now(), ends[&2]);
+    for record in &host.records {
+        if let Record::Update {
+            time,
+            version,
+            staleness,
+            ..
+        } = record
+        {
+            assert_eq!(*time, ends[&(version - 1)]);
+            assert_eq!(*staleness, 0);
+        }
+    }
+}
+
+#[test]
+fn asynchronous_work_takes_less_time_than_synchronous_on_unequal_devices() {
+    let mut host = Formula::default();
+    let time = |strategy, rates: &[f64], host: &mut Formula| {
+        run(rules(strategy, participants(rates, 0.1, 1), 160), host).now()
+    };
+    let asynchronous = time(fedasync(), &FOUR_TO_ONE, &mut host);
+    let synchronous = time(fedavg(), &FOUR_TO_ONE, &mut host);
+    // Without links and jitter: 160 tasks at 4 x 4 + 4 x 1 = 20 clips a second against 20 rounds of the
+    // slow ones' 12 seconds: 96 to 240, a saving of 60%.
+    let saving = 1.0 - asynchronous / synchronous;
+    assert!((0.5..0.75).contains(&saving), "saving {saving}");
+    // On equal devices without jitter there is nothing to save.
+    let equal = [2.0; 8];
+    let time = |strategy, host: &mut Formula| {
+        run(rules(strategy, participants(&equal, 0.0, 1), 160), host).now()
+    };
+    let saving = 1.0 - time(fedasync(), &mut host) / time(fedavg(), &mut host);
+    assert!(saving.abs() < 1e-9, "saving {saving}");
+}
+
+#[test]
+fn a_run_survives_clients_that_send_rubbish() {
+    let mut clean = Formula::default();
+    run(
+        rules(fedasync(), participants(&FOUR_TO_ONE, 0.1, 1), 160),
+        &mut clean,
+    );
+    for strategy in [fedasync(), fedavg()] {
+        let mut host = Formula {
+            rubbish_from: vec![1, 5],
+            ..Formula::default()
+        };
+        let members = participants(&FOUR_TO_ONE, 0.1, 1);
+        let simulation = run(rules(strategy, members, 160), &mut host);
+        assert_eq!(
+            simulation.aggregator().finished(),
+            Some(EndReason::BudgetSpent)
+        );
+        assert!(
+            simulation.totals().refused > 20,
+            "{:?}",
+            simulation.totals()
+        );
+        let codes: Vec<&str> = simulation
+            .aggregator()
+            .refusals()
+            .keys()
+            .map(|reason| reason.code())
+            .collect();
+        assert_eq!(codes, ["wrong-layout", "not-finite", "too-far"]);
+        assert!(simulation.last_score().unwrap().top1 > 0.95);
+        for record in &host.records {
+            if let Record::Update {
+                refused,
+                weight,
+                client,
+                ..
+            } = record
+            {
+                assert_eq!(refused.is_some(), client == "g01" || client == "g05");
+                assert_eq!(refused.is_some(), *weight == 0.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn devices_that_drop_out_and_return_do_not_stall_a_run() {
+    for strategy in [fedasync(), fedavg()] {
+        let mut members = participants(&FOUR_TO_ONE, 0.1, 1);
+        for (client, member) in members.iter_mut().enumerate().take(3) {
+            let mut profile = member.clock.profile().clone();
+            profile.drop_out = Some(DropOut {
+                probability: 0.5,
+                return_seconds: 30.0,
+            });
+            let rate = member.clock.clips_per_second();
+            member.clock = DeviceClock::new(profile, rate, 1, client as u64);
+        }
+        let mut host = Formula::default();
+        let simulation = run(rules(strategy, members, 80), &mut host);
+        assert_eq!(
+            simulation.aggregator().finished(),
+            Some(EndReason::BudgetSpent)
+        );
+        assert!(simulation.totals().lost > 0);
+    }
+}
+
+#[test]
+fn a_round_deadline_bounds_the_round() {
+    let mut members = participants(&[4.0, 4.0, 4.0, 0.1], 0.1, 1);
+    members.truncate(4);
+    let (config, mut setting) = rules(fedavg(), members, 40);
+    setting.round_deadline_seconds = Some(10.0);
+    let mut host = Formula::default();
+    let simulation = run((config, setting), &mut host);
+    // The slow client needs 120 s a task; rounds close after 10 s without it.
+    let rounds = simulation.aggregator().version();
+    assert!(simulation.now() <= rounds as f64 * 10.0 + 1e-9);
+    assert!(rounds >= 12, "{rounds}");
+}
+
+#[test]
+fn the_first_record_is_the_start_then_the_model_before_learning_and_the_last_is_the_end() {
+    let mut host = Formula::default();
+    run(
+        rules(fedasync(), participants(&[1.0, 2.0], 0.1, 1), 16),
+        &mut host,
+    );
+    assert!(matches!(host.records[0], Record::Start { .. }));
+    assert!(matches!(
+        host.records[1],
+        Record::Evaluation {
+            time: 0.0,
+            version: 0,
+            samples: 0,
+            ..
+        }
+    ));
+    let Some(Record::End {
+        client_epochs,
+        bytes_up,
+        samples,
+        ..
+    }) = host.records.last()
+    else {
+        panic!("{:?}", host.records.last());
+    };
+    assert_eq!(*client_epochs, 16.0);
+    assert_eq!(*samples, 16 * CLIPS);
+    assert_eq!(*bytes_up, 16 * (4 * 4 + 64));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn time_never_goes_back_and_staleness_is_the_versions_made_in_between(
+        rates in prop::collection::vec(0.2..8.0_f64, 1..9),
+        seed in 0..1000_u64,
+        jitter in 0.0..0.5_f64,
+    ) {
+        let mut host = Formula::default();
+        run(rules(fedasync(), participants(&rates, jitter, seed), 60), &mut host);
+        let mut now = 0.0;
+        let mut version = 0;
+        let mut made_at = vec![0.0];
+        let mut sent_at = BTreeMap::new();
+        for record in &host.records {
+            match record {
+                Record::Task { client, start, download_end, training_end, upload_end, .. } => {
+                    prop_assert!(start < download_end);
+                    prop_assert!(download_end < training_end);
+                    prop_assert!(training_end < upload_end);
+                    prop_assert!(*upload_end >= now);
+                    sent_at.insert(client.clone(), *start);
+                }
+                Record::Update { time, client, base_version, version: new, staleness, .. } => {
+                    prop_assert!(*time >= now);
+                    now = *time;
+                    version += 1;
+                    prop_assert_eq!(*new, version);
+                    prop_assert_eq!(*staleness, version - 1 - base_version);
+                    // The base is the newest version that existed when the task was sent.
+                    let sent = sent_at[client];
+                    prop_assert!(made_at[*base_version as usize] <= sent);
+                    if let Some(next) = made_at.get(*base_version as usize + 1) {
+                        prop_assert!(*next >= sent);
+                    }
+                    made_at.push(now);
+                }
+                Record::Evaluation { time, .. } | Record::End { time, .. } => {
+                    prop_assert!(*time >= now);
+                }
+                Record::Start { .. } => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_resumed_from_any_snapshot_ends_bit_for_bit_the_same(
+        cut in 1..70_usize,
+        seed in 0..1000_u64,
+        synchronous in any::<bool>(),
+    ) {
+        let rules = || {
+            let strategy = if synchronous { fedavg() } else { fedasync() };
+            let mut members = participants(&FOUR_TO_ONE, 0.3, seed);
+            let mut profile = members[7].clock.profile().clone();
+            profile.drop_out = Some(DropOut { probability: 0.3, return_seconds: 5.0 });
+            members[7].clock = DeviceClock::new(profile, 1.0, seed, 7);
+            rules(strategy, members, 64)
+        };
+        let mut whole = Formula::default();
+        let expected = run(rules(), &mut whole);
+
+        let mut host = Formula::default();
+        let (config, setting) = rules();
+        let mut simulation = begin(config, setting, &mut host);
+        let mut kept = (simulation.snapshot().unwrap(), host.records.len());
+        for _ in 0..cut {
+            simulation.step(&mut host).unwrap();
+            if let Some(snapshot) = simulation.snapshot() {
+                kept = (snapshot, host.records.len());
+            }
+        }
+        // What a killed process leaves behind: the snapshot, through its file format, and the records
+        // written before it.
+        let (mut snapshot, records) = kept;
+        let json = serde_json::to_string(&snapshot.state).unwrap();
+        snapshot.state = serde_json::from_str(&json).unwrap();
+        host.records.truncate(records);
+        let (config, setting) = rules();
+        let mut resumed = Simulation::resume(config, setting, snapshot).unwrap();
+        while resumed.step(&mut host).unwrap().is_none() {}
+
+        let bits = |simulation: &Simulation| -> Vec<u32> {
+            simulation.aggregator().parameters().iter().map(|x| x.to_bits()).collect()
+        };
+        prop_assert_eq!(bits(&resumed), bits(&expected));
+        prop_assert_eq!(timeless(&host.records), timeless(&whole.records));
+        prop_assert_eq!(resumed.totals(), expected.totals());
+    }
+}
+
+#[test]
+fn a_run_follows_from_its_seed() {
+    let records = |seed| {
+        let mut host = Formula::default();
+        run(
+            rules(fedasync(), participants(&FOUR_TO_ONE, 0.2, seed), 40),
+            &mut host,
+        );
+        timeless(&host.records)
+    };
+    assert_eq!(records(1), records(1));
+    assert_ne!(records(1), records(2));
+}
+
+#[test]
+fn a_snapshot_that_does_not_fit_is_not_resumed() {
+    let mut host = Formula::default();
+    let (config, setting) = rules(fedasync(), participants(&FOUR_TO_ONE, 0.2, 1), 40);
+    let mut simulation = begin(config.clone(), setting.clone(), &mut host);
+    for _ in 0..20 {
+        simulation.step(&mut host).unwrap();
+    }
+    let snapshot = simulation.snapshot().unwrap();
+    let mut short = snapshot.clone();
+    let oldest = *short.versions.keys().next().unwrap();
+    short.versions.remove(&oldest);
+    assert!(Simulation::resume(config.clone(), setting.clone(), short).is_none());
+    let mut other = snapshot.clone();
+    other.state.clone_from(&snapshot.state);
+    let (fewer, fewer_setting) = rules(fedasync(), participants(&[1.0], 0.2, 1), 40);
+    assert!(Simulation::resume(fewer, fewer_setting, other).is_none());
+    assert!(Simulation::resume(config, setting, snapshot).is_some());
+}
