@@ -150,7 +150,7 @@ impl Canvas {
         self.paint(bounds, |px, py| {
             let (dx, dy) = ((px - x) / width, (py - y) / height.max(0.5));
             let inside = 1.0 - dx * dx - dy * dy;
-            (inside > 0.0).then(|| ([0.0; 3], depth * inside * inside))
+            (inside > 0.0).then_some(([0.0; 3], depth * inside * inside))
         });
     }
 

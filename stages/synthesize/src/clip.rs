@@ -227,3 +227,107 @@ fn frame_figure(
     );
     camera
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Set;
+
+    fn plan(action: Action, subject_number: u32, params: &Params) -> Clip {
+        let subject = Subject::draw(params.seed, params.set, subject_number, params.difficulty);
+        Clip::plan(params, action, subject_number, &subject, 1)
+    }
+
+    #[test]
+    fn every_joint_of_every_action_stays_within_the_picture() {
+        for difficulty in [0.0, 0.5, 1.0] {
+            let params = Params {
+                difficulty,
+                camera: 2.0,
+                ..Params::default()
+            };
+            for action in Action::ALL {
+                for number in 1..=6 {
+                    let clip = plan(action, number, &params);
+                    for (frame, (joints, _)) in clip.course.iter().enumerate() {
+                        let (dx, dy) = clip.shift(frame);
+                        for point in joints.points() {
+                            let seen = clip.camera.project(point);
+                            let (x, y) = (seen.x + dx, seen.y + dy);
+                            assert!(
+                                (0.0..=112.0).contains(&x) && (0.0..=112.0).contains(&y),
+                                "{action:?} of g{number:02} at {frame}: ({x}, {y})"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn figures_are_large_in_the_picture() {
+        let params = Params::default();
+        for action in Action::ALL {
+            for number in 1..=6 {
+                let clip = plan(action, number, &params);
+                let tall = clip.camera.focal / clip.camera.distance * clip.subject.body.height();
+                assert!(
+                    (56.0..=96.0).contains(&tall),
+                    "{action:?}: {tall} of 112 pixels"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn something_is_seen_to_move_in_every_action() {
+        let params = Params {
+            noise: 0.0,
+            camera: 0.0,
+            ..Params::default()
+        };
+        let grain = Grain::new(112, Draws::of_subject(1, Set::Large, 0));
+        for action in Action::ALL {
+            let mut clip = plan(action, 2, &params);
+            let mut canvas = clip.canvas();
+            let frames: Vec<Vec<u8>> = (0..clip.frames())
+                .map(|frame| {
+                    let mut rgb = vec![0; 112 * 112 * 3];
+                    clip.render(frame, &mut canvas, &grain, &mut rgb);
+                    rgb
+                })
+                .collect();
+            let changed = |a: &[u8], b: &[u8]| {
+                a.iter()
+                    .zip(b)
+                    .filter(|(a, b)| a.abs_diff(**b) > 24)
+                    .count()
+            };
+            let most = frames.iter().map(|frame| changed(&frames[0], frame)).max();
+            assert!(most > Some(500), "{action:?} hardly moves: {most:?}");
+        }
+    }
+
+    #[test]
+    fn the_setting_does_not_depend_on_the_action() {
+        // Means over many clips: were a draw's range to depend on the action, they would part.
+        let params = Params::default();
+        let mean = |action: Action, of: fn(&Scene) -> f32| {
+            let values = (1..=400).map(|clip| {
+                let mut draws = Draws::of_clip(1, Set::Large, action, 1, clip);
+                of(&Scene::draw(&mut draws, &params))
+            });
+            values.sum::<f32>() / 400.0
+        };
+        for of in [
+            (|scene| scene.yaw.abs() / 60.0) as fn(&Scene) -> f32,
+            |scene| scene.figure_share,
+            |scene| scene.lead,
+            |scene| scene.gain[1],
+        ] {
+            let (walk, clap) = (mean(Action::Walk, of), mean(Action::Clap, of));
+            assert!((walk - clap).abs() < 0.08, "{walk} {clap}");
+        }
+    }
+}

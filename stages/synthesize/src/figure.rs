@@ -177,10 +177,17 @@ fn parts(joints: &Joints, body: &Body, looks: &Looks) -> Vec<Part> {
     limb(
         joints.hips[0],
         joints.hips[1],
-        (0.105, 0.105),
+        (0.112, 0.112),
         looks.trousers,
     );
-    limb(joints.pelvis, joints.waist, (0.125, 0.130), looks.shirt);
+    let belt = joints.pelvis.mix(joints.waist, 0.35);
+    limb(joints.pelvis, belt, (0.118, 0.128), looks.trousers);
+    limb(
+        belt.mix(joints.waist, 0.55),
+        joints.waist,
+        (0.128, 0.130),
+        looks.shirt,
+    );
     let ribs = joints.waist.mix(joints.chest, 0.62);
     limb(joints.waist, ribs, (0.130, 0.145), looks.shirt);
     limb(

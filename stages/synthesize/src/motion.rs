@@ -86,10 +86,11 @@ const STAND: Pose = Pose {
 /// A moment and the pose that is reached then.
 type Key = (f32, Pose);
 
-/// Slow start, slow end: the polynomial of least jerk.
+/// Slow start, slow end, and no long rest at either: whatever part of a video is looked at, something
+/// moves.
 fn ease(share: f32) -> f32 {
     let s = share.clamp(0.0, 1.0);
-    s * s * s * (10.0 + s * (6.0 * s - 15.0))
+    s * s * (3.0 - 2.0 * s)
 }
 
 /// The pose at `moment` between keys that are sorted by time.
@@ -446,7 +447,7 @@ fn punch(phase: f32) -> Pose {
 fn clap(phase: f32) -> Pose {
     let apart = there_and_back(phase);
     Pose {
-        arms: [arm(52.0, 6.0 + 26.0 * apart, 38.0 - 62.0 * apart, 66.0); 2],
+        arms: [arm(56.0, 6.0 + 36.0 * apart, 38.0 - 74.0 * apart, 62.0); 2],
         ..STAND
     }
 }

@@ -88,7 +88,7 @@ impl Scene {
             yaw,
             distance: draws.between(4.2 - 1.2 * camera.min(1.5), 4.2 + 1.6 * camera),
             camera_height: 1.25 + draws.around(0.7 * camera.min(1.5)),
-            figure_share: draws.between(0.66 - scale_reach, 0.66 + 0.5 * scale_reach),
+            figure_share: draws.between(0.70 - scale_reach, 0.70 + 0.5 * scale_reach),
             feet_row: 0.93 + draws.around(0.04 * camera.min(1.5)),
             offset: draws.around(0.16 * camera),
             pan: draws.around(0.16 * camera),
