@@ -1,0 +1,68 @@
+//! Why a model could not be quantized.
+
+use std::path::PathBuf;
+
+use fedact_clips::ClipsError;
+use fedact_nets::NetsError;
+use fedact_stage::StageError;
+
+use crate::params::FEWEST_CLIPS;
+
+/// Why a model could not be quantized.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuantizeError {
+    /// The model cannot be read, does not fit the clips, or is broken.
+    #[error(transparent)]
+    Nets(#[from] NetsError),
+    /// The clips cannot be read.
+    #[error(transparent)]
+    Clips(#[from] ClipsError),
+    /// The model is quantized already.
+    #[error("the model in {path} is already quantized")]
+    AlreadyQuantized {
+        /// The model's folder.
+        path: PathBuf,
+    },
+    /// The training split is too small to calibrate on.
+    #[error("{path} has {found} training clips, but calibration needs at least {FEWEST_CLIPS}")]
+    TooFewClips {
+        /// The clip set's folder.
+        path: PathBuf,
+        /// Clips of its training split.
+        found: usize,
+    },
+    /// There is nothing to measure the accuracy on.
+    #[error("{path} has no test clips, so the accuracy of the int8 model cannot be measured")]
+    NoTestClips {
+        /// The clip set's folder.
+        path: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+impl From<QuantizeError> for StageError {
+    fn from(error: QuantizeError) -> Self {
+        let remedy = match &error {
+            QuantizeError::AlreadyQuantized { .. } => {
+                "give the float model that it was made from as input `model`"
+            }
+            QuantizeError::TooFewClips { .. } | QuantizeError::NoTestClips { .. } => {
+                "extract clips from more videos, or set the split of `extract` otherwise"
+            }
+            QuantizeError::Write { .. } => {
+                return Self::failed(&error).with_remedy("free some space or mend the permissions");
+            }
+            QuantizeError::Nets(nets) if !nets.invalid_input() => return Self::failed(&error),
+            QuantizeError::Nets(_) | QuantizeError::Clips(_) => return Self::invalid(&error),
+        };
+        Self::invalid(&error).with_remedy(remedy)
+    }
+}

@@ -1,0 +1,102 @@
+//! The params of the stage.
+
+use fedact_nets::quantize::{CalibrationSettings, Method};
+use fedact_stage::{OutOfRange, Params};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Fewer calibration clips than this say too little about a network's activations.
+pub const FEWEST_CLIPS: usize = 4;
+
+/// Params of the stage `quantize`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuantizeParams {
+    /// How the range of each activation is found: `min-max` covers every value seen, `percentile`
+    /// leaves out a share at each end, `mse` takes the range with the least squared error.
+    pub method: Method,
+    /// For `percentile`: the share of values in percent that lie below the upper end of the range
+    /// (and above the lower); above 50, at most 100.
+    pub percentile: f64,
+    /// How many clips of the training split to calibrate on, drawn by `seed`; all where there are
+    /// fewer. At least 4.
+    pub clips: usize,
+    /// Clips computed at a time.
+    pub batch_size: usize,
+    /// Threads that libtorch computes with; the last bits of results depend on it.
+    pub threads: usize,
+    /// Draws the calibration clips.
+    pub seed: u64,
+}
+
+impl Default for QuantizeParams {
+    fn default() -> Self {
+        let CalibrationSettings { method, percentile } = CalibrationSettings::default();
+        Self {
+            method,
+            percentile,
+            clips: 128,
+            batch_size: 16,
+            threads: 2,
+            seed: 0,
+        }
+    }
+}
+
+impl QuantizeParams {
+    /// What the calibration needs to know.
+    pub fn calibration(&self) -> CalibrationSettings {
+        CalibrationSettings {
+            method: self.method,
+            percentile: self.percentile,
+        }
+    }
+}
+
+impl Params for QuantizeParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        let within = self.percentile > 50.0 && self.percentile <= 100.0;
+        let expected = "above 50 and at most 100";
+        OutOfRange::unless(within, "percentile", self.percentile, expected)?;
+        let enough = (FEWEST_CLIPS..=1_000_000).contains(&self.clips);
+        OutOfRange::unless(enough, "clips", self.clips, "between 4 and 1000000")?;
+        let batch = (1..=4096).contains(&self.batch_size);
+        OutOfRange::unless(batch, "batch_size", self.batch_size, "between 1 and 4096")?;
+        let threads = (1..=1024).contains(&self.threads);
+        OutOfRange::unless(threads, "threads", self.threads, "between 1 and 1024")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fedact_stage::resolve;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_resolve_and_methods_have_their_names() {
+        let resolved = resolve::<QuantizeParams>(&Value::Null).unwrap();
+        assert_eq!(resolved["clips"], 128);
+        for method in ["min-max", "percentile", "mse"] {
+            let resolved = resolve::<QuantizeParams>(&json!({"method": method})).unwrap();
+            assert_eq!(resolved["method"], method);
+        }
+        let error = resolve::<QuantizeParams>(&json!({"method": "entropyy"})).unwrap_err();
+        assert!(error.to_string().contains("min-max"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for (key, value) in [
+            ("percentile", json!(50.0)),
+            ("percentile", json!(100.5)),
+            ("clips", json!(3)),
+            ("batch_size", json!(0)),
+            ("threads", json!(0)),
+        ] {
+            let error = resolve::<QuantizeParams>(&json!({ key: value })).unwrap_err();
+            assert_eq!(error.key(), key);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The work: calibrate, measure, write.
+
+use std::path::Path;
+
+use fedact_clips::{ClipSet, Split};
+use fedact_nets::data::{Loader, LoaderSettings};
+use fedact_nets::quantize::{NoiseMeter, PlaceNoise, QuantizedModel};
+use fedact_nets::score::{Predictions, Scores};
+use fedact_nets::{Classifier, FloatModel, Model, NetsError, files, set_threads};
+use fedact_stage::{Job, Metrics, Reporter};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use tch::{Device, Tensor};
+
+use crate::error::QuantizeError;
+use crate::params::{FEWEST_CLIPS, QuantizeParams};
+
+/// Below this ratio of signal to noise at the logits a warning is given: classes close to each other
+/// begin to change places.
+const NOISY_DECIBELS: f64 = 20.0;
+
+/// Quantizes a model as the job says.
+pub(crate) fn quantize(
+    job: &Job,
+    params: &QuantizeParams,
+    folders: (&Path, &Path),
+    reporter: &Reporter,
+) -> Result<Metrics, QuantizeError> {
+    set_threads(params.threads);
+    let (model_folder, clips_folder) = folders;
+    let model = Model::load(model_folder, Device::Cpu)?;
+    let float_bytes = model.bytes();
+    let Model::Float(float) = model else {
+        return Err(QuantizeError::AlreadyQuantized {
+            path: model_folder.to_owned(),
+        });
+    };
+    let clips = ClipSet::open(clips_folder)?;
+    float.info.check_geometry(clips.dataset())?;
+    float.info.check_classes(clips.dataset())?;
+    let test = clips.indices(Split::Test);
+    if test.is_empty() {
+        let path = clips_folder.to_owned();
+        return Err(QuantizeError::NoTestClips { path });
+    }
+
+    let quantized = calibrate(&float, &clips, params, reporter)?;
+    let measured = measure(&float, &quantized, &clips, &test, params, reporter)?;
+    quantized.save(&job.output)?;
+    let metrics = metrics(&quantized, &measured, float_bytes, test.len());
+    write_metrics(&job.output.join(files::METRICS), &metrics, &measured)?;
+    if measured.logits_snr_db < NOISY_DECIBELS {
+        let weakest = measured
+            .places
+            .iter()
+            .min_by(|a, b| a.snr_db.total_cmp(&b.snr_db));
+        let place = weakest.map_or("logits", |place| place.name.as_str());
+        reporter.warn(format!(
+            "the logits of the int8 network stand only {:.1} dB above its rounding noise (worst \
+             place: {place}); try another `method` or more `clips`",
+            measured.logits_snr_db
+        ));
+    }
+    Ok(metrics)
+}
+
+/// Which clips to calibrate on: drawn without replacement, in the set's order.
+fn draw(mut indices: Vec<usize>, params: &QuantizeParams) -> Vec<usize> {
+    indices.shuffle(&mut ChaCha8Rng::seed_from_u64(params.seed));
+    indices.truncate(params.clips);
+    indices.sort_unstable();
+    indices
+}
+
+fn calibrate(
+    float: &FloatModel,
+    clips: &ClipSet,
+    params: &QuantizeParams,
+    reporter: &Reporter,
+) -> Result<QuantizedModel, QuantizeError> {
+    let train = clips.indices(Split::Train);
+    if train.len() < FEWEST_CLIPS {
+        return Err(QuantizeError::TooFewClips {
+            path: clips.folder().to_owned(),
+            found: train.len(),
+        });
+    }
+    if train.len() < params.clips {
+        reporter.info(format!(
+            "calibrating on all {} training clips; `clips` asks for {}",
+            train.len(),
+            params.clips
+        ));
+    }
+    let drawn = draw(train, params);
+    let task = reporter.task("calibrating", drawn.len() as u64, "clips");
+    let mut failure = None;
+    let batches =
+        drawn
+            .chunks(params.batch_size)
+            .map_while(|indices| match read(clips, indices, float) {
+                Ok(batch) => {
+                    task.advance(indices.len() as u64);
+                    Some(batch)
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    None
+                }
+            });
+    let model = QuantizedModel::from_float(float, batches, &params.calibration());
+    match failure {
+        Some(error) => Err(error.into()),
+        None => Ok(model?),
+    }
+}
+
+/// One batch of these clips.
+fn read(clips: &ClipSet, indices: &[usize], float: &FloatModel) -> Result<Tensor, NetsError> {
+    let settings = LoaderSettings::in_order(indices.len(), &float.info);
+    let mut tensor = None;
+    Loader::new(clips, indices, settings)?.run(0, |batch| {
+        tensor = Some(batch.clips);
+        Ok::<(), NetsError>(())
+    })?;
+    tensor.ok_or_else(|| NetsError::Data("an empty batch of calibration clips".to_owned()))
+}
+
+/// What the test split says about the model.
+struct Measured {
+    float: Scores,
+    int8: Scores,
+    agreement: f64,
+    logits_snr_db: f64,
+    places: Vec<PlaceNoise>,
+}
+
+fn measure(
+    float: &FloatModel,
+    quantized: &QuantizedModel,
+    clips: &ClipSet,
+    test: &[usize],
+    params: &QuantizeParams,
+    reporter: &Reporter,
+) -> Result<Measured, QuantizeError> {
+    let task = reporter.task("measuring", test.len() as u64, "clips");
+    let settings = LoaderSettings::in_order(params.batch_size, &float.info);
+    let mut meter = NoiseMeter::new(quantized);
+    let (mut before, mut after, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+    Loader::new(clips, test, settings)?.run(0, |batch| {
+        before.push(float.classify(&batch.clips));
+        after.push(meter.compare(quantized, &batch.clips).simulated);
+        labels.push(batch.labels);
+        task.advance(batch.indices.len() as u64);
+        Ok::<(), NetsError>(())
+    })?;
+    let predictions = |logits: &[Tensor]| Predictions {
+        logits: Tensor::cat(logits, 0),
+        labels: Tensor::cat(&labels, 0),
+        indices: test.to_vec(),
+    };
+    let (before, after) = (predictions(&before), predictions(&after));
+    let same = before
+        .logits
+        .argmax(1, false)
+        .eq_tensor(&after.logits.argmax(1, false));
+    Ok(Measured {
+        float: Scores::from(&before),
+        int8: Scores::from(&after),
+        agreement: same.mean(tch::Kind::Double).double_value(&[]),
+        logits_snr_db: meter.logits(),
+        places: meter.places(),
+    })
+}
+
+fn metrics(
+    quantized: &QuantizedModel,
+    measured: &Measured,
+    float_bytes: u64,
+    test_clips: usize,
+) -> Metrics {
+    let Measured { float, int8, .. } = measured;
+    let figures = [
+        ("top1", json!(int8.top1)),
+        ("top5", json!(int8.top5)),
+        ("mean_class_accuracy", json!(int8.mean_class_accuracy)),
+        ("loss", json!(int8.loss)),
+        ("float_top1", json!(float.top1)),
+        ("float_top5", json!(float.top5)),
+        (
+            "float_mean_class_accuracy",
+            json!(float.mean_class_accuracy),
+        ),
+        ("agreement", json!(measured.agreement)),
+        ("logits_snr_db", json!(measured.logits_snr_db)),
+        ("parameters", json!(quantized.parameter_count())),
+        ("bytes", json!(quantized.bytes())),
+        ("float_bytes", json!(float_bytes)),
+        (
+            "calibration_clips",
+            json!(quantized.quantization().calibration_clips),
+        ),
+        ("test_clips", json!(test_clips)),
+    ];
+    figures
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+/// The figures, with what is too long for the provenance: the ratio at every place, the confusions.
+fn write_metrics(path: &Path, metrics: &Metrics, measured: &Measured) -> Result<(), QuantizeError> {
+    let mut all = metrics.clone();
+    all.insert("places".to_owned(), json!(measured.places));
+    all.insert("confusion".to_owned(), json!(measured.int8.confusion));
+    let failed = |source| QuantizeError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = serde_json::to_vec_pretty(&all).map_err(|error| failed(error.into()))?;
+    text.push(b'\n');
+    std::fs::write(path, text).map_err(failed)
+}
