@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::lock::LockFile;
@@ -14,7 +15,7 @@ use crate::objects::read_folder;
 use crate::{Action, ArtifactError, Digest, Lookup, Store};
 
 /// How many files are deleted before publishers get their turn.
-const BATCH: usize = 256;
+const BATCH: usize = 2048;
 
 /// What the store holds, as far as collecting is concerned.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -60,7 +61,7 @@ pub struct StoredObject {
 }
 
 /// Something that a collection may remove.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Item {
     /// The record of a key, made for a step.
     Result {
@@ -68,6 +69,8 @@ pub enum Item {
         key: Digest,
         /// The step.
         step: String,
+        /// When the run that it records began, in seconds since 1970 (UTC).
+        started: f64,
     },
     /// A record that cannot be read.
     Unreadable(PathBuf),
@@ -83,7 +86,7 @@ pub enum Item {
 }
 
 /// An item with the reason why it goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Doomed {
     /// What goes.
     pub item: Item,
@@ -94,7 +97,7 @@ pub struct Doomed {
 }
 
 /// What goes, and why.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Collection {
     /// What goes: results first, then checkpoints, then objects.
     pub doomed: Vec<Doomed>,
@@ -130,6 +133,7 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
             item: Item::Result {
                 key: result.key,
                 step: result.step.clone(),
+                started: result.started,
             },
             reason: "no kept pipeline or run reaches this result",
             bytes: 0,
@@ -239,34 +243,32 @@ impl Store {
         Ok(live)
     }
 
-    /// Carries out a plan. What has come into use since it was made stays.
+    /// Carries out a plan. What has come into use since it was made stays, and so does every result
+    /// that has been recorded since.
     ///
     /// # Errors
-    /// The store cannot be read or written to; what was deleted until then is listed nowhere, but
-    /// was doomed.
-    pub fn collect(
-        &self,
-        plan: &Collection,
-        keep: &BTreeSet<Digest>,
-    ) -> Result<Collected, ArtifactError> {
+    /// The store cannot be read or written to; what was deleted until then was doomed.
+    pub fn collect(&self, plan: &Collection) -> Result<Collected, ArtifactError> {
+        let planned: BTreeMap<Digest, f64> = plan
+            .doomed
+            .iter()
+            .filter_map(|doomed| match &doomed.item {
+                Item::Result { key, started, .. } => Some((*key, *started)),
+                _ => None,
+            })
+            .collect();
         let mut done = Collected::default();
         for batch in plan.doomed.chunks(BATCH) {
             let _alone = self.exclude_publishers()?;
-            // With publishers shut out, what is in use now stays in use or unused until they return.
-            let current = collection(&self.inventory()?, keep);
-            let still: BTreeSet<String> =
-                current.doomed.iter().map(|one| name(&one.item)).collect();
+            // With publishers shut out, what is unused now stays so until they return.
+            let in_use = self.in_use(&planned)?;
             for doomed in batch {
-                if !still.contains(&name(&doomed.item)) {
+                if in_use.spares(&doomed.item) {
                     done.spared += 1;
-                    continue;
+                } else {
+                    done.freed += self.remove(doomed)?;
+                    done.removed += 1;
                 }
-                self.remove(&doomed.item)?;
-                done.removed += 1;
-                done.freed += match &doomed.item {
-                    Item::Object { path, .. } => freed_by(&current, path),
-                    _ => doomed.bytes,
-                };
             }
         }
         self.remove_stale_stats()?;
@@ -274,11 +276,37 @@ impl Store {
         Ok(done)
     }
 
-    fn remove(&self, item: &Item) -> Result<(), ArtifactError> {
-        let (path, removed) = match item {
-            Item::Result { key, .. } => return self.forget(key),
-            Item::Unreadable(path) | Item::Object { path, .. } => {
-                (path.clone(), fs::remove_file(path))
+    /// What may not go at this moment, whatever a plan says; `planned` are the results that it dooms.
+    fn in_use(&self, planned: &BTreeMap<Digest, f64>) -> Result<InUse, ArtifactError> {
+        let live = self.live_keys()?;
+        let mut in_use = InUse::default();
+        for action in self.actions()? {
+            let result = stored_result(&action?);
+            if live.contains_key(&result.key) || planned.get(&result.key) != Some(&result.started) {
+                in_use.objects.extend(result.objects);
+                in_use.records.insert(self.action_file(&result.key));
+                in_use.results.insert(result.key);
+            }
+        }
+        in_use.live = live.into_keys().collect();
+        Ok(in_use)
+    }
+
+    /// Removes one thing; returns the bytes that are free now.
+    fn remove(&self, doomed: &Doomed) -> Result<u64, ArtifactError> {
+        let (path, removed) = match &doomed.item {
+            Item::Result { key, .. } => {
+                self.forget(key)?;
+                return Ok(doomed.bytes);
+            }
+            Item::Unreadable(path) => (path.clone(), fs::remove_file(path)),
+            Item::Object { path, .. } => {
+                let linked = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.nlink() > 1);
+                let removed = fs::remove_file(path);
+                if linked && removed.is_ok() {
+                    return Ok(0);
+                }
+                (path.clone(), removed)
             }
             Item::Checkpoints(key) => {
                 let path = self.checkpoints_folder().join(key.to_string());
@@ -287,10 +315,9 @@ impl Store {
             }
         };
         match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(ArtifactError::writing(path)(error))
-            }
-            _ => Ok(()),
+            Ok(()) => Ok(doomed.bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(ArtifactError::writing(path)(error)),
         }
     }
 
@@ -313,22 +340,24 @@ impl Store {
     }
 }
 
-fn freed_by(current: &Collection, path: &Path) -> u64 {
-    current
-        .doomed
-        .iter()
-        .find_map(|doomed| match &doomed.item {
-            Item::Object { path: there, .. } if there == path => Some(doomed.bytes),
-            _ => None,
-        })
-        .unwrap_or(0)
+/// What a collection must leave alone.
+#[derive(Default)]
+struct InUse {
+    live: BTreeSet<Digest>,
+    results: BTreeSet<Digest>,
+    records: BTreeSet<PathBuf>,
+    objects: BTreeSet<Digest>,
 }
 
-fn name(item: &Item) -> String {
-    match item {
-        Item::Result { key, .. } => format!("result {key}"),
-        Item::Unreadable(path) | Item::Object { path, .. } => path.display().to_string(),
-        Item::Checkpoints(key) => format!("checkpoints {key}"),
+impl InUse {
+    fn spares(&self, item: &Item) -> bool {
+        match item {
+            Item::Result { key, .. } => self.results.contains(key),
+            // A damaged record may have been replaced by a whole one.
+            Item::Unreadable(path) => self.records.contains(path),
+            Item::Object { digest, .. } => self.objects.contains(digest),
+            Item::Checkpoints(key) => self.live.contains(key),
+        }
     }
 }
 

@@ -190,3 +190,158 @@ impl<'de> Deserialize<'de> for Manifest {
         Self::new(entries).map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn path() -> impl Strategy<Value = EntryPath> {
+        let name = prop_oneof![
+            "[a-c]{1,2}",
+            "[ \\n\"'\\\\%*ü世-]{1,4}",
+            Just("...".to_owned()),
+        ]
+        .prop_map(String::into_bytes);
+        let latin = proptest::collection::vec(0x80u8..=0xff, 1..3);
+        let name = prop_oneof![4 => name, 1 => latin];
+        proptest::collection::vec(name, 1..4).prop_map(|names| {
+            let bytes = names.join(&b'/');
+            EntryPath::new(std::ffi::OsString::from_vec(bytes)).unwrap()
+        })
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let file = (any::<u64>(), any::<[u8; 32]>(), any::<bool>()).prop_map(
+            |(size, bytes, executable)| EntryKind::File {
+                size,
+                sha256: Digest::from_bytes(bytes),
+                executable,
+            },
+        );
+        let link = "[a-z./]{1,8}".prop_map(|target| EntryKind::Symlink {
+            target: LinkTarget::new(target),
+        });
+        let kind = prop_oneof![3 => file, 1 => link, 1 => Just(EntryKind::Directory)];
+        (path(), kind).prop_map(|(path, kind)| Entry { path, kind })
+    }
+
+    /// Entries, of which those that do not go together with earlier ones are left out.
+    fn entries() -> impl Strategy<Value = Vec<Entry>> {
+        proptest::collection::vec(entry(), 0..12).prop_map(|entries| {
+            let mut together: Vec<Entry> = Vec::new();
+            for entry in entries {
+                together.push(entry);
+                if Manifest::new(together.clone()).is_err() {
+                    together.pop();
+                }
+            }
+            together
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_entries_does_not_matter(
+            (entries, shuffled) in entries().prop_flat_map(|entries| {
+                (Just(entries.clone()), Just(entries).prop_shuffle())
+            })
+        ) {
+            let one = Manifest::new(entries).unwrap();
+            let other = Manifest::new(shuffled).unwrap();
+            prop_assert_eq!(one.digest(), other.digest());
+            prop_assert_eq!(one, other);
+        }
+
+        #[test]
+        fn a_manifest_survives_json(entries in entries()) {
+            let manifest = Manifest::new(entries).unwrap();
+            let json = serde_json::to_string(&manifest).unwrap();
+            let back: Manifest = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(back.digest(), manifest.digest());
+            prop_assert_eq!(back, manifest);
+        }
+
+        #[test]
+        fn different_manifests_have_different_digests(one in entries(), other in entries()) {
+            let (one, other) = (Manifest::new(one).unwrap(), Manifest::new(other).unwrap());
+            prop_assert_eq!(one == other, one.digest() == other.digest());
+        }
+
+        #[test]
+        fn every_entry_is_found_by_its_path(entries in entries()) {
+            let manifest = Manifest::new(entries.clone()).unwrap();
+            prop_assert_eq!(manifest.entries().len(), entries.len());
+            for entry in &entries {
+                prop_assert_eq!(manifest.get(&entry.path), Some(entry));
+            }
+        }
+    }
+
+    fn file(path: &str, content: &str, executable: bool) -> Entry {
+        Entry {
+            path: EntryPath::new(path).unwrap(),
+            kind: EntryKind::File {
+                size: content.len() as u64,
+                sha256: Digest::of(content),
+                executable,
+            },
+        }
+    }
+
+    /// A change of these digests makes every stored result a miss: raise the header's number then.
+    #[test]
+    fn digests_are_those_of_format_1() {
+        let manifest = Manifest::new(vec![
+            file("b/run.sh", "#!/bin/sh\n", true),
+            file("a", "x", false),
+            Entry {
+                path: EntryPath::new("empty").unwrap(),
+                kind: EntryKind::Directory,
+            },
+            Entry {
+                path: EntryPath::new("link").unwrap(),
+                kind: EntryKind::Symlink {
+                    target: LinkTarget::new("a"),
+                },
+            },
+        ])
+        .unwrap();
+        let canonical = format!(
+            "fedact manifest 1\nf 1 {} a\0x 10 {} b/run.sh\0d empty\0l link\0a\0",
+            Digest::of("x"),
+            Digest::of("#!/bin/sh\n"),
+        );
+        assert_eq!(manifest.digest(), Digest::of(canonical));
+        assert_eq!(
+            Manifest::default().digest(),
+            Digest::of("fedact manifest 1\n")
+        );
+    }
+
+    #[test]
+    fn entries_that_cannot_both_be_there_are_refused() {
+        let refused = |entries: Vec<Entry>| Manifest::new(entries).unwrap_err().to_string();
+        assert!(refused(vec![file("a", "1", false), file("a", "2", false)]).contains("`a`"));
+        assert!(refused(vec![file("a", "1", false), file("a/b", "2", false)]).contains("`a`"));
+        // `a-b` sorts between `a` and `a/b`.
+        let three = vec![
+            file("a", "1", false),
+            file("a-b", "1", false),
+            file("a/b", "2", false),
+        ];
+        assert!(refused(three).contains("`a`"));
+    }
+
+    #[test]
+    fn contents_that_count_change_the_digest() {
+        let digest = |entry| Manifest::new(vec![entry]).unwrap().digest();
+        let plain = digest(file("a", "x", false));
+        assert_ne!(plain, digest(file("a", "x", true)));
+        assert_ne!(plain, digest(file("a", "y", false)));
+        assert_ne!(plain, digest(file("b", "x", false)));
+    }
+}

@@ -49,12 +49,12 @@ impl Store {
     ) -> Result<Materialized, ArtifactError> {
         manifest.check_contained()?;
         let destination = self.checked_destination(destination)?;
+        if self.is_materialized(manifest, &destination) {
+            return Ok(Materialized::Unchanged);
+        }
         let damage = self.check_objects(manifest)?;
         if !damage.is_empty() {
             return Err(ArtifactError::Unavailable { damage });
-        }
-        if self.is_materialized(manifest, &destination) {
-            return Ok(Materialized::Unchanged);
         }
         let passing = |name| fault::point(name).map_err(ArtifactError::writing(&destination));
         passing("materialize: start")?;

@@ -171,9 +171,10 @@ impl Objects {
         let Incoming { path, digest, size } = incoming;
         if let Some(there) = self.find(digest)? {
             if self.check(digest, *size, &there, |_| {}).is_none() {
-                return fs::remove_file(path).map_err(ArtifactError::writing(path));
+                return remove_if_there(path);
             }
-            fs::remove_file(&there.path).map_err(ArtifactError::writing(&there.path))?;
+            // It may be the raw one where the new one is packed: both must not stay.
+            remove_if_there(&there.path)?;
         }
         let raw = self.raw_path(digest);
         if let Some(shard) = raw.parent() {
@@ -185,8 +186,13 @@ impl Objects {
             }
         }
         let packed = scratch.join(format!("{digest}.{PACKED}"));
+        let copied = scratch.join(digest.to_string());
         let (from, to) = if self.pack(incoming, &packed)? {
             (packed.as_path(), raw.with_extension(PACKED))
+        } else if has_other_names(path)? {
+            // Moving it in would make the store depend on whoever holds the other name.
+            fs::copy(path, &copied).map_err(ArtifactError::writing(&copied))?;
+            (copied.as_path(), raw)
         } else {
             (*path, raw)
         };
@@ -306,7 +312,7 @@ impl Objects {
                 }
             }
         }
-        objects.sort_by(|a, b| (a.0, a.1.packed).cmp(&(b.0, b.1.packed)));
+        objects.sort_by_key(|(digest, file)| (*digest, file.packed));
         Ok(objects)
     }
 
@@ -338,6 +344,23 @@ fn stat_object(path: PathBuf, packed: bool) -> Result<Option<ObjectFile>, Artifa
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(ArtifactError::reading(path)(error)),
     }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), ArtifactError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ArtifactError::writing(path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the file is hard-linked from elsewhere.
+fn has_other_names(path: &Path) -> Result<bool, ArtifactError> {
+    use std::os::unix::fs::MetadataExt;
+    fs::symlink_metadata(path)
+        .map(|metadata| metadata.nlink() > 1)
+        .map_err(ArtifactError::reading(path))
 }
 
 /// Text: UTF-8 (a last character may be cut off by the end of the sample) without zero bytes.

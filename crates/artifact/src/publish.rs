@@ -33,8 +33,9 @@ const FLUSH_SINGLY: usize = 128;
 #[derive(Debug)]
 pub struct Workspace {
     store: Store,
-    lock: KeyLock,
+    // Dropped before the lock: whoever waits for the key finds the room tidied.
     scratch: Scratch,
+    lock: KeyLock,
     output: PathBuf,
     checkpoints: PathBuf,
     resumed: bool,
@@ -54,8 +55,8 @@ impl Store {
         fs::create_dir_all(&checkpoints).map_err(ArtifactError::writing(&checkpoints))?;
         Ok(Workspace {
             store: self.clone(),
-            lock,
             scratch,
+            lock,
             output,
             checkpoints,
             resumed,

@@ -1,1 +1,224 @@
+use std::collections::BTreeSet;
 
+use super::*;
+
+fn keep(names: &[&str]) -> BTreeSet<Digest> {
+    names.iter().map(|name| key(name)).collect()
+}
+
+fn publish(house: &House, name: &str, files: &[(&str, &str)]) -> Action {
+    house.publish(&key(name), |output| {
+        for (path, content) in files {
+            write(&output.join(path), content);
+        }
+    })
+}
+
+#[test]
+fn what_is_kept_stays_whole_and_the_rest_goes() {
+    let house = House::new();
+    let kept = publish(&house, "kept", &[("own", "own"), ("shared", "shared")]);
+    publish(&house, "old", &[("shared", "shared"), ("alone", "alone!")]);
+    let plan = collection(&house.store.inventory().unwrap(), &keep(&["kept"]));
+    assert_eq!(plan.kept, [key("kept")]);
+    assert_eq!(plan.frees, 6);
+    assert_eq!(plan.doomed.len(), 2, "{plan:?}");
+    assert!(
+        house.store.lookup(&key("old")).unwrap().is_some(),
+        "a plan deletes nothing"
+    );
+
+    let done = house.store.collect(&plan).unwrap();
+    assert_eq!(
+        done,
+        Collected {
+            removed: 2,
+            spared: 0,
+            freed: 6
+        }
+    );
+    assert_eq!(house.store.lookup(&key("kept")).unwrap().unwrap(), kept);
+    assert!(house.store.lookup(&key("old")).unwrap().is_none());
+    assert_eq!(house.store.objects.list().unwrap().len(), 2);
+    assert!(house.store.verify(|_, _| {}).unwrap().is_whole());
+    assert!(
+        collection(&house.store.inventory().unwrap(), &keep(&["kept"]))
+            .doomed
+            .is_empty()
+    );
+}
+
+#[test]
+fn checkpoints_stay_while_their_key_may_still_be_run() {
+    let house = House::new();
+    for name in ["kept", "old"] {
+        let workspace = house.workspace(&key(name));
+        write(&workspace.checkpoints().join("deep/epoch-1"), "half way");
+    }
+    let plan = collection(&house.store.inventory().unwrap(), &keep(&["kept"]));
+    assert_eq!(plan.doomed.len(), 1);
+    assert_eq!(plan.doomed[0].item, Item::Checkpoints(key("old")));
+    assert_eq!(plan.frees, 8);
+    house.store.collect(&plan).unwrap();
+    assert!(house.store.has_checkpoints(&key("kept")));
+    assert!(!house.store.has_checkpoints(&key("old")));
+}
+
+#[test]
+fn what_a_live_run_has_pinned_or_is_working_on_stays() {
+    let house = House::new();
+    publish(&house, "pinned", &[("x", "pinned")]);
+    publish(&house, "old", &[("x", "old")]);
+    let mut pin = house.store.pin().unwrap();
+    pin.add([&key("pinned")]).unwrap();
+    pin.add([&key("not yet there")]).unwrap();
+    assert_eq!(pin.keys().unwrap(), [key("pinned"), key("not yet there")]);
+    let working = house.workspace(&key("working"));
+    write(&working.checkpoints().join("epoch"), "1");
+
+    let plan = collection(&house.store.inventory().unwrap(), &keep(&[]));
+    house.store.collect(&plan).unwrap();
+    assert!(house.store.lookup(&key("pinned")).unwrap().is_some());
+    assert!(house.store.lookup(&key("old")).unwrap().is_none());
+    assert!(house.store.has_checkpoints(&key("working")));
+    assert!(working.output().is_dir());
+
+    drop((pin, working));
+    let plan = collection(&house.store.inventory().unwrap(), &keep(&[]));
+    house.store.collect(&plan).unwrap();
+    assert!(house.store.lookup(&key("pinned")).unwrap().is_none());
+    assert!(!house.store.has_checkpoints(&key("working")));
+    assert!(house.store.objects.list().unwrap().is_empty());
+}
+
+#[test]
+fn what_came_into_use_between_plan_and_deletion_is_spared() {
+    let house = House::new();
+    publish(&house, "old", &[("x", "wanted again")]);
+    publish(&house, "pinned later", &[("x", "pinned later")]);
+    let plan = collection(&house.store.inventory().unwrap(), &keep(&[]));
+    assert_eq!(plan.doomed.len(), 4);
+    publish(&house, "new", &[("y", "wanted again")]);
+    let mut pin = house.store.pin().unwrap();
+    pin.add([&key("pinned later")]).unwrap();
+    let done = house.store.collect(&plan).unwrap();
+    assert_eq!(
+        (done.removed, done.spared),
+        (1, 3),
+        "only the record of `old`"
+    );
+    assert!(house.store.lookup(&key("new")).unwrap().is_some());
+    assert!(house.store.lookup(&key("pinned later")).unwrap().is_some());
+    assert!(house.store.lookup(&key("old")).unwrap().is_none());
+}
+
+#[test]
+fn a_result_made_anew_after_the_plan_is_spared() {
+    let house = House::new();
+    publish(&house, "a", &[("x", "first")]);
+    let plan = collection(&house.store.inventory().unwrap(), &keep(&[]));
+    let workspace = house.workspace(&key("a"));
+    write(&workspace.output().join("x"), "first");
+    let later = Provenance {
+        started: 17.0,
+        ..provenance("step")
+    };
+    workspace.publish(json!({}), later).unwrap();
+    house.store.collect(&plan).unwrap();
+    assert!(house.store.lookup(&key("a")).unwrap().is_some());
+}
+
+#[test]
+fn an_object_that_a_step_links_to_frees_nothing_yet_and_the_step_stays() {
+    let house = House::new();
+    let old = publish(&house, "old", &[("x", "content")]);
+    house
+        .store
+        .materialize(&old.manifest, &house.step("s"))
+        .unwrap();
+    let plan = collection(&house.store.inventory().unwrap(), &keep(&[]));
+    assert_eq!(plan.frees, 0);
+    assert_eq!(house.store.collect(&plan).unwrap().freed, 0);
+    assert_eq!(fs::read(house.step("s").join("x")).unwrap(), b"content");
+}
+
+#[test]
+fn damaged_records_go_unless_they_are_whole_again() {
+    let house = House::new();
+    for name in ["lost", "mended"] {
+        publish(&house, name, &[("x", name)]);
+        fs::write(house.store.action_file(&key(name)), "damaged").unwrap();
+    }
+    let plan = collection(
+        &house.store.inventory().unwrap(),
+        &keep(&["lost", "mended"]),
+    );
+    let unreadable = plan
+        .doomed
+        .iter()
+        .filter(|doomed| matches!(doomed.item, Item::Unreadable(_)))
+        .count();
+    assert_eq!(unreadable, 2);
+    publish(&house, "mended", &[("x", "mended")]);
+    house.store.collect(&plan).unwrap();
+    assert!(house.store.lookup(&key("mended")).unwrap().is_some());
+    assert!(!house.store.action_file(&key("lost")).exists());
+}
+
+#[test]
+fn the_plan_is_a_pure_function_of_the_inventory() {
+    let object = |name: &str, linked| StoredObject {
+        digest: key(name),
+        path: PathBuf::from(name),
+        bytes: 10,
+        linked,
+    };
+    let result = |name: &str, objects: &[&str]| StoredResult {
+        key: key(name),
+        step: name.to_owned(),
+        started: 0.0,
+        bytes: 10,
+        objects: objects.iter().map(|object| key(object)).collect(),
+    };
+    let inventory = Inventory {
+        results: vec![
+            result("kept", &["o1", "o2"]),
+            result("live", &["o3"]),
+            result("gone", &["o2", "o4", "o5"]),
+        ],
+        unreadable: vec![],
+        objects: vec![
+            object("o1", false),
+            object("o2", false),
+            object("o3", false),
+            object("o4", false),
+            object("o5", true),
+            object("stray", false),
+        ],
+        checkpoints: [(key("kept"), 5), (key("live"), 5), (key("next"), 5)].into(),
+        live: [(key("live"), "process 1".to_owned())].into(),
+    };
+    let plan = collection(&inventory, &keep(&["kept", "next"]));
+    let objects: BTreeSet<Digest> = plan
+        .doomed
+        .iter()
+        .filter_map(|doomed| match &doomed.item {
+            Item::Object { digest, .. } => Some(*digest),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(objects, keep(&["o4", "o5", "stray"]));
+    let checkpoints: Vec<&Doomed> = plan
+        .doomed
+        .iter()
+        .filter(|doomed| matches!(doomed.item, Item::Checkpoints(_)))
+        .collect();
+    assert_eq!(checkpoints.len(), 1);
+    assert_eq!(
+        checkpoints[0].item,
+        Item::Checkpoints(key("kept")),
+        "its result is finished"
+    );
+    assert_eq!(plan.frees, 10 + 10 + 5, "what is linked frees nothing");
+    assert_eq!(plan.kept, [key("kept"), key("live")]);
+}
