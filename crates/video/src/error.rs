@@ -1,5 +1,6 @@
 //! Why a file gave no frames.
 
+use std::ffi::{CStr, c_char};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,5 +74,12 @@ impl VideoError {
 
 /// FFmpeg's words for an error code.
 pub(crate) fn words(code: i32) -> String {
-    ffmpeg_next::Error::from(code).to_string()
+    let mut text = [0 as c_char; 128];
+    // SAFETY: the buffer's length is passed with it; what is written ends with a zero, even for a code
+    // that FFmpeg does not know.
+    let words = unsafe {
+        ffmpeg_next::ffi::av_strerror(code, text.as_mut_ptr(), text.len());
+        CStr::from_ptr(text.as_ptr())
+    };
+    words.to_string_lossy().into_owned()
 }

@@ -34,6 +34,8 @@ unsafe extern "C" {
 #[derive(Default)]
 struct Kept {
     messages: Vec<String>,
+    /// The last message, kept or not: a repetition is no news.
+    last: String,
     left_out: usize,
 }
 
@@ -97,9 +99,10 @@ unsafe extern "C" fn keep(
             CStr::from_ptr(line.as_ptr())
         };
         let text = without_addresses(text.to_string_lossy().trim());
-        if text.is_empty() || kept.messages.last() == Some(&text) {
+        if text.is_empty() || kept.last == text {
             return;
         }
+        kept.last.clone_from(&text);
         if kept.messages.len() < MOST {
             kept.messages.push(text);
         } else {
