@@ -1,5 +1,8 @@
 //! The stage as a whole: from params to a folder of videos in UCF101's layout.
 
+// Helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
