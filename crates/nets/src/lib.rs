@@ -1,2 +1,41 @@
 //! 3-D convolutional networks: architectures, weights in and out, losses, training, quantized layers.
+//!
+//! Clips are tensors of `f32` \[clips, channels, frames, height, width\], RGB, normalised with the mean
+//! and standard deviation that stand in `model.json`. Parameters carry torchvision's names, so that
+//! its checkpoints load and ours load there.
+//!
+//! Everything random derives from a `seed` argument through ChaCha and not from torch's global
+//! generator, so that results do not depend on what ran before.
 
+mod architecture;
+mod error;
+mod info;
+mod model;
+mod r3d;
+mod random;
+
+pub mod data;
+pub mod loss;
+pub mod quantize;
+pub mod score;
+pub mod train;
+pub mod weights;
+
+pub use architecture::{Architecture, BlockLayout, ConvLayout, Family, Layout};
+pub use error::{NetsError, OutOfRange};
+pub use info::{FORMAT_VERSION, InputGeometry, MEAN, ModelInfo, STD, files};
+pub use model::{Classifier, FloatModel, Model};
+pub use r3d::R3d;
+
+/// Sets how many threads libtorch computes with, in this process from now on. The last bits of results
+/// depend on the number, which is why it is a param of every stage that trains.
+///
+/// libtorch allows the number of threads between operations to be set only once, before its first
+/// parallel work; call this at the start of a process.
+pub fn set_threads(threads: usize) {
+    let threads = i32::try_from(threads.max(1)).unwrap_or(i32::MAX);
+    tch::set_num_threads(threads);
+    if tch::get_num_interop_threads() != 1 {
+        tch::set_num_interop_threads(1);
+    }
+}

@@ -1,0 +1,150 @@
+//! Why a model could not be read, written, built or trained.
+
+use std::path::PathBuf;
+
+use fedact_clips::ClipsError;
+use tch::TchError;
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}` is {value}, but must be {expected}")]
+pub struct OutOfRange {
+    /// The field, with dots between the parts.
+    pub key: String,
+    /// What was given.
+    pub value: String,
+    /// What would be right.
+    pub expected: String,
+}
+
+impl OutOfRange {
+    /// Refuses `value` unless `holds`.
+    pub(crate) fn unless(
+        holds: bool,
+        key: &str,
+        value: impl std::fmt::Display,
+        expected: &str,
+    ) -> Result<(), Self> {
+        if holds {
+            return Ok(());
+        }
+        Err(Self {
+            key: key.to_owned(),
+            value: value.to_string(),
+            expected: expected.to_owned(),
+        })
+    }
+}
+
+/// Why a model could not be read, written, built or trained; every message names the file or the
+/// value and the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetsError {
+    /// A file that cannot be read.
+    #[error("cannot read {path}; is this the folder of a model, as `fedact distill` makes it?")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A `model.json` that does not parse or describes a model that cannot be.
+    #[error("{path}: {message}")]
+    Info {
+        /// The `model.json`.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A model made by another version of the program.
+    #[error(
+        "{path} has format version {found}, and this program reads version {expected}; \
+         make the model again with this program, or use the program that made it"
+    )]
+    Version {
+        /// The `model.json`.
+        path: PathBuf,
+        /// The version found.
+        found: String,
+        /// The version that this program reads.
+        expected: u32,
+    },
+    /// A file that is not safetensors or is damaged.
+    #[error("{path} is no readable safetensors file: {message}")]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        message: String,
+    },
+    /// Weights that do not fit the network they are loaded into.
+    #[error("the weights in {path} do not fit the network: {mismatch}")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is missing, unexpected or of another shape.
+        mismatch: String,
+    },
+    /// A setting that cannot be used.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// A model and clips, or two models, that do not belong together.
+    #[error("{0}")]
+    Mismatch(String),
+    /// Data that cannot be trained or tested on.
+    #[error("{0}")]
+    Data(String),
+    /// Training that left the numbers.
+    #[error(
+        "the {what} became {value} in epoch {epoch}, batch {batch} (clips {clips}); \
+         lower `learning_rate`, lengthen `warmup_epochs` or set `clip_gradient`"
+    )]
+    Diverged {
+        /// `loss` or `gradient norm`.
+        what: &'static str,
+        /// What it became, as in `NaN`.
+        value: String,
+        /// Counted from 1.
+        epoch: u32,
+        /// Counted from 1.
+        batch: usize,
+        /// The ids of the clips in the batch.
+        clips: String,
+    },
+    /// A clip set that cannot be read.
+    #[error(transparent)]
+    Clips(#[from] ClipsError),
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(String),
+}
+
+impl From<TchError> for NetsError {
+    fn from(error: TchError) -> Self {
+        let text = match error {
+            TchError::Torch(text) => text,
+            other => other.to_string(),
+        };
+        // libtorch appends its C++ stack to the message.
+        Self::Torch(text.lines().next().unwrap_or_default().to_owned())
+    }
+}
+
+impl NetsError {
+    /// Whether the fault lies in the user's data or params and not in the running.
+    pub fn invalid_input(&self) -> bool {
+        !matches!(
+            self,
+            Self::Write { .. } | Self::Diverged { .. } | Self::Torch(_)
+        )
+    }
+}

@@ -1,0 +1,298 @@
+//! `model.json`: all that a network's weights do not say themselves.
+
+use std::path::Path;
+
+use fedact_clips::Dataset;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::quantize::Quantization;
+use crate::{Architecture, NetsError};
+
+/// The version of `model.json` that this crate writes and reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Mean of red, green and blue in 0..=1 over Kinetics-400, which torchvision's video networks use.
+pub const MEAN: [f64; 3] = [0.43216, 0.394666, 0.37645];
+
+/// Standard deviation to go with [`MEAN`].
+pub const STD: [f64; 3] = [0.22803, 0.22145, 0.216989];
+
+/// File names within the folder of a model.
+pub mod files {
+    /// Weights.
+    pub const WEIGHTS: &str = "model.safetensors";
+    /// [`ModelInfo`](crate::ModelInfo).
+    pub const INFO: &str = "model.json";
+    /// One JSON object an epoch.
+    pub const TRAINING: &str = "training.jsonl";
+    /// The figures the model ended with.
+    pub const METRICS: &str = "metrics.json";
+}
+
+/// The clips that a network takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InputGeometry {
+    /// Frames of a clip.
+    pub frames: usize,
+    /// Pixels from top to bottom.
+    pub height: usize,
+    /// Pixels from left to right.
+    pub width: usize,
+}
+
+impl InputGeometry {
+    /// Shape of a batch of `clips`: clips, 3, frames, height, width.
+    pub fn batch_shape(&self, clips: usize) -> [i64; 5] {
+        [clips, 3, self.frames, self.height, self.width].map(|side| side as i64)
+    }
+
+    /// Numbers in one clip, colours included.
+    pub fn clip_values(&self) -> usize {
+        3 * self.frames * self.height * self.width
+    }
+}
+
+impl From<&Dataset> for InputGeometry {
+    fn from(dataset: &Dataset) -> Self {
+        Self {
+            frames: dataset.frames,
+            height: dataset.height,
+            width: dataset.width,
+        }
+    }
+}
+
+impl std::fmt::Display for InputGeometry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} frames of {}x{}",
+            self.frames, self.width, self.height
+        )
+    }
+}
+
+/// What a network is: `model.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelInfo {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// Family, depth and width.
+    pub architecture: Architecture,
+    /// Class names; output `i` of the network is the logit of class `i`.
+    pub classes: Vec<String>,
+    /// The clips that it takes.
+    pub input: InputGeometry,
+    /// What is subtracted from red, green and blue in 0..=1.
+    pub mean: [f64; 3],
+    /// What they are divided by after that.
+    pub std: [f64; 3],
+    /// Scales and zero points, where the network is quantized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
+}
+
+impl ModelInfo {
+    /// A float network for the classes and the geometry of a clip set, with the usual normalisation.
+    pub fn new(architecture: Architecture, classes: Vec<String>, input: InputGeometry) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            architecture,
+            classes,
+            input,
+            mean: MEAN,
+            std: STD,
+            quantization: None,
+        }
+    }
+
+    /// Reads `model.json` in the folder of a model, the version first.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn load(folder: &Path) -> Result<Self, NetsError> {
+        let path = folder.join(files::INFO);
+        let text = std::fs::read_to_string(&path).map_err(|source| NetsError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let refuse = |message: String| NetsError::Info {
+            path: path.clone(),
+            message,
+        };
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+        let version = &value["format_version"];
+        if version.as_u64() != Some(FORMAT_VERSION.into()) {
+            return Err(NetsError::Version {
+                path,
+                found: version.to_string(),
+                expected: FORMAT_VERSION,
+            });
+        }
+        let info: Self =
+            serde_json::from_value(value).map_err(|error| refuse(error.to_string()))?;
+        info.check().map_err(|error| refuse(error.to_string()))?;
+        Ok(info)
+    }
+
+    /// Writes `model.json` into the folder of a model.
+    ///
+    /// # Errors
+    /// Names the file and what the system says.
+    pub fn save(&self, folder: &Path) -> Result<(), NetsError> {
+        let path = folder.join(files::INFO);
+        let failed = |source| NetsError::Write {
+            path: path.clone(),
+            source,
+        };
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
+        text.push(b'\n');
+        std::fs::write(&path, text).map_err(failed)
+    }
+
+    /// Refuses a description that no network could have.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), NetsError> {
+        self.architecture.check()?;
+        if self.classes.is_empty() {
+            return Err(NetsError::Mismatch(
+                "a model needs at least one class".into(),
+            ));
+        }
+        if self.input.clip_values() == 0 {
+            let message = format!("a model cannot take {}", self.input);
+            return Err(NetsError::Mismatch(message));
+        }
+        if self.std.iter().any(|s| !s.is_normal()) || self.mean.iter().any(|m| !m.is_finite()) {
+            let message = format!(
+                "cannot normalise with mean {:?}, std {:?}",
+                self.mean, self.std
+            );
+            return Err(NetsError::Mismatch(message));
+        }
+        Ok(())
+    }
+
+    /// Refuses clips of another geometry than the network's.
+    ///
+    /// # Errors
+    /// Both geometries.
+    pub fn check_geometry(&self, dataset: &Dataset) -> Result<(), NetsError> {
+        let clips = InputGeometry::from(dataset);
+        if clips == self.input {
+            return Ok(());
+        }
+        Err(NetsError::Mismatch(format!(
+            "the model takes {}, but the clips have {clips}; extract the clips with the geometry \
+             of those that the model was trained on",
+            self.input
+        )))
+    }
+
+    /// Refuses clips whose classes are not exactly the network's, in its order.
+    ///
+    /// # Errors
+    /// The classes that only one side has, or that their order differs.
+    pub fn check_classes(&self, dataset: &Dataset) -> Result<(), NetsError> {
+        if self.classes == dataset.classes {
+            return Ok(());
+        }
+        let only = |these: &[String], those: &[String]| {
+            let names: Vec<&str> = these
+                .iter()
+                .filter(|name| !those.contains(name))
+                .map(String::as_str)
+                .collect();
+            if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            }
+        };
+        let model_only = only(&self.classes, &dataset.classes);
+        let clips_only = only(&dataset.classes, &self.classes);
+        Err(NetsError::Mismatch(
+            if model_only == "none" && clips_only == "none" {
+                "the model and the clips have the same classes in another order".to_owned()
+            } else {
+                format!(
+                    "the model's classes are not those of the clips; only in the model: {model_only}; \
+                 only in the clips: {clips_only}"
+                )
+            },
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info() -> ModelInfo {
+        let input = InputGeometry {
+            frames: 8,
+            height: 56,
+            width: 40,
+        };
+        ModelInfo::new(
+            Architecture::default(),
+            vec!["Bend".into(), "Jump".into()],
+            input,
+        )
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        info().save(folder.path()).unwrap();
+        assert_eq!(ModelInfo::load(folder.path()).unwrap(), info());
+    }
+
+    #[test]
+    fn another_version_is_named_before_its_fields_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"{"format_version": 2, "strange": true}"#;
+        std::fs::write(folder.path().join(files::INFO), text).unwrap();
+        let error = ModelInfo::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("format version 2"), "{error}");
+        assert!(error.contains("model.json"), "{error}");
+    }
+
+    #[test]
+    fn clips_that_do_not_belong_are_refused_with_the_difference() {
+        let dataset = |classes: &[&str], frames| {
+            Dataset::new(
+                classes.iter().map(|c| (*c).to_owned()).collect(),
+                frames,
+                56,
+                40,
+            )
+        };
+        let info = info();
+        info.check_classes(&dataset(&["Bend", "Jump"], 8)).unwrap();
+        let error = info
+            .check_classes(&dataset(&["Bend", "Walk"], 8))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("only in the model: Jump"), "{error}");
+        assert!(error.contains("only in the clips: Walk"), "{error}");
+        let error = info
+            .check_classes(&dataset(&["Jump", "Bend"], 8))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("another order"), "{error}");
+        info.check_geometry(&dataset(&["Bend"], 8)).unwrap();
+        let error = info
+            .check_geometry(&dataset(&["Bend"], 16))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("8 frames of 40x56"), "{error}");
+        assert!(error.contains("16 frames"), "{error}");
+    }
+}
