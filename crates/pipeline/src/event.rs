@@ -1,0 +1,139 @@
+//! What a run tells, and how it ends.
+
+use std::path::PathBuf;
+
+use fedact_artifact::Digest;
+use fedact_stage::{Event, Metrics};
+use serde::Serialize;
+
+use crate::{Failure, Plan};
+
+/// One thing that happened in a run. As JSON, one object a line, it is the output of `run --json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum RunEvent {
+    /// A folder of the user's is being read to learn its digest.
+    Digesting {
+        /// The folder.
+        folder: PathBuf,
+        /// Bytes read.
+        done: u64,
+        /// Bytes to read.
+        total: u64,
+    },
+    /// What is going to be done; the first event of a run that begins.
+    Planned {
+        /// The plan.
+        plan: Plan,
+    },
+    /// A step's result came out of the store.
+    FromStore {
+        /// The step.
+        step: String,
+        /// Its key.
+        key: Digest,
+        /// Digest of its output.
+        output: Digest,
+    },
+    /// A step waits for another run on the same store.
+    Waiting {
+        /// The step.
+        step: String,
+        /// What it waits for, in words.
+        reason: String,
+    },
+    /// A step's process is about to start.
+    Started {
+        /// The step.
+        step: String,
+        /// Its stage.
+        stage: String,
+        /// Its key.
+        key: Digest,
+        /// How many cores it may use.
+        cores: usize,
+        /// Whether it goes on from checkpoints of a run that was cut off.
+        resumed: bool,
+        /// How long it took the last time, in seconds.
+        last_seconds: Option<f64>,
+    },
+    /// A running step said something.
+    Reported {
+        /// The step.
+        step: String,
+        /// What it said.
+        report: Event,
+    },
+    /// A step ended well and its output is in the store.
+    Finished {
+        /// The step.
+        step: String,
+        /// Its key.
+        key: Digest,
+        /// Digest of its output.
+        output: Digest,
+        /// Wall seconds.
+        seconds: f64,
+        /// Whether the output is the same as the step's latest one before.
+        unchanged: bool,
+        /// The figures it ended with.
+        metrics: Metrics,
+        /// What it warned of.
+        warnings: Vec<String>,
+    },
+    /// A step failed.
+    Failed {
+        /// The step.
+        step: String,
+        /// Why.
+        #[serde(flatten)]
+        failure: Failure,
+    },
+    /// A step did not run, or was broken off.
+    NotRun {
+        /// The step.
+        step: String,
+        /// Why.
+        reason: NotRun,
+    },
+    /// The run is over; the last event.
+    Ended {
+        /// How.
+        #[serde(flatten)]
+        outcome: Outcome,
+    },
+}
+
+/// Why a step did not run to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "because", rename_all = "kebab-case")]
+pub enum NotRun {
+    /// A step that it needs failed, or did not run itself.
+    Needs {
+        /// That step.
+        step: String,
+    },
+    /// Another step failed, and the run ends with the first failure.
+    OtherFailure,
+    /// The user interrupted the run.
+    Interrupted,
+}
+
+/// How a run ended: the names of its steps by what became of them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Outcome {
+    /// Steps that ran and ended well.
+    pub ran: Vec<String>,
+    /// Steps whose results came out of the store.
+    pub from_store: Vec<String>,
+    /// Steps that failed.
+    pub failed: Vec<String>,
+    /// Steps that did not run, or were broken off.
+    pub not_run: Vec<String>,
+    /// Whether the user interrupted the run.
+    pub interrupted: bool,
+    /// Whether each failure lies in the data or params that the user gave.
+    pub invalid_input: bool,
+    /// Wall seconds.
+    pub seconds: f64,
+}

@@ -1,0 +1,285 @@
+//! The runner's end of a stage process: start it, listen to it, end it.
+//!
+//! The child gets its [`Job`] as the first line of its standard input, which then stays open: its end
+//! means that the runner is dead ([`crate::child`] ends itself then). Events come as lines of JSON from
+//! its standard output; its standard error goes into a log file. It leads a process group of its own, so
+//! that all of it can be ended at once and a terminal's Ctrl-C reaches the runner only.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fedact_stage::{Definition, Event, Job, Metrics};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use serde::Serialize;
+
+/// How many lines of a failed step's log are shown.
+const LOG_TAIL: usize = 20;
+
+/// How a stage's process is started: the program, its arguments and environment for a stage and a
+/// number of threads. Input, output and process group are set by the runner.
+pub type Launcher = Arc<dyn Fn(&Definition, usize) -> Command + Send + Sync>;
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// What happened.
+    pub message: String,
+    /// What would mend it.
+    pub remedy: Option<String>,
+    /// Whether the user's data or params are at fault.
+    pub invalid_input: bool,
+    /// What the process wrote to standard error.
+    pub log: Option<PathBuf>,
+    /// The last lines of that.
+    pub log_tail: Vec<String>,
+}
+
+impl Failure {
+    /// A failure without a log.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            remedy: None,
+            invalid_input: false,
+            log: None,
+            log_tail: Vec::new(),
+        }
+    }
+
+    pub(crate) fn of(error: &dyn std::error::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// Ends processes from another thread; clones mean the same processes.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    groups: Arc<Mutex<HashMap<u64, Pid>>>,
+}
+
+impl Stop {
+    /// Nothing asked yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a flag that a signal handler sets.
+    pub fn on(flag: Arc<AtomicBool>) -> Self {
+        Self {
+            asked: flag,
+            groups: Arc::default(),
+        }
+    }
+
+    /// Asks everything to end.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether an end was asked for.
+    pub fn asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Ends all processes at once, with everything in their groups.
+    pub(crate) fn kill(&self) {
+        for group in self.groups().values() {
+            // Gone already is as good.
+            let _ = kill_process_group(*group, Signal::KILL);
+        }
+    }
+
+    fn groups(&self) -> MutexGuard<'_, HashMap<u64, Pid>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Carries out a job in a process of its own.
+///
+/// # Errors
+/// What the stage reported, how the process died, or that it could not be started.
+pub fn execute(
+    command: Command,
+    job: &Job,
+    log: &Path,
+    stop: &Stop,
+    mut report: impl FnMut(Event),
+) -> Result<Metrics, Failure> {
+    let mut child = start(command, job, log)?;
+    let registration = Registration::new(&child, stop);
+    let ending = listen(&mut child, job, &mut report);
+    let status = registration.reap(&mut child);
+    let with_log = |failure: Failure| Failure {
+        log_tail: tail(log),
+        log: Some(log.to_owned()),
+        ..failure
+    };
+    match (ending?, status) {
+        (Some(Event::Finished { metrics }), Ok(status)) if status.success() => Ok(metrics),
+        (
+            Some(Event::Failed {
+                message,
+                remedy,
+                invalid_input,
+            }),
+            _,
+        ) => Err(with_log(Failure {
+            remedy,
+            invalid_input,
+            ..Failure::new(message)
+        })),
+        (_, Ok(status)) => Err(with_log(died(status, stop))),
+        (_, Err(error)) => Err(with_log(Failure::of(&error))),
+    }
+}
+
+fn start(mut command: Command, job: &Job, log: &Path) -> Result<Child, Failure> {
+    let log_file = log
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| File::create(log))
+        .map_err(|error| {
+            Failure::new(format!("cannot write the log file {}: {error}", log.display()))
+        })?;
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log_file)
+        .process_group(0);
+    let mut child = command.spawn().map_err(|error| {
+        Failure::new(format!(
+            "cannot start {}: {error}",
+            Path::new(command.get_program()).display()
+        ))
+    })?;
+    let mut line = serde_json::to_vec(job).map_err(|error| Failure::of(&error))?;
+    line.push(b'\n');
+    // A child that died already says why on its way out; the broken pipe is no news.
+    if let Some(stdin) = &mut child.stdin {
+        let _ = stdin.write_all(&line).and_then(|()| stdin.flush());
+    }
+    Ok(child)
+}
+
+/// Hands on events until the child closes its output; returns the closing one.
+fn listen(
+    child: &mut Child,
+    job: &Job,
+    report: &mut impl FnMut(Event),
+) -> Result<Option<Event>, Failure> {
+    let mut ending = None;
+    let Some(stdout) = child.stdout.take() else {
+        return Ok(None);
+    };
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line.map_err(|error| {
+            Failure::new(format!("cannot hear the process of step {}: {error}", job.step))
+        })?;
+        match serde_json::from_slice(&line) {
+            Ok(event @ (Event::Finished { .. } | Event::Failed { .. })) => ending = Some(event),
+            Ok(event) => report(event),
+            // The last line of a process that was killed may be cut off.
+            Err(_) => {}
+        }
+    }
+    Ok(ending)
+}
+
+/// Keeps a process group known to [`Stop`] for as long as its number is certainly its own.
+struct Registration<'a> {
+    stop: &'a Stop,
+    id: u64,
+    pid: Option<Pid>,
+}
+
+impl<'a> Registration<'a> {
+    fn new(child: &Child, stop: &'a Stop) -> Self {
+        let id = u64::from(child.id());
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            stop.groups().insert(id, pid);
+        }
+        // Asked between the decision to start and now: the killer has not seen this one.
+        if stop.asked() {
+            stop.kill();
+        }
+        Self { stop, id, pid }
+    }
+
+    /// Waits for the end of the process, ends what it may have left in its group, and only then frees
+    /// its number.
+    fn reap(self, child: &mut Child) -> std::io::Result<ExitStatus> {
+        if let Some(pid) = self.pid {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+            let mut groups = self.stop.groups();
+            let _ = kill_process_group(pid, Signal::KILL);
+            groups.remove(&self.id);
+            return child.wait();
+        }
+        child.wait()
+    }
+}
+
+fn died(status: ExitStatus, stop: &Stop) -> Failure {
+    let Some(signal) = status.signal() else {
+        return Failure::new(format!(
+            "its process ended without a result ({status}); its log may say why"
+        ));
+    };
+    let failure = Failure::new(format!(
+        "its process was ended by signal {signal} ({})",
+        signal_name(signal)
+    ));
+    if signal == Signal::KILL.as_raw() && !stop.asked() {
+        return Failure {
+            remedy: Some(
+                "the system may have run out of memory: give the step less to hold (smaller batches \
+                 or clips, fewer threads) or run fewer steps at once with --jobs"
+                    .to_owned(),
+            ),
+            ..failure
+        };
+    }
+    failure
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    const NAMES: [(Signal, &str); 9] = [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::INT, "SIGINT"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::TERM, "SIGTERM"),
+    ];
+    NAMES
+        .iter()
+        .find(|(known, _)| known.as_raw() == signal)
+        .map_or("no common one", |(_, name)| name)
+}
+
+/// The last lines of a log.
+fn tail(log: &Path) -> Vec<String> {
+    let Ok(file) = File::open(log) else {
+        return Vec::new();
+    };
+    let mut lines = VecDeque::with_capacity(LOG_TAIL + 1);
+    for line in BufReader::new(file).split(b'\n').map_while(Result::ok) {
+        if lines.len() == LOG_TAIL {
+            lines.pop_front();
+        }
+        lines.push_back(String::from_utf8_lossy(&line).into_owned());
+    }
+    lines.into()
+}

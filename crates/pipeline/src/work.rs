@@ -1,0 +1,308 @@
+//! One step, on a thread of its own: out of the store, or through its process into the store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use fedact_artifact::{
+    Action, Attempt, Digest, KeyLock, Manifest, Provenance, Source as Origin, Store, host_name,
+};
+use fedact_stage::{Event, Input, Job, Level};
+
+use crate::folders::{Folders, Held, Refusal};
+use crate::{Contents, Failure, Launcher, Node, PipelineError, Preimage, Source, Stop, process};
+
+/// How long a waiter for a key sleeps between two attempts.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What every step of a run shares.
+#[derive(Clone)]
+pub(crate) struct Workshop {
+    pub(crate) store: Store,
+    pub(crate) folders: Folders,
+    pub(crate) launcher: Launcher,
+    pub(crate) version: String,
+    pub(crate) stop: Stop,
+    pub(crate) messages: Sender<Message>,
+}
+
+/// A step whose inputs are known.
+pub(crate) struct Task {
+    pub(crate) node: Node,
+    pub(crate) preimage: Preimage,
+    pub(crate) key: Digest,
+    /// The manifests of the steps it reads, by name.
+    pub(crate) manifests: BTreeMap<String, Manifest>,
+    /// Where each input comes from, for the provenance.
+    pub(crate) origins: BTreeMap<String, Vec<Origin>>,
+    pub(crate) threads: usize,
+    /// The user wants it run although the store has its result.
+    pub(crate) forced: bool,
+}
+
+/// What a thread tells the scheduler.
+pub(crate) enum Message {
+    /// It waits for another run.
+    Waiting { step: String, reason: String },
+    /// Its process is about to start.
+    Started { step: String, resumed: bool },
+    /// Its process said something.
+    Reported { step: String, report: Event },
+    /// It is over.
+    Over { step: String, ending: Ending },
+}
+
+/// How a step's thread ends.
+pub(crate) enum Ending {
+    /// Its process made the result.
+    Ran { action: Box<Action> },
+    /// The store had the result.
+    FromStore { action: Box<Action> },
+    /// The store had lost the result, or that of a step it reads.
+    Gone,
+    /// It was stopped.
+    Stopped,
+    /// It failed.
+    Failed(Failure),
+    /// The store failed.
+    Broken(PipelineError),
+}
+
+impl From<Refusal> for Ending {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Gone => Self::Gone,
+            Refusal::Stopped => Self::Stopped,
+            Refusal::Failed(error) => Self::Broken(error),
+        }
+    }
+}
+
+impl From<fedact_artifact::ArtifactError> for Ending {
+    fn from(error: fedact_artifact::ArtifactError) -> Self {
+        Refusal::from(error).into()
+    }
+}
+
+impl Workshop {
+    /// Puts a result of the store into the step's folder.
+    pub(crate) fn restore(&self, step: &str, action: Action) -> Ending {
+        match self.deliver(step, &action.manifest) {
+            Ok(()) => Ending::FromStore {
+                action: Box::new(action),
+            },
+            Err(ending) => ending,
+        }
+    }
+
+    /// Runs a step, unless another run makes its result meanwhile.
+    pub(crate) fn carry_out(&self, task: &Task) -> Ending {
+        match self.run(task) {
+            Ok(ending) | Err(ending) => ending,
+        }
+    }
+
+    fn run(&self, task: &Task) -> Result<Ending, Ending> {
+        let lock = self.lock(task)?;
+        if !task.forced
+            && let Some(action) = self.store.lookup(&task.key)?
+        {
+            drop(lock);
+            return Ok(self.restore(&task.node.name, action));
+        }
+        let workspace = self.store.workspace(lock)?;
+        let (inputs, held) = self.inputs(task)?;
+        let job = Job {
+            stage: task.node.definition().name.to_owned(),
+            step: task.node.name.clone(),
+            params: task.node.params.clone(),
+            inputs,
+            output: workspace.output().to_owned(),
+            checkpoints: workspace.checkpoints().to_owned(),
+            threads: task.threads,
+        };
+        self.tell(Message::Started {
+            step: task.node.name.clone(),
+            resumed: workspace.resumed(),
+        });
+        let started = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64());
+        let clock = Instant::now();
+        let mut warnings = Vec::new();
+        let metrics = process::execute(
+            (self.launcher)(task.node.definition(), task.threads),
+            &job,
+            &self.log(task),
+            &self.stop,
+            |report| {
+                if let Event::Message {
+                    level: Level::Warning,
+                    text,
+                } = &report
+                {
+                    warnings.push(text.clone());
+                }
+                self.report(task, report);
+            },
+        )
+        .map_err(|failure| {
+            if self.stop.asked() {
+                Ending::Stopped
+            } else {
+                Ending::Failed(failure)
+            }
+        })?;
+        drop(held);
+        let provenance = Provenance {
+            step: task.node.name.clone(),
+            stage: job.stage,
+            metrics,
+            started,
+            seconds: clock.elapsed().as_secs_f64(),
+            host: host_name(),
+            version: self.version.clone(),
+            resumed: workspace.resumed(),
+            warnings,
+            inputs: task.origins.clone(),
+            accepted: None,
+        };
+        let action = workspace.publish_with_progress(
+            task.preimage.to_json(),
+            provenance,
+            |done, total| {
+                self.report(
+                    task,
+                    Event::Progress {
+                        task: "storing".to_owned(),
+                        done,
+                        total,
+                        unit: "bytes".to_owned(),
+                        detail: String::new(),
+                    },
+                );
+            },
+        )?;
+        self.deliver(&task.node.name, &action.manifest)?;
+        Ok(Ending::Ran {
+            action: Box::new(action),
+        })
+    }
+
+    fn lock(&self, task: &Task) -> Result<KeyLock, Ending> {
+        let mut told = None;
+        loop {
+            match self.store.try_lock(&task.key)? {
+                Attempt::Locked(lock) => return Ok(lock),
+                Attempt::HeldBy(_) if self.stop.asked() => return Err(Ending::Stopped),
+                Attempt::HeldBy(owner) => {
+                    if told.as_ref() != Some(&owner) {
+                        self.tell(Message::Waiting {
+                            step: task.node.name.clone(),
+                            reason: format!("{owner} is making the same result"),
+                        });
+                        told = Some(owner);
+                    }
+                    std::thread::sleep(POLL);
+                }
+            }
+        }
+    }
+
+    /// The inputs for the job, and the locks that keep them as they are.
+    fn inputs(&self, task: &Task) -> Result<(BTreeMap<String, Vec<Input>>, Vec<Held>), Ending> {
+        // In the order of their names, as the locks must be taken.
+        let held = task
+            .manifests
+            .iter()
+            .map(|(step, manifest)| {
+                self.folders.hold(step, manifest, &self.stop, || {
+                    self.tell(Message::Waiting {
+                        step: task.node.name.clone(),
+                        reason: in_use(&self.folders.of(step)),
+                    });
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut inputs = BTreeMap::new();
+        for binding in &task.node.inputs {
+            let mut items = Vec::with_capacity(binding.sources.len());
+            for source in &binding.sources {
+                let path = match source {
+                    Source::Step(step) => self.folders.of(step),
+                    Source::Folder(path) => path.clone(),
+                };
+                items.push(Input {
+                    name: source.name(),
+                    path: absolute(&path)?,
+                });
+            }
+            inputs.insert(binding.input.clone(), items);
+        }
+        Ok((inputs, held))
+    }
+
+    fn deliver(&self, step: &str, manifest: &Manifest) -> Result<(), Ending> {
+        self.folders.hold(step, manifest, &self.stop, || {
+            self.tell(Message::Waiting {
+                step: step.to_owned(),
+                reason: in_use(&self.folders.of(step)),
+            });
+        })?;
+        Ok(())
+    }
+
+    fn log(&self, task: &Task) -> PathBuf {
+        let name = format!("{}-{}.log", task.node.name, task.key.short());
+        self.store.root().join("logs").join(name)
+    }
+
+    fn report(&self, task: &Task, report: Event) {
+        self.tell(Message::Reported {
+            step: task.node.name.clone(),
+            report,
+        });
+    }
+
+    /// A scheduler that has left needs no messages.
+    pub(crate) fn tell(&self, message: Message) {
+        let _ = self.messages.send(message);
+    }
+}
+
+impl Task {
+    /// Where each input comes from.
+    pub(crate) fn origins(
+        node: &Node,
+        contents: &Contents,
+        key_of: impl Fn(&str) -> Option<Digest>,
+    ) -> BTreeMap<String, Vec<Origin>> {
+        node.inputs
+            .iter()
+            .map(|binding| {
+                let origins = binding.sources.iter().filter_map(|source| {
+                    let (name, key) = match source {
+                        Source::Step(step) => (step.clone(), key_of(step)),
+                        Source::Folder(path) => (path.display().to_string(), None),
+                    };
+                    let digest = contents.of(source)?;
+                    Some(Origin { name, digest, key })
+                });
+                (binding.input.clone(), origins.collect())
+            })
+            .collect()
+    }
+}
+
+fn in_use(folder: &Path) -> String {
+    format!("another run reads {}", folder.display())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Ending> {
+    std::path::absolute(path).map_err(|error| {
+        Ending::Broken(PipelineError::system(format!("find {}", path.display()))(
+            error,
+        ))
+    })
+}
