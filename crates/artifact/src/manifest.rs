@@ -1,6 +1,7 @@
 //! What an artifact holds: a sorted list of entries, and the digest of it.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -56,10 +57,20 @@ impl EntryKind {
 /// The entries of an artifact, sorted by the bytes of their paths, each path once.
 ///
 /// In JSON it is the list of the entries.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Manifest {
     entries: Vec<Entry>,
+    /// Asked for at every turn, and never different: taken once.
+    digest: OnceLock<Digest>,
 }
+
+impl PartialEq for Manifest {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl Eq for Manifest {}
 
 impl Manifest {
     /// Sorts and checks entries.
@@ -92,7 +103,10 @@ impl Manifest {
                 }
             }
         }
-        Ok(Self { entries })
+        Ok(Self {
+            entries,
+            digest: OnceLock::new(),
+        })
     }
 
     /// The entries in order.
@@ -130,6 +144,10 @@ impl Manifest {
     /// executable file, `d` empty folder, `l` link), a space, for files the size and the digest with a
     /// space after each, the path, a zero byte, and for links the target and a zero byte.
     pub fn digest(&self) -> Digest {
+        *self.digest.get_or_init(|| self.take_digest())
+    }
+
+    fn take_digest(&self) -> Digest {
         let mut hasher = Hasher::default();
         hasher.update(CANONICAL_HEADER);
         for entry in &self.entries {

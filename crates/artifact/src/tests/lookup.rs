@@ -12,7 +12,8 @@ fn an_unknown_key_is_a_miss() {
 
 #[test]
 fn every_kind_of_damage_to_an_object_is_a_miss() {
-    let damages: [(&str, &dyn Fn(&Path)); 5] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+    let damages: [Damage<'_>; 5] = [
         ("deleted", &|path| fs::remove_file(path).unwrap()),
         ("flipped", &|path| {
             let mut bytes = fs::read(path).unwrap();
