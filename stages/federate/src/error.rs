@@ -1,0 +1,82 @@
+//! Why the stage stopped.
+
+use std::path::PathBuf;
+
+use fedact_clips::ClipsError;
+use fedact_federation::device::UnknownDevice;
+use fedact_federation::history::HistoryError;
+use fedact_nets::NetsError;
+use fedact_stage::{OutOfRange, StageError};
+
+/// Why a federated run could not be begun, carried on or finished.
+#[derive(Debug, thiserror::Error)]
+pub enum FederateError {
+    /// The stage was started without an input.
+    #[error("{0}")]
+    MissingInput(String),
+    /// A param that does not fit the data or the others.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// The clips cannot be read.
+    #[error(transparent)]
+    Clips(#[from] ClipsError),
+    /// The model cannot be read, run or written.
+    #[error(transparent)]
+    Nets(#[from] NetsError),
+    /// A device profile that nobody described.
+    #[error("`devices`: {0}; describe it under `profiles` or choose a known one")]
+    Device(#[from] UnknownDevice),
+    /// The history cannot be written.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// A split of the clip set is empty.
+    #[error(
+        "{path} has no clip in its {split} split; give `extract` a split with clips on both sides",
+        path = path.display()
+    )]
+    EmptySplit {
+        /// The clip set.
+        path: PathBuf,
+        /// `train` or `test`.
+        split: &'static str,
+    },
+    /// Training at the centre left the numbers; nobody else could refuse its result.
+    #[error(
+        "training at the centre gave a parameter that is not finite after {samples} clips; \
+         lower `learning_rate` or `clip_gradient`"
+    )]
+    Diverged {
+        /// Clips processed.
+        samples: u64,
+    },
+    /// A file of the output or a checkpoint cannot be written.
+    #[error("cannot write {path}", path = path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl From<FederateError> for StageError {
+    fn from(error: FederateError) -> Self {
+        let invalid = match &error {
+            FederateError::Nets(error) => error.invalid_input(),
+            FederateError::MissingInput(_)
+            | FederateError::OutOfRange(_)
+            | FederateError::Clips(_)
+            | FederateError::Device(_)
+            | FederateError::EmptySplit { .. } => true,
+            FederateError::History(_)
+            | FederateError::Diverged { .. }
+            | FederateError::Write { .. } => false,
+        };
+        if invalid {
+            Self::invalid(&error)
+        } else {
+            Self::failed(&error)
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! What a user may set.
+
+use std::collections::BTreeMap;
+
+use fedact_federation::device::{Catalogue, DeviceProfile};
+use fedact_federation::strategy::{AlphaDecay, Mixing};
+use fedact_nets::data::Augmentation;
+use fedact_nets::quantize::Execution;
+use fedact_stage::{OutOfRange, Params};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the fine-tuned model comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum StrategyKind {
+    /// Asynchronously: every update is mixed in on arrival, weighted down by its staleness (Xie et
+    /// al. 2019).
+    Fedasync,
+    /// Synchronously: rounds that wait for their slowest client (McMahan et al. 2016).
+    Fedavg,
+    /// At the centre, on the clips of all clients: the baseline that gives up privacy.
+    Central,
+}
+
+impl StrategyKind {
+    /// The name used in params and histories.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fedasync => "fedasync",
+            Self::Fedavg => "fedavg",
+            Self::Central => "central",
+        }
+    }
+}
+
+/// Which device each client runs on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Devices {
+    /// Profile names, given to the clients in turn and from the start again.
+    InTurn(Vec<String>),
+    /// How many clients run on each profile; the counts add up to `clients`.
+    Counts(BTreeMap<String, usize>),
+}
+
+impl Devices {
+    /// The profile name of each of `clients` clients.
+    pub fn of(&self, clients: usize) -> Vec<String> {
+        match self {
+            Self::InTurn(names) => names.iter().cycle().take(clients).cloned().collect(),
+            Self::Counts(counts) => counts
+                .iter()
+                .flat_map(|(name, count)| std::iter::repeat_n(name.clone(), *count))
+                .take(clients)
+                .collect(),
+        }
+    }
+
+    fn names(&self) -> Vec<&String> {
+        match self {
+            Self::InTurn(names) => names.iter().collect(),
+            Self::Counts(counts) => counts.keys().collect(),
+        }
+    }
+}
+
+/// How much work a run may do; equal budgets are equal work under every strategy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Budget {
+    /// Client-epochs, one being a mean client's pass over its clips. Rounded up to whole rounds of
+    /// all clients, so that the strategies process the same number of clips.
+    pub client_epochs: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { client_epochs: 96 }
+    }
+}
+
+/// Params of stage `federate`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FederateParams {
+    /// `fedasync`, `fedavg` or `central`.
+    pub strategy: StrategyKind,
+    /// `fedasync`: how staleness lowers an update's weight.
+    pub mixing: Mixing,
+    /// `fedasync`: weight of a fresh update, above 0 and at most 1.
+    pub alpha: f64,
+    /// `fedasync`: versions at which `alpha` falls.
+    pub alpha_decay: AlphaDecay,
+    /// `fedasync`: updates staler than this are refused; null: none.
+    pub max_staleness: Option<u64>,
+    /// Weight of the proximal term `(rho/2)·‖x - x_t‖²` in the clients' objective; null: 0.005 for
+    /// `fedasync` and 0 for `fedavg`, which a value turns into FedProx. The centre has none.
+    pub rho: Option<f64>,
+    /// `fedavg`: answers that make a round; null: those of all clients.
+    pub clients_per_round: Option<usize>,
+    /// `fedavg`: how many more clients are asked than are waited for, as a share.
+    pub over_selection: f64,
+    /// `fedavg`: virtual seconds after which a round closes with what it has; null: never.
+    pub round_deadline_seconds: Option<f64>,
+    /// Updates further from the server's model than this (Euclidean norm) are refused; null: none.
+    pub max_update_norm: Option<f64>,
+    /// How many clients the subjects of the train split are spread over; fewer subjects make
+    /// fewer clients.
+    pub clients: usize,
+    /// A list of device profiles, given to the clients in turn, or a map from profile to count.
+    pub devices: Devices,
+    /// Device profiles of your own; one of a built-in name replaces it.
+    pub profiles: BTreeMap<String, DeviceProfile>,
+    /// Passes over its clips that a client makes in one task.
+    pub local_epochs: u32,
+    /// Clips in a step of stochastic gradient descent.
+    pub batch_size: usize,
+    /// Learning rate at the start of the run.
+    pub learning_rate: f64,
+    /// Share of `learning_rate` that is left at the end of the budget; it falls along a cosine, and a
+    /// task keeps the rate that it was given out with. 1: constant.
+    pub final_learning_rate: f64,
+    /// Momentum within a task; the centre carries it through the run.
+    pub momentum: f64,
+    /// L2 penalty on weights; biases have none.
+    pub weight_decay: f64,
+    /// Largest norm of a step's gradient; longer ones are scaled down. 0: no limit.
+    pub clip_gradient: f64,
+    /// Share of each label that is spread over all classes.
+    pub label_smoothing: f64,
+    /// Random views of the clips.
+    pub augmentation: Augmentation,
+    /// When the run ends.
+    pub budget: Budget,
+    /// Client-epochs between two evaluations on the test split. At the centre: rounded to passes over
+    /// all clips.
+    pub evaluate_every: u64,
+    /// `simulated`: clients train with the rounding of int8; `float`: without. Tests are always
+    /// with it.
+    pub execution: Execution,
+    /// Updates between two checkpoints.
+    pub checkpoint_every: u64,
+    /// Threads that libtorch computes with; the last bits of the result depend on it.
+    pub threads: usize,
+    /// What everything random derives from.
+    pub seed: u64,
+}
+
+impl Default for FederateParams {
+    fn default() -> Self {
+        Self {
+            strategy: StrategyKind::Fedasync,
+            mixing: Mixing::default(),
+            alpha: 0.6,
+            alpha_decay: AlphaDecay::default(),
+            max_staleness: None,
+            rho: None,
+            clients_per_round: None,
+            over_selection: 0.0,
+            round_deadline_seconds: None,
+            max_update_norm: None,
+            clients: 8,
+            devices: Devices::InTurn(
+                [
+                    "raspberry-pi-4",
+                    "jetson-nano",
+                    "jetson-xavier-nx",
+                    "jetson-agx-xavier",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
+            ),
+            profiles: BTreeMap::new(),
+            local_epochs: 2,
+            batch_size: 8,
+            learning_rate: 0.02,
+            final_learning_rate: 0.1,
+            momentum: 0.9,
+            weight_decay: 1e-4,
+            clip_gradient: 5.0,
+            label_smoothing: 0.0,
+            augmentation: Augmentation::default(),
+            budget: Budget::default(),
+            evaluate_every: 8,
+            execution: Execution::default(),
+            checkpoint_every: 8,
+            threads: 2,
+            seed: 0,
+        }
+    }
+}
+
+impl FederateParams {
+    /// The weight of the proximal term under this strategy.
+    pub fn proximal_weight(&self) -> f64 {
+        match self.strategy {
+            StrategyKind::Fedasync => self.rho.unwrap_or(0.005),
+            StrategyKind::Fedavg => self.rho.unwrap_or(0.0),
+            StrategyKind::Central => 0.0,
+        }
+    }
+
+    /// The learning rate of a task given out when `progress` (0 to 1) of the budget was spent.
+    pub fn learning_rate_at(&self, progress: f64) -> f64 {
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        let last = self.final_learning_rate;
+        self.learning_rate * (last + (1.0 - last) * cosine)
+    }
+
+    fn check_devices(&self) -> Result<(), OutOfRange> {
+        let names = self.devices.names();
+        OutOfRange::unless(
+            !names.is_empty(),
+            "devices",
+            "empty",
+            "at least one profile",
+        )?;
+        if let Devices::Counts(counts) = &self.devices {
+            let sum: usize = counts.values().sum();
+            let expected = format!("counts that add up to `clients`, {}", self.clients);
+            OutOfRange::unless(sum == self.clients, "devices", sum, &expected)?;
+        }
+        for (name, profile) in &self.profiles {
+            if let Some((key, value, expected)) = profile.fault() {
+                let key = format!("profiles.{name}.{key}");
+                return OutOfRange::unless(false, &key, value, expected);
+            }
+        }
+        let catalogue = Catalogue::built_in().with(&self.profiles);
+        for name in names {
+            let known: Vec<&str> = catalogue.profiles.keys().map(String::as_str).collect();
+            let expected = format!("one of {}, or described under `profiles`", known.join(", "));
+            OutOfRange::unless(catalogue.profile(name).is_ok(), "devices", name, &expected)?;
+        }
+        Ok(())
+    }
+
+    fn check_strategy(&self) -> Result<(), OutOfRange> {
+        const POSITIVE: &str = "a finite number above 0";
+        let share = |value: f64| value > 0.0 && value <= 1.0;
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        OutOfRange::unless(
+            share(self.alpha),
+            "alpha",
+            self.alpha,
+            "above 0 and at most 1",
+        )?;
+        let factor = self.alpha_decay.factor;
+        OutOfRange::unless(
+            share(factor),
+            "alpha_decay.factor",
+            factor,
+            "above 0 and at most 1",
+        )?;
+        match self.mixing {
+            Mixing::Constant {} => {}
+            Mixing::Polynomial { a } => {
+                OutOfRange::unless(positive(a), "mixing.a", a, POSITIVE)?;
+            }
+            Mixing::Hinge { a, b } => {
+                OutOfRange::unless(positive(a), "mixing.a", a, POSITIVE)?;
+                let fits = b.is_finite() && b >= 0.0;
+                OutOfRange::unless(fits, "mixing.b", b, "a finite number, 0 or more")?;
+            }
+        }
+        if let Some(rho) = self.rho {
+            OutOfRange::unless(
+                (0.0..=100.0).contains(&rho),
+                "rho",
+                rho,
+                "between 0 and 100",
+            )?;
+        }
+        if let Some(clients) = self.clients_per_round {
+            let fits = (1..=self.clients).contains(&clients);
+            OutOfRange::unless(
+                fits,
+                "clients_per_round",
+                clients,
+                "between 1 and `clients`",
+            )?;
+        }
+        let more = self.over_selection;
+        OutOfRange::unless(
+            (0.0..=10.0).contains(&more),
+            "over_selection",
+            more,
+            "between 0 and 10",
+        )?;
+        for (key, value) in [
+            ("round_deadline_seconds", self.round_deadline_seconds),
+            ("max_update_norm", self.max_update_norm),
+        ] {
+            if let Some(value) = value {
+                OutOfRange::unless(positive(value), key, value, POSITIVE)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Params for FederateParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        self.check_strategy()?;
+        let fits = (1..=100_000).contains(&self.clients);
+        OutOfRange::unless(fits, "clients", self.clients, "between 1 and 100000")?;
+        self.check_devices()?;
+        for (key, value, most) in [
+            ("local_epochs", u64::from(self.local_epochs), 1000),
+            ("batch_size", self.batch_size as u64, 4096),
+            (
+                "budget.client_epochs",
+                self.budget.client_epochs,
+                1_000_000_000,
+            ),
+            ("evaluate_every", self.evaluate_every, 1_000_000_000),
+            ("checkpoint_every", self.checkpoint_every, 1_000_000_000),
+            ("threads", self.threads as u64, 1024),
+        ] {
+            let fits = (1..=most).contains(&value);
+            OutOfRange::unless(fits, key, value, &format!("between 1 and {most}"))?;
+        }
+        let rate = self.learning_rate;
+        let fits = rate > 0.0 && rate <= 10.0;
+        OutOfRange::unless(fits, "learning_rate", rate, "above 0 and at most 10")?;
+        for (key, share) in [
+            ("final_learning_rate", self.final_learning_rate),
+            ("weight_decay", self.weight_decay),
+        ] {
+            OutOfRange::unless((0.0..=1.0).contains(&share), key, share, "between 0 and 1")?;
+        }
+        for (key, share) in [
+            ("momentum", self.momentum),
+            ("label_smoothing", self.label_smoothing),
+        ] {
+            let fits = (0.0..1.0).contains(&share);
+            OutOfRange::unless(fits, key, share, "at least 0 and below 1")?;
+        }
+        let clip = self.clip_gradient;
+        let fits = clip.is_finite() && clip >= 0.0;
+        OutOfRange::unless(fits, "clip_gradient", clip, "a finite number, 0 or more")?;
+        self.augmentation.check().map_err(|fault| OutOfRange {
+            key: format!("augmentation.{}", fault.key),
+            value: fault.value,
+            expected: fault.expected,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fedact_stage::resolve;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_pass_their_own_check_and_survive_resolving() {
+        let resolved = resolve::<FederateParams>(&json!({})).unwrap();
+        let params: FederateParams = serde_json::from_value(resolved).unwrap();
+        assert_eq!(params, FederateParams::default());
+        assert_eq!(params.devices.of(8).len(), 8);
+        assert_eq!(params.devices.of(8)[0], params.devices.of(8)[4]);
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for (given, message) in [
+            (
+                json!({"alpha": 0}),
+                "`alpha` is 0, but must be above 0 and at most 1",
+            ),
+            (
+                json!({"devices": ["jetson-nanny"]}),
+                "`devices` is jetson-nanny, but must be one of jetson-agx-xavier",
+            ),
+            (
+                json!({"clients": 8, "devices": {"phone": 4, "laptop": 2}}),
+                "`devices` is 6, but must be counts that add up to `clients`, 8",
+            ),
+            (
+                json!({"mixing": {"kind": "hinge", "b": -1}}),
+                "`mixing.b` is -1",
+            ),
+            (
+                json!({"budget": {"client_epochs": 0}}),
+                "`budget.client_epochs` is 0",
+            ),
+            (
+                json!({"augmentation": {"flip": 2}}),
+                "`augmentation.flip` is 2",
+            ),
+        ] {
+            let error = resolve::<FederateParams>(&given).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_device_of_ones_own_can_be_described() {
+        let figure = |value: f64| json!({"value": value, "source": "measured"});
+        let profile = json!({
+            "training_clips_per_second": figure(3.0),
+            "inference_clips_per_second": figure(9.0),
+            "down_megabits_per_second": figure(10.0),
+            "up_megabits_per_second": figure(5.0),
+            "latency_seconds": figure(0.1),
+            "memory_gigabytes": figure(1.0),
+            "watts": figure(2.0),
+            "jitter": figure(0.1),
+        });
+        let given = json!({"devices": ["camera"], "profiles": {"camera": profile}});
+        resolve::<FederateParams>(&given).unwrap();
+        let mut broken = given;
+        broken["profiles"]["camera"]["watts"]["value"] = json!(0);
+        let error = resolve::<FederateParams>(&broken).unwrap_err();
+        assert_eq!(error.key(), "profiles.camera.watts");
+    }
+
+    #[test]
+    fn the_learning_rate_falls_along_a_cosine() {
+        let params = FederateParams {
+            learning_rate: 1.0,
+            final_learning_rate: 0.2,
+            ..FederateParams::default()
+        };
+        assert!((params.learning_rate_at(0.0) - 1.0).abs() < 1e-12);
+        assert!((params.learning_rate_at(0.5) - 0.6).abs() < 1e-12);
+        assert!((params.learning_rate_at(1.0) - 0.2).abs() < 1e-12);
+    }
+}
