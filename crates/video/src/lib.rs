@@ -25,6 +25,6 @@ pub use encode::{Codec, EncodeError, VideoWriter};
 pub use error::VideoError;
 pub use library::{Capability, Version, capabilities, version};
 pub use orientation::Orientation;
-pub use scaler::Geometry;
+pub use scaler::{Geometry, SCALER};
 pub use timeline::Timeline;
 pub use video::{Frames, Info, Video};

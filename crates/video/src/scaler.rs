@@ -14,6 +14,10 @@ use crate::{Orientation, tone};
 const FLAGS: c_int =
     ffi::SWS_BILINEAR | ffi::SWS_FULL_CHR_H_INT | ffi::SWS_ACCURATE_RND | ffi::SWS_BITEXACT;
 
+/// What [`crate::Video::frames`] does to a frame, for whoever must say whether two sets of pixels were made
+/// the same way. Changes whenever the same frame would give other pixels.
+pub const SCALER: &str = "swscale bilinear, full chroma, accurate rounding, bit-exact; cropped first; HDR tone-mapped (1)";
+
 /// The square that is cut from each frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {

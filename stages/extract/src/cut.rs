@@ -1,0 +1,153 @@
+//! One video: from a file to the pixels of its clips, or to the problem it has.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use fedact_clips::{Problem, Reason};
+use fedact_video::{Frames, Geometry, Video, VideoError, sample};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::params::{ExtractParams, Method, Short};
+
+/// A video of which more is missing than this share of what its container promises is suspect; AVI
+/// counts frames that merely repeat the last.
+const SUSPECT_SHARE: f64 = 0.1;
+
+/// The clips of one video.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cut {
+    pub(crate) summary: Summary,
+    /// clips x frames x size x size x 3.
+    pub(crate) pixels: Vec<u8>,
+}
+
+/// What is known of a finished video beside its pixels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    /// Presentation times of the first and last frame of each clip, in seconds.
+    pub(crate) times: Vec<(f64, f64)>,
+    /// Set when the clips are usable but suspect.
+    pub(crate) damage: Option<Damage>,
+    /// Whether its high dynamic range was mapped to an ordinary one.
+    pub(crate) tone_mapped: bool,
+    pub(crate) decode_seconds: f64,
+    pub(crate) scale_seconds: f64,
+}
+
+/// Why clips are suspect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Damage {
+    pub(crate) message: String,
+    pub(crate) ffmpeg: Vec<String>,
+}
+
+/// SHA-256 of a file.
+pub(crate) fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().into()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Cuts `clips` clips out of a video.
+pub(crate) fn cut(path: &Path, params: &ExtractParams, clips: usize) -> Result<Cut, VideoError> {
+    let limit = Duration::from_secs_f64(params.time_limit_seconds);
+    let mut video = Video::open(path, limit)?;
+    let timeline = video.timeline();
+    let frames = params.frames as usize;
+    let wanted: Vec<usize> = (0..clips)
+        .flat_map(|clip| match params.sampling.method {
+            Method::Segments => sample::segments(timeline, frames, clip, clips),
+            Method::Windows => {
+                let short = match params.sampling.short {
+                    Short::Loop => sample::Short::Loop,
+                    Short::Hold => sample::Short::Hold,
+                };
+                sample::window(timeline, frames, params.sampling.fps, clip, clips, short)
+            }
+        })
+        .collect();
+    let times = wanted
+        .chunks(frames)
+        .map(|clip| (timeline.time(clip[0]), timeline.time(clip[frames - 1])))
+        .collect();
+    let geometry = Geometry {
+        resize: params.resize(),
+        size: params.size,
+    };
+    let cut = video.frames(&wanted, geometry)?;
+    let mut distinct = wanted;
+    distinct.sort_unstable();
+    distinct.dedup();
+    if cut.damaged + cut.missing >= distinct.len() {
+        return Err(VideoError::Undecodable {
+            path: path.to_owned(),
+            reason: format!("all {} frames that were wanted are damaged", distinct.len()),
+            messages: cut.messages,
+        });
+    }
+    Ok(Cut {
+        summary: Summary {
+            times,
+            damage: damage(&video, &cut),
+            tone_mapped: video.info().high_dynamic_range.is_some(),
+            decode_seconds: cut.decoding.as_secs_f64(),
+            scale_seconds: cut.scaling.as_secs_f64(),
+        },
+        pixels: cut.pixels,
+    })
+}
+
+fn damage(video: &Video, cut: &Frames) -> Option<Damage> {
+    let mut faults = Vec::new();
+    if let Some(words) = &video.info().breaks_off {
+        faults.push(format!("reading ended early ({words})"));
+    }
+    let (promised, found) = (video.info().promised_frames, video.timeline().len() as u64);
+    if promised as f64 * (1.0 - SUSPECT_SHARE) > found as f64 + 2.0 {
+        faults.push(format!("it promises {promised} frames and holds {found}"));
+    }
+    if cut.missing > 0 {
+        faults.push(format!(
+            "{} wanted frames do not decode; the ones beside them stand in",
+            cut.missing
+        ));
+    }
+    if cut.damaged > 0 {
+        faults.push(format!("{} wanted frames are damaged", cut.damaged));
+    }
+    (!faults.is_empty()).then(|| Damage {
+        message: faults.join("; "),
+        ffmpeg: cut.messages.clone(),
+    })
+}
+
+/// The line of `problems.jsonl` for a video that gave no clips.
+pub(crate) fn problem(name: &str, error: &VideoError) -> Problem {
+    let (reason, message) = match error {
+        VideoError::Unreadable { source, .. } => (Reason::Unreadable, source.to_string()),
+        VideoError::NotAVideo { reason, .. } => (Reason::NotAVideo, reason.clone()),
+        VideoError::TimeLimit { limit, .. } => (
+            Reason::TimeLimit,
+            format!(
+                "it took longer than {} s (`time_limit_seconds`)",
+                limit.as_secs_f64()
+            ),
+        ),
+        VideoError::Undecodable { reason, .. } => (Reason::Undecodable, reason.clone()),
+        other => (Reason::Undecodable, other.to_string()),
+    };
+    Problem {
+        path: name.to_owned(),
+        reason,
+        message,
+        ffmpeg: error.messages().to_vec(),
+    }
+}

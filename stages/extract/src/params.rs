@@ -1,0 +1,239 @@
+//! What a user may set.
+
+use fedact_stage::{OutOfRange, Params};
+use regex::Regex;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a folder of videos is organised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// `ucf101` where its split lists are there, else `folders`.
+    Auto,
+    /// `<Class>/<file>`; the split is made by groups.
+    Folders,
+    /// `<Class>/v_<Class>_gNN_cNN.<ext>` (also below `UCF-101/`) with `ucfTrainTestlist/`, whose lists
+    /// are the split.
+    Ucf101,
+}
+
+/// Which frames make a clip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// One frame from each of as many equal segments as a clip has frames: every clip covers the whole
+    /// video.
+    Segments,
+    /// A window of consecutive frames at `fps` frames a second.
+    Windows,
+}
+
+/// What a window does that is longer than its video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Short {
+    /// The video begins again.
+    Loop,
+    /// Its last frame is held.
+    Hold,
+}
+
+/// How frames are chosen, always by presentation time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sampling {
+    /// `segments` (over the whole video) or `windows` (at a fixed rate).
+    pub method: Method,
+    /// Frames a second within a window; 0.1 to 240. Without effect for `segments`.
+    pub fps: f64,
+    /// What a window does that is longer than its video: `loop` or `hold` the last frame.
+    pub short: Short,
+    /// Clips from each video of the training split, evenly spread in time; 1 to 100.
+    pub train_clips: u32,
+    /// Clips from each video of the test split, evenly spread in time; 1 to 100.
+    pub test_clips: u32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            method: Method::Segments,
+            fps: 15.0,
+            short: Short::Loop,
+            train_clips: 1,
+            test_clips: 1,
+        }
+    }
+}
+
+/// The params of `extract`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExtractParams {
+    /// Frames of a clip; 1 to 512.
+    pub frames: u32,
+    /// Side of the square frames in pixels, cut from the middle; 8 to 1024.
+    pub size: u32,
+    /// Short side in pixels to which a video is scaled before the square is cut out; `size` to 4 times
+    /// `size`. By default 8/7 of `size`: 128 for 112.
+    pub resize: Option<u32>,
+    /// Which frames, and how many clips a video gives.
+    pub sampling: Sampling,
+    /// How the folder is organised: `auto`, `folders` or `ucf101`.
+    pub layout: Layout,
+    /// Which of the official split lists is used where there are several; 1 to 3.
+    pub split_list: u32,
+    /// A regular expression over file names whose one capture group is the person or recording, as in
+    /// `(person\d+)`: clips of one group stay on one side of the split. By default the `gNN` of UCF101's
+    /// names, and where there is none, each video is a group of its own.
+    pub group_pattern: Option<String>,
+    /// Share of each class's videos that is kept back for testing, as far as whole groups allow, where
+    /// no official list says which; above 0 and below 1.
+    pub test_share: f64,
+    /// Seed of the split.
+    pub seed: u64,
+    /// Classes to take; all where the list is empty.
+    pub include: Vec<String>,
+    /// Classes to leave out.
+    pub exclude: Vec<String>,
+    /// Share of the files that may be missing, unreadable or no videos before the step fails; 0 to 1.
+    pub max_bad_share: f64,
+    /// Seconds that one file may take before it is left out; 1 to 86400.
+    pub time_limit_seconds: f64,
+}
+
+impl Default for ExtractParams {
+    fn default() -> Self {
+        Self {
+            frames: 16,
+            size: 112,
+            resize: None,
+            sampling: Sampling::default(),
+            layout: Layout::Auto,
+            split_list: 1,
+            group_pattern: None,
+            test_share: 0.3,
+            seed: 0,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            max_bad_share: 0.1,
+            time_limit_seconds: 120.0,
+        }
+    }
+}
+
+impl ExtractParams {
+    /// The short side before the square is cut out.
+    pub fn resize(&self) -> u32 {
+        self.resize.unwrap_or((self.size * 8 + 3) / 7)
+    }
+}
+
+impl Params for ExtractParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        let between = |value: u32, low: u32, high: u32, key: &str| {
+            OutOfRange::unless(
+                (low..=high).contains(&value),
+                key,
+                value,
+                &format!("between {low} and {high}"),
+            )
+        };
+        between(self.frames, 1, 512, "frames")?;
+        between(self.size, 8, 1024, "size")?;
+        if let Some(resize) = self.resize {
+            between(resize, self.size, 4 * self.size, "resize")?;
+        }
+        between(self.sampling.train_clips, 1, 100, "sampling.train_clips")?;
+        between(self.sampling.test_clips, 1, 100, "sampling.test_clips")?;
+        let fps = self.sampling.fps;
+        OutOfRange::unless(
+            (0.1..=240.0).contains(&fps),
+            "sampling.fps",
+            fps,
+            "between 0.1 and 240",
+        )?;
+        between(self.split_list, 1, 3, "split_list")?;
+        let share = self.test_share;
+        OutOfRange::unless(
+            share > 0.0 && share < 1.0,
+            "test_share",
+            share,
+            "above 0 and below 1",
+        )?;
+        let bad = self.max_bad_share;
+        OutOfRange::unless(
+            (0.0..=1.0).contains(&bad),
+            "max_bad_share",
+            bad,
+            "between 0 and 1",
+        )?;
+        let limit = self.time_limit_seconds;
+        OutOfRange::unless(
+            (1.0..=86_400.0).contains(&limit),
+            "time_limit_seconds",
+            limit,
+            "between 1 and 86400",
+        )?;
+        if let Some(pattern) = &self.group_pattern {
+            let expected = match Regex::new(pattern) {
+                Ok(regex) if regex.captures_len() == 2 => return Ok(()),
+                Ok(_) => "a regular expression with exactly one capture group, as in (person\\d+)"
+                    .to_owned(),
+                Err(error) => {
+                    let reason = error.to_string();
+                    let reason = reason.lines().last().unwrap_or_default();
+                    format!("a regular expression ({reason})")
+                }
+            };
+            OutOfRange::unless(false, "group_pattern", pattern, &expected)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fedact_stage::resolve;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range_and_written_out() {
+        let resolved = resolve::<ExtractParams>(&Value::Null).unwrap();
+        assert_eq!(resolved["sampling"]["method"], "segments");
+        assert_eq!(ExtractParams::default().resize(), 128);
+        assert_eq!(
+            ExtractParams {
+                size: 56,
+                ..Default::default()
+            }
+            .resize(),
+            64
+        );
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for (given, key) in [
+            (json!({"frames": 0}), "frames"),
+            (json!({"size": 112, "resize": 100}), "resize"),
+            (json!({"sampling": {"fps": 0.0}}), "sampling.fps"),
+            (
+                json!({"sampling": {"test_clips": 0}}),
+                "sampling.test_clips",
+            ),
+            (json!({"test_share": 1.0}), "test_share"),
+            (json!({"split_list": 4}), "split_list"),
+            (json!({"group_pattern": "person"}), "group_pattern"),
+            (json!({"group_pattern": "(person"}), "group_pattern"),
+            (json!({"max_bad_share": -0.1}), "max_bad_share"),
+            (json!({"time_limit_seconds": 0}), "time_limit_seconds"),
+        ] {
+            let error = resolve::<ExtractParams>(&given).unwrap_err();
+            assert_eq!(error.key(), key, "{error}");
+        }
+    }
+}
