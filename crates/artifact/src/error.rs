@@ -33,13 +33,13 @@ pub enum ArtifactError {
         /// The folder on the full disk.
         folder: PathBuf,
     },
-    /// The store (or what is materialised from it) may not be written to.
+    /// The store (or the place of what is materialised from it) may not be written to.
     #[error(
         "{} is not writable ({source}): mount it writable, change its owner (`sudo chown -R \"$USER\" {}`), or choose another artifacts folder",
         path.display(), path.display()
     )]
     Unwritable {
-        /// What was to be written.
+        /// The folder.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -152,11 +152,11 @@ impl ArtifactError {
             let path = path.as_ref();
             match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
-                    folder: existing_folder(path),
+                    folder: lasting_folder(path),
                 },
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                     Self::Unwritable {
-                        path: path.to_owned(),
+                        path: lasting_folder(path),
                         source,
                     }
                 }
@@ -169,10 +169,14 @@ impl ArtifactError {
     }
 }
 
-/// The nearest folder above `path` that is there, so that the message names one that can be looked at.
-fn existing_folder(path: &Path) -> PathBuf {
+/// A folder that is still there when the message is read: the store that `path` lies in (its
+/// temporary folders go), or else the nearest folder around it.
+fn lasting_folder(path: &Path) -> PathBuf {
+    let is_store =
+        |folder: &&Path| folder.join("version").is_file() && folder.join("objects").is_dir();
     path.ancestors()
-        .find(|ancestor| ancestor.is_dir())
+        .find(is_store)
+        .or_else(|| path.ancestors().find(|folder| folder.is_dir()))
         .unwrap_or(path)
         .to_owned()
 }
@@ -206,6 +210,21 @@ mod tests {
             text.contains("/dev") && text.contains("fedact gc"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_store_is_named_and_not_a_temporary_folder_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::Store::open(folder.path().join("store")).unwrap();
+        let within = store.root().join("tmp/17-1/output/model.safetensors");
+        for kind in [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::ReadOnlyFilesystem,
+        ] {
+            let text = ArtifactError::writing(&within)(io::Error::from(kind)).to_string();
+            assert!(text.contains(&store.root().display().to_string()), "{text}");
+            assert!(!text.contains("tmp/17-1"), "{text}");
+        }
     }
 
     #[test]

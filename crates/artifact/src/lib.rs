@@ -52,6 +52,7 @@ mod stat;
 mod store;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod verify;
 
 pub use action::{Accepted, Action, Provenance, Source};

@@ -21,7 +21,7 @@ use crate::objects::{Incoming, sync_folder};
 use crate::scan::{self, Links};
 use crate::scratch::Scratch;
 use crate::stat::StatCache;
-use crate::store::unique_objects;
+use crate::trust::unique_objects;
 use crate::{Action, ArtifactError, Digest, Manifest, Provenance, Store, fault};
 
 /// Up to this many files are flushed one by one; more of them by flushing the whole file system once.

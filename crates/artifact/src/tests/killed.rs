@@ -106,6 +106,16 @@ fn house_with_old_result() -> (House, Action) {
     (house, old)
 }
 
+/// The manifest of what a child makes.
+fn expected() -> Manifest {
+    static EXPECTED: std::sync::LazyLock<Manifest> = std::sync::LazyLock::new(|| {
+        House::new()
+            .publish(&key("new"), fill_with_oddities)
+            .manifest
+    });
+    EXPECTED.clone()
+}
+
 /// What must hold after the child ended, however it did; `finished`: its result was recorded.
 fn check_after(house: &House, old: &Action, finished: bool, point: &str) {
     let store = Store::open(house.store.root()).unwrap();
@@ -123,10 +133,7 @@ fn check_after(house: &House, old: &Action, finished: bool, point: &str) {
         "{point}: a finished result is lost"
     );
 
-    let expected = {
-        let other = House::new();
-        other.publish(&key("new"), fill_with_oddities).manifest
-    };
+    let expected = expected();
     let found = store.lookup(&key("new")).unwrap();
     assert_eq!(found.is_some(), finished, "{point}");
     if let Some(found) = &found {
