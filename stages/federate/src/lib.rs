@@ -11,7 +11,7 @@ mod run;
 mod sgd;
 mod worker;
 
-use fedact_stage::{Cores, Definition, InputSpec, Kind, Library, Params};
+use fedact_stage::{Arity, Cores, Definition, InputSpec, Kind, Library};
 use serde_json::Value;
 
 pub use error::FederateError;
@@ -27,13 +27,13 @@ pub static DEFINITION: Definition = Definition {
         InputSpec {
             name: "model",
             kinds: &[Kind::QuantizedModel, Kind::Federated],
-            arity: fedact_stage::Arity::One,
+            arity: Arity::One,
             summary: "the quantized model to start from; it gets a new last layer where the classes differ",
         },
         InputSpec {
             name: "clips",
             kinds: &[Kind::Clips],
-            arity: fedact_stage::Arity::One,
+            arity: Arity::One,
             summary: "the clips that the clients hold (train split) and the model is tested on (test split)",
         },
     ],
@@ -56,6 +56,3 @@ fn cores(params: &Value) -> Cores {
 fn central_epochs_per_segment(params: &FederateParams, clients: usize) -> u64 {
     (params.evaluate_every / clients as u64).max(1)
 }
-
-/// Kept next to the definition so that a params type which does not fit the contract fails here.
-const _: fn(&FederateParams) -> Result<(), fedact_stage::OutOfRange> = FederateParams::check;
