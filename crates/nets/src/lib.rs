@@ -30,12 +30,10 @@ pub use r3d::R3d;
 /// Sets how many threads libtorch computes with, in this process from now on. The last bits of results
 /// depend on the number, which is why it is a param of every stage that trains.
 ///
-/// libtorch allows the number of threads between operations to be set only once, before its first
-/// parallel work; call this at the start of a process.
+/// Independent operations never run side by side: libtorch allows that number to be set only once and
+/// before its first work of that kind, so call this at the start of a process.
 pub fn set_threads(threads: usize) {
-    let threads = i32::try_from(threads.max(1)).unwrap_or(i32::MAX);
-    tch::set_num_threads(threads);
-    if tch::get_num_interop_threads() != 1 {
-        tch::set_num_interop_threads(1);
-    }
+    static INTEROP: std::sync::Once = std::sync::Once::new();
+    INTEROP.call_once(|| tch::set_num_interop_threads(1));
+    tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }

@@ -92,6 +92,18 @@ impl FloatModel {
     pub fn var_store(&self) -> &VarStore {
         &self.store
     }
+
+    /// Trainable numbers.
+    pub fn parameters(&self) -> u64 {
+        parameters(&self.store)
+    }
+
+    /// Bytes of everything that `model.safetensors` holds, statistics of batch norm included.
+    pub fn bytes(&self) -> u64 {
+        let size = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
+        let variables = self.store.variables();
+        variables.values().map(|tensor| size(tensor) as u64).sum()
+    }
 }
 
 impl Classifier for FloatModel {
@@ -143,11 +155,10 @@ impl Model {
         parameters(self.var_store())
     }
 
-    /// Bytes of the weights as a device stores them: 4 a parameter of a float model; of a quantized
-    /// one 1 a weight, and 4 a bias and a scale.
+    /// Bytes that a device stores: see [`FloatModel::bytes`] and [`QuantizedModel::bytes`].
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Float(model) => bytes(model.var_store()),
+            Self::Float(model) => model.bytes(),
             Self::Quantized(model) => model.bytes(),
         }
     }
@@ -173,23 +184,10 @@ impl Classifier for Model {
     }
 }
 
-/// Trainable numbers in a store.
-pub fn parameters(store: &VarStore) -> u64 {
+fn parameters(store: &VarStore) -> u64 {
     let variables = store.trainable_variables();
-    variables
-        .iter()
-        .map(|variable| variable.numel() as u64)
-        .sum()
-}
-
-/// Bytes of everything in a store, buffers included.
-pub fn bytes(store: &VarStore) -> u64 {
-    let size = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
-    store
-        .variables()
-        .values()
-        .map(|tensor| size(tensor) as u64)
-        .sum()
+    let count = |variable: &Tensor| variable.numel() as u64;
+    variables.iter().map(count).sum()
 }
 
 /// What a quantized model computes when it is only asked for classes.

@@ -233,8 +233,8 @@ mod tests {
     fn a_mismatch_lists_all_that_does_not_fit_and_changes_nothing() {
         let store = VarStore::new(Device::Cpu);
         let kept = store.root().ones("kept", &[2]);
-        store.root().ones("reshaped", &[2]);
-        store.root().ones("absent", &[2]);
+        let _ = store.root().ones("reshaped", &[2]);
+        let _ = store.root().ones("absent", &[2]);
         let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
         let tensors = BTreeMap::from([
             ("kept".to_owned(), zeros(&[2])),

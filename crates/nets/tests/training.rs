@@ -1,0 +1,403 @@
+//! Training from the outside: it learns, it repeats itself, it survives being killed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fedact_clips::{Clip, ClipSet, ClipSetWriter, Dataset, Split};
+use fedact_nets::data::{Augmentation, Loader, LoaderSettings, Remainder};
+use fedact_nets::score::{Scores, predict};
+use fedact_nets::train::{
+    EpochRecord, Observer, OptimizerSettings, Progress, TestRecord, TrainingSettings, fit,
+};
+use fedact_nets::{
+    Architecture, Classifier, Family, FloatModel, InputGeometry, Model, ModelInfo, NetsError, loss,
+    set_threads, weights,
+};
+use tch::{Device, Kind, Tensor};
+
+const FRAMES: usize = 4;
+const SIDE: usize = 16;
+
+/// Bright squares that move left, right, up or down: no single frame says which.
+///
+/// Tests run side by side, so each computes with one thread.
+fn moving_squares(folder: &Path, train: usize, test: usize) -> ClipSet {
+    set_threads(1);
+    let classes = ["left", "right", "up", "down"].map(str::to_owned).to_vec();
+    let dataset = Dataset::new(classes, FRAMES, SIDE, SIDE);
+    let mut writer = ClipSetWriter::create(folder, dataset).unwrap();
+    for index in 0..train + test {
+        let label = index % 4;
+        let step: [i64; 2] = [[-2, 0], [2, 0], [0, -2], [0, 2]][label];
+        // A walk through all starting places and three sizes.
+        let (start_x, start_y, size) = (index * 5 % 16, index * 11 % 16, 4 + index % 3);
+        let mut pixels = vec![30u8; FRAMES * SIDE * SIDE * 3];
+        for frame in 0..FRAMES {
+            for (dy, dx) in (0..size * size).map(|i| (i / size, i % size)) {
+                let wrap = |at: i64| at.rem_euclid(SIDE as i64) as usize;
+                let x = wrap((start_x + dx) as i64 + step[0] * frame as i64);
+                let y = wrap((start_y + dy) as i64 + step[1] * frame as i64);
+                let pixel = ((frame * SIDE + y) * SIDE + x) * 3;
+                pixels[pixel..pixel + 3].copy_from_slice(&[220, 200, 180]);
+            }
+        }
+        let clip = Clip {
+            id: format!("clip-{index:04}"),
+            video: format!("video-{index:04}.mp4"),
+            video_digest: "00".repeat(32),
+            label,
+            group: format!("g{index:02}"),
+            split: if index < train {
+                Split::Train
+            } else {
+                Split::Test
+            },
+            start_seconds: 0.0,
+            end_seconds: 0.3,
+            shard: 0,
+            row: 0,
+        };
+        writer.push(clip, &pixels).unwrap();
+    }
+    writer.finish().unwrap();
+    ClipSet::open(folder).unwrap()
+}
+
+fn fresh(clips: &ClipSet, seed: u64) -> FloatModel {
+    let architecture = Architecture {
+        arch: Family::R3d,
+        depth: 10,
+        width: 4,
+    };
+    let dataset = clips.dataset();
+    let input = InputGeometry::from(dataset);
+    let info = ModelInfo::new(architecture, dataset.classes.clone(), input);
+    FloatModel::new(info, seed, Device::Cpu).unwrap()
+}
+
+fn settings(epochs: u32) -> TrainingSettings {
+    TrainingSettings {
+        epochs,
+        batch_size: 8,
+        learning_rate: 0.05,
+        warmup_epochs: 1.0,
+        weight_decay: 1e-4,
+        clip_gradient: 5.0,
+        optimizer: OptimizerSettings::default(),
+        augmentation: Augmentation {
+            scale: [0.9, 1.0],
+            shift: 0,
+            ..Augmentation::default()
+        },
+        seed: 7,
+    }
+}
+
+fn train(
+    model: &FloatModel,
+    clips: &ClipSet,
+    settings: &TrainingSettings,
+    checkpoints: Option<&Path>,
+    observer: &mut impl Observer,
+) -> Result<Vec<EpochRecord>, NetsError> {
+    let indices = clips.indices(Split::Train);
+    let objective = |batch: &fedact_nets::data::Batch, logits: &Tensor| {
+        loss::cross_entropy(logits, &batch.labels, 0.0)
+    };
+    fit(
+        model,
+        clips,
+        &indices,
+        settings,
+        checkpoints,
+        objective,
+        observer,
+    )
+}
+
+fn equal(one: &FloatModel, other: &FloatModel) -> bool {
+    let (one, other) = (weights::of(one.var_store()), weights::of(other.var_store()));
+    let equal = |(name, tensor): (&String, &Tensor)| tensor.equal(&other[name]);
+    one.len() == other.len() && one.iter().all(equal)
+}
+
+#[test]
+fn training_learns_what_no_single_frame_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 64, 32);
+    let model = fresh(&clips, 3);
+    let records = train(&model, &clips, &settings(12), None, &mut ()).unwrap();
+    assert_eq!(records.len(), 12);
+    let test = clips.indices(Split::Test);
+    let scores = Scores::from(&predict(&model, &clips, &test, 8, |_| {}).unwrap());
+    // Chance is 0.25.
+    assert!(scores.top1 > 0.7, "{scores:?}");
+    assert!(records[11].loss < records[0].loss / 2.0, "{records:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_and_another_gives_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 16, 0);
+    let run = |seed: u64| {
+        let model = fresh(&clips, 3);
+        let settings = TrainingSettings {
+            seed,
+            ..settings(2)
+        };
+        train(&model, &clips, &settings, None, &mut ()).unwrap();
+        model
+    };
+    let first = run(7);
+    assert!(equal(&first, &run(7)));
+    assert!(!equal(&first, &run(8)));
+}
+
+/// Dies after an epoch, before its checkpoint.
+struct DiesAfter(u32);
+
+impl Observer for DiesAfter {
+    fn epoch(&mut self, record: &EpochRecord) -> Result<Option<TestRecord>, NetsError> {
+        if record.epoch == self.0 {
+            return Err(NetsError::Data("killed".to_owned()));
+        }
+        Ok(None)
+    }
+}
+
+/// Remembers where training went on, and which epochs it ran.
+#[derive(Default)]
+struct Remembers {
+    finished: usize,
+    ran: Vec<u32>,
+}
+
+impl Observer for Remembers {
+    fn resumed(&mut self, finished: &[EpochRecord]) {
+        self.finished = finished.len();
+    }
+
+    fn batch(&mut self, progress: Progress) {
+        if self.ran.last() != Some(&progress.epoch) {
+            self.ran.push(progress.epoch);
+        }
+    }
+}
+
+#[test]
+fn a_killed_training_goes_on_and_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 16, 0);
+    let settings = settings(4);
+    let whole = fresh(&clips, 3);
+    train(&whole, &clips, &settings, None, &mut ()).unwrap();
+
+    let checkpoints = tempfile::tempdir().unwrap();
+    let at = Some(checkpoints.path());
+    train(&fresh(&clips, 3), &clips, &settings, at, &mut DiesAfter(3)).unwrap_err();
+    // Other initial weights: all that counts comes from the checkpoint.
+    let resumed = fresh(&clips, 99);
+    let mut observer = Remembers::default();
+    let records = train(&resumed, &clips, &settings, at, &mut observer).unwrap();
+    assert_eq!((observer.finished, observer.ran), (2, vec![3, 4]));
+    assert_eq!(records.len(), 4);
+    assert!(equal(&whole, &resumed));
+
+    // A finished training runs nothing; a damaged checkpoint starts from the beginning.
+    let again = fresh(&clips, 99);
+    let mut observer = Remembers::default();
+    train(&again, &clips, &settings, at, &mut observer).unwrap();
+    assert!(observer.ran.is_empty() && equal(&whole, &again));
+    let saved = checkpoints.path().join("epoch-0004.safetensors");
+    let bytes = std::fs::read(&saved).unwrap();
+    std::fs::write(&saved, &bytes[..bytes.len() / 2]).unwrap();
+    let restarted = fresh(&clips, 3);
+    let mut observer = Remembers::default();
+    train(&restarted, &clips, &settings, at, &mut observer).unwrap();
+    assert_eq!(observer.ran, [1, 2, 3, 4]);
+    assert!(equal(&whole, &restarted));
+}
+
+#[test]
+fn other_settings_do_not_take_over_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 8, 0);
+    let checkpoints = tempfile::tempdir().unwrap();
+    let at = Some(checkpoints.path());
+    train(&fresh(&clips, 3), &clips, &settings(1), at, &mut ()).unwrap();
+    let mut observer = Remembers::default();
+    train(&fresh(&clips, 3), &clips, &settings(2), at, &mut observer).unwrap();
+    assert_eq!(observer.ran, [1, 2]);
+}
+
+#[test]
+fn a_loss_that_is_no_number_names_its_epoch_batch_and_clips() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 16, 0);
+    let indices = clips.indices(Split::Train);
+    let model = fresh(&clips, 3);
+    let mut batches = 0;
+    let objective = |batch: &fedact_nets::data::Batch, logits: &Tensor| {
+        batches += 1;
+        let factor = if batches == 4 { f64::NAN } else { 1.0 };
+        loss::cross_entropy(logits, &batch.labels, 0.0) * factor
+    };
+    let settings = settings(3);
+    let error = fit(
+        &model,
+        &clips,
+        &indices,
+        &settings,
+        None,
+        objective,
+        &mut (),
+    )
+    .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("loss became NaN in epoch 2, batch 2 (clips clip-"),
+        "{text}"
+    );
+    assert_eq!(text.matches("clip-").count(), 8, "{text}");
+    assert!(!error.invalid_input());
+}
+
+#[test]
+fn what_is_saved_answers_like_the_original() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 8, 0);
+    let model = fresh(&clips, 3);
+    train(&model, &clips, &settings(1), None, &mut ()).unwrap();
+    let saved = tempfile::tempdir().unwrap();
+    model.save(saved.path()).unwrap();
+    let loaded = Model::load(saved.path(), Device::Cpu).unwrap();
+    let input = Tensor::rand([2, 3, 4, 16, 16], (Kind::Float, Device::Cpu));
+    assert!(loaded.classify(&input).equal(&model.classify(&input)));
+    assert_eq!(loaded.parameters(), model.parameters());
+    let size = std::fs::metadata(saved.path().join("model.safetensors"))
+        .unwrap()
+        .len();
+    assert!(loaded.bytes() < size && size < loaded.bytes() + 20_000);
+}
+
+#[test]
+fn a_checkpoint_of_another_network_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 8, 0);
+    let model = fresh(&clips, 3);
+    let saved = tempfile::tempdir().unwrap();
+    model.save(saved.path()).unwrap();
+    let mut info = model.info.clone();
+    info.architecture.depth = 18;
+    info.save(saved.path()).unwrap();
+    let text = Model::load(saved.path(), Device::Cpu)
+        .unwrap_err()
+        .to_string();
+    assert!(text.contains("model.safetensors"), "{text}");
+    assert!(text.contains("missing: layer1.1.conv1.0.weight"), "{text}");
+    assert!(text.contains("more"), "{text}");
+}
+
+#[test]
+fn the_variables_of_a_network_are_those_of_its_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 4, 0);
+    let model = fresh(&clips, 3);
+    let expected: BTreeMap<String, Vec<i64>> = model
+        .info
+        .architecture
+        .layout()
+        .unwrap()
+        .state(4)
+        .into_iter()
+        .collect();
+    let found: BTreeMap<String, Vec<i64>> = weights::of(model.var_store())
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.size()))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn batches_cover_each_clip_once_whatever_the_remainder() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 17, 0);
+    let info = fresh(&clips, 0).info;
+    let indices = clips.indices(Split::Train);
+    let sizes = |settings: LoaderSettings| -> (Vec<usize>, Vec<usize>) {
+        let loader = Loader::new(&clips, &indices, settings).unwrap();
+        let (mut sizes, mut seen) = (Vec::new(), Vec::new());
+        loader
+            .run(1, |batch| {
+                assert_eq!(batch.clips.size()[0] as usize, batch.indices.len());
+                sizes.push(batch.indices.len());
+                seen.extend(batch.indices);
+                Ok::<(), NetsError>(())
+            })
+            .unwrap();
+        assert_eq!(
+            (sizes.len(), seen.len()),
+            (loader.batches(), loader.samples())
+        );
+        (sizes, seen)
+    };
+    // A single clip left over joins the batch before.
+    assert_eq!(sizes(LoaderSettings::in_order(8, &info)).0, [8, 9]);
+    assert_eq!(sizes(LoaderSettings::in_order(7, &info)).0, [7, 7, 3]);
+    assert_eq!(sizes(LoaderSettings::in_order(40, &info)).0, [17]);
+    assert_eq!(sizes(LoaderSettings::in_order(8, &info)).1, indices);
+    let training = LoaderSettings::training(8, 1, Augmentation::default(), &info);
+    assert_eq!(sizes(training.clone()).0, [8, 8]);
+    let shuffled = LoaderSettings {
+        remainder: Remainder::Keep,
+        ..training
+    };
+    let (_, mut seen) = sizes(shuffled);
+    assert_ne!(seen, indices);
+    seen.sort_unstable();
+    assert_eq!(seen, indices);
+}
+
+#[test]
+fn a_view_depends_on_seed_epoch_and_clip_and_not_on_its_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 8, 0);
+    let info = fresh(&clips, 0).info;
+    let view = |indices: &[usize], seed: u64, epoch: u64| {
+        let settings = LoaderSettings {
+            shuffle: false,
+            remainder: Remainder::Keep,
+            ..LoaderSettings::training(4, seed, Augmentation::default(), &info)
+        };
+        let loader = Loader::new(&clips, indices, settings).unwrap();
+        let mut view = None;
+        loader
+            .run(epoch, |batch| {
+                if let Some(row) = batch.indices.iter().position(|index| *index == 5) {
+                    view = Some(batch.clips.get(row as i64));
+                }
+                Ok::<(), NetsError>(())
+            })
+            .unwrap();
+        view.unwrap()
+    };
+    let all: Vec<usize> = (0..8).collect();
+    let first = view(&all, 1, 1);
+    assert!(first.equal(&view(&[5, 6], 1, 1)));
+    assert!(!first.equal(&view(&all, 2, 1)));
+    assert!(!first.equal(&view(&all, 1, 2)));
+}
+
+#[test]
+fn too_few_clips_for_a_batch_are_refused_with_both_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 6, 0);
+    let model = fresh(&clips, 3);
+    let error = train(&model, &clips, &settings(1), None, &mut ()).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("6 clips") && text.contains("one batch of 8"),
+        "{text}"
+    );
+    assert!(error.invalid_input());
+}

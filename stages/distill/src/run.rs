@@ -1,0 +1,314 @@
+//! From clips to a trained model's folder.
+
+use std::io::Write;
+use std::path::Path;
+
+use fedact_clips::{ClipSet, Split};
+use fedact_nets::score::{Scores, predict};
+use fedact_nets::train::{EpochRecord, Observer, Progress, TestRecord, fit};
+use fedact_nets::{
+    Classifier, FloatModel, InputGeometry, Model, ModelInfo, NetsError, files, loss, set_threads,
+};
+use fedact_stage::{Input, Job, Metrics, Reporter, StageError, Task};
+use serde_json::json;
+use tch::{Device, Tensor};
+
+use crate::{ComputeDevice, DistillParams};
+
+/// Trains the model, measures it on the test split and writes its folder.
+///
+/// # Errors
+/// Clips that are too few or have no test split, a teacher for other classes or another geometry, a
+/// loss that is no number, files that cannot be read or written.
+pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
+    let params: DistillParams = job.params()?;
+    set_threads(params.threads);
+    let clips = ClipSet::open(job.input("clips")?).map_err(|error| StageError::invalid(&error))?;
+    distil(job, &params, &clips, reporter).map_err(|error| {
+        if error.invalid_input() {
+            StageError::invalid(&error)
+        } else {
+            StageError::failed(&error)
+        }
+    })
+}
+
+fn distil(
+    job: &Job,
+    params: &DistillParams,
+    clips: &ClipSet,
+    reporter: &Reporter,
+) -> Result<Metrics, NetsError> {
+    let ComputeDevice::Cpu = params.device;
+    let device = Device::Cpu;
+    let train = clips.indices(Split::Train);
+    let test = clips.indices(Split::Test);
+    if test.is_empty() {
+        return Err(NetsError::Data(format!(
+            "{} has no test clips, so that what was learned cannot be measured; extract it with a \
+             split that keeps some back",
+            clips.folder().display()
+        )));
+    }
+    let teachers = load_teachers(job.list("teacher"), clips, device)?;
+    let dataset = clips.dataset();
+    let mut info = ModelInfo::new(
+        params.model,
+        dataset.classes.clone(),
+        InputGeometry::from(dataset),
+    );
+    if let Some(teacher) = teachers.first() {
+        // Both look at the same tensor, so the student adopts its teachers' normalisation.
+        (info.mean, info.std) = (teacher.info.mean, teacher.info.std);
+    }
+    let model = FloatModel::new(info, params.seed, device)?;
+    let watch = Watch::new(params, clips, &model, &train, &test, reporter);
+    let (records, scores) = train_model(job, params, clips, &model, &train, &teachers, watch)?;
+    model.save(&job.output)?;
+    write_training(&job.output, &records)?;
+    let metrics = metrics(&model, &scores, &records);
+    write_metrics(&job.output, &metrics)?;
+    Ok(metrics)
+}
+
+/// Trains, and scores the test clips after the last epoch.
+fn train_model(
+    job: &Job,
+    params: &DistillParams,
+    clips: &ClipSet,
+    model: &FloatModel,
+    train: &[usize],
+    teachers: &[FloatModel],
+    mut watch: Watch<'_>,
+) -> Result<(Vec<EpochRecord>, Scores), NetsError> {
+    let lambda = params.distillation.lambda;
+    let temperature = params.distillation.temperature;
+    let smoothing = params.label_smoothing;
+    let records = fit(
+        model,
+        clips,
+        train,
+        &params.training(),
+        Some(&job.checkpoints),
+        |batch, logits| {
+            let answers: Vec<Tensor> = teachers
+                .iter()
+                .map(|teacher| teacher.classify(&batch.clips))
+                .collect();
+            match loss::soften(&answers, temperature) {
+                Some(softened) => {
+                    let labels = &batch.labels;
+                    loss::distillation(logits, &softened, labels, lambda, temperature, smoothing)
+                }
+                None => loss::cross_entropy(logits, &batch.labels, smoothing),
+            }
+        },
+        &mut watch,
+    )?;
+    // Killed between the last checkpoint and the end: the last epoch was tested by another process.
+    let scores = match watch.last.take() {
+        Some(scores) => scores,
+        None => watch.score()?,
+    };
+    Ok((records, scores))
+}
+
+/// Reads the teachers and refuses those that cannot teach these clips.
+fn load_teachers(
+    inputs: &[Input],
+    clips: &ClipSet,
+    device: Device,
+) -> Result<Vec<FloatModel>, NetsError> {
+    let mut teachers: Vec<FloatModel> = Vec::new();
+    for input in inputs {
+        let named = |error: NetsError| match error {
+            NetsError::Mismatch(message) => {
+                NetsError::Mismatch(format!("teacher `{}`: {message}", input.name))
+            }
+            other => other,
+        };
+        let Model::Float(teacher) = Model::load(&input.path, device)? else {
+            return Err(NetsError::Mismatch(format!(
+                "teacher `{}` is quantized; give the float model that it was made from",
+                input.name
+            )));
+        };
+        teacher.info.check_classes(clips.dataset()).map_err(named)?;
+        teacher
+            .info
+            .check_geometry(clips.dataset())
+            .map_err(named)?;
+        if let Some(first) = teachers.first()
+            && (first.info.mean, first.info.std) != (teacher.info.mean, teacher.info.std)
+        {
+            return Err(named(NetsError::Mismatch(format!(
+                "it normalises clips differently than teacher `{}`, and both must see the same",
+                inputs[0].name
+            ))));
+        }
+        teachers.push(teacher);
+    }
+    Ok(teachers)
+}
+
+/// Reports progress and asks the test clips.
+struct Watch<'a> {
+    clips: &'a ClipSet,
+    model: &'a FloatModel,
+    test: &'a [usize],
+    task: Task,
+    reporter: &'a Reporter,
+    epochs: u32,
+    test_every: u32,
+    batch_size: usize,
+    /// Clips that an epoch trains on.
+    samples: usize,
+    /// What the test clips last said, for the progress line.
+    last: Option<Scores>,
+    /// The last epoch's state, shown while testing.
+    detail: String,
+}
+
+impl<'a> Watch<'a> {
+    fn new(
+        params: &DistillParams,
+        clips: &'a ClipSet,
+        model: &'a FloatModel,
+        train: &[usize],
+        test: &'a [usize],
+        reporter: &'a Reporter,
+    ) -> Self {
+        let samples = train.len() - train.len() % params.batch_size;
+        let mut watch = Self {
+            clips,
+            model,
+            test,
+            task: reporter.task("training", 0, "clips"),
+            reporter,
+            epochs: params.epochs,
+            test_every: params.test_every,
+            batch_size: params.batch_size,
+            samples,
+            last: None,
+            detail: String::new(),
+        };
+        let total = watch.done_after(params.epochs);
+        watch.task = reporter.task("training", total, "clips");
+        watch
+    }
+
+    /// Whether the test clips are asked after an epoch.
+    fn tested(&self, epoch: u32) -> bool {
+        let due = self.test_every > 0 && epoch.is_multiple_of(self.test_every);
+        due || epoch == self.epochs
+    }
+
+    /// Clips trained and tested on when these many epochs are over.
+    fn done_after(&self, epochs: u32) -> u64 {
+        let tests = (1..=epochs).filter(|epoch| self.tested(*epoch)).count();
+        (epochs as usize * self.samples + tests * self.test.len()) as u64
+    }
+
+    fn score(&self) -> Result<Scores, NetsError> {
+        let predictions = predict(
+            self.model,
+            self.clips,
+            self.test,
+            self.batch_size,
+            |clips| {
+                self.task.advance(clips as u64);
+            },
+        )?;
+        Ok(Scores::from(&predictions))
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn resumed(&mut self, finished: &[EpochRecord]) {
+        if let Some(last) = finished.last() {
+            self.reporter.info(format!(
+                "going on after epoch {}, which is saved",
+                last.epoch
+            ));
+            self.task.set(self.done_after(last.epoch));
+        }
+    }
+
+    fn batch(&mut self, progress: Progress) {
+        let top1 = match &self.last {
+            Some(scores) => format!("top-1 {:.0}%", 100.0 * scores.top1),
+            None => format!("accuracy {:.0}%", 100.0 * progress.accuracy),
+        };
+        let (epoch, epochs, loss) = (progress.epoch, self.epochs, progress.loss);
+        self.detail = format!("epoch {epoch}/{epochs} loss {loss:.2} {top1}");
+        self.task.detail(self.detail.as_str());
+        let done = self.done_after(progress.epoch - 1) + progress.clips as u64;
+        self.task.set(done);
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) -> Result<Option<TestRecord>, NetsError> {
+        if !self.tested(record.epoch) {
+            return Ok(None);
+        }
+        let scores = self.score()?;
+        let test = TestRecord {
+            top1: scores.top1,
+            top5: scores.top5,
+            loss: scores.loss,
+        };
+        self.last = Some(scores);
+        Ok(Some(test))
+    }
+}
+
+fn metrics(model: &FloatModel, scores: &Scores, records: &[EpochRecord]) -> Metrics {
+    let seconds: f64 = records.iter().map(|record| record.seconds).sum();
+    let clips: f64 = records
+        .iter()
+        .map(|record| record.seconds * record.clips_per_second)
+        .sum();
+    let values = [
+        ("top1", json!(scores.top1)),
+        ("top5", json!(scores.top5)),
+        ("mean_class_accuracy", json!(scores.mean_class_accuracy)),
+        ("loss", json!(scores.loss)),
+        ("parameters", json!(model.parameters())),
+        ("bytes", json!(model.bytes())),
+        ("epochs", json!(records.len())),
+        ("train_seconds", json!(seconds)),
+        ("clips_per_second", json!(clips / seconds)),
+    ];
+    values
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
+}
+
+fn write_training(folder: &Path, records: &[EpochRecord]) -> Result<(), NetsError> {
+    let path = folder.join(files::TRAINING);
+    let write = || -> std::io::Result<()> {
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&path)?);
+        for record in records {
+            serde_json::to_writer(&mut file, record)?;
+            file.write_all(b"\n")?;
+        }
+        file.flush()
+    };
+    write().map_err(|source| NetsError::Write {
+        path: path.clone(),
+        source,
+    })
+}
+
+fn write_metrics(folder: &Path, metrics: &Metrics) -> Result<(), NetsError> {
+    let path = folder.join(files::METRICS);
+    let write = || -> std::io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(metrics)?;
+        text.push(b'\n');
+        std::fs::write(&path, text)
+    };
+    write().map_err(|source| NetsError::Write {
+        path: path.clone(),
+        source,
+    })
+}
