@@ -7,8 +7,8 @@ use fedact_artifact::Digest;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::key::{Bound, Named};
 use crate::Preimage;
+use crate::key::{Bound, Named};
 
 /// One difference between what a result was made from and what it would be made from now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -82,10 +82,18 @@ impl fmt::Display for Change {
         match self {
             Self::Stage { old, new } => write!(f, "the stage was {old} and is {new}"),
             Self::Code { stage, .. } => {
-                write!(f, "the code of stage {stage}, or of a crate it uses, has changed")
+                write!(
+                    f,
+                    "the code of stage {stage}, or of a crate it uses, has changed"
+                )
             }
             Self::Library { name, old, new } => {
-                write!(f, "{name} was {} and is {}", word(old.as_ref()), word(new.as_ref()))
+                write!(
+                    f,
+                    "{name} was {} and is {}",
+                    word(old.as_ref()),
+                    word(new.as_ref())
+                )
             }
             Self::Param { key, old, new } => match (old, new) {
                 (Some(old), Some(new)) => write!(f, "param `{key}` was {old} and is {new}"),
@@ -157,7 +165,12 @@ pub fn changes(old: &Preimage, new: &Preimage) -> Vec<Change> {
             });
         }
     }
-    params(String::new(), Some(&old.params), Some(&new.params), &mut changes);
+    params(
+        String::new(),
+        Some(&old.params),
+        Some(&new.params),
+        &mut changes,
+    );
     for (name, old, new) in both(&old.inputs, &new.inputs) {
         inputs(name, old, new, &mut changes);
     }

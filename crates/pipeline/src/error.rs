@@ -167,7 +167,10 @@ pub enum PipelineError {
         suggestion: Option<String>,
     },
     /// An input is bound to something of another kind.
-    #[error("{place}: `{key}`: step `{source_step}` makes {found}, but stage {stage} needs {}", any_of(expected))]
+    #[error(
+        "{place}: `{key}`: step `{source_step}` makes {found}, but stage {stage} needs {}",
+        any_of(expected)
+    )]
     WrongKind {
         /// Where.
         place: Place,

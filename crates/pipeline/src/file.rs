@@ -77,11 +77,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn parse(
-        text: &str,
-        file: &Path,
-        overrides: Vec<Override>,
-    ) -> Result<Self, PipelineError> {
+    pub fn parse(text: &str, file: &Path, overrides: Vec<Override>) -> Result<Self, PipelineError> {
         let places = Places::read(text, file).map_err(|fault| match fault {
             place::Fault::Syntax { place, message } => PipelineError::Syntax { place, message },
             place::Fault::Duplicate {
@@ -430,14 +426,23 @@ steps:
     #[test]
     fn wrong_shapes_say_what_would_be_right() {
         let (message, _) = refusal("version: 2\nsteps: {a: {stage: x}}\n");
-        assert!(message.contains(":1:1: `version` is 2, but must be 1"), "{message}");
+        assert!(
+            message.contains(":1:1: `version` is 2, but must be 1"),
+            "{message}"
+        );
         let (message, remedy) = refusal("steps: {a: {stage: x}}\n");
         assert!(message.contains("`version` is missing"), "{message}");
         assert!(remedy.contains("add `version`: 1"), "{remedy}");
         let (message, _) = refusal("version: 1\nsteps: {}\n");
-        assert!(message.contains(":2:1: `steps` is an empty mapping"), "{message}");
+        assert!(
+            message.contains(":2:1: `steps` is an empty mapping"),
+            "{message}"
+        );
         let (message, _) = refusal("version: 1\nsteps:\n  a: {stage: x, inputs: {m: 3}}\n");
-        assert!(message.contains(":3:24: `steps.a.inputs.m` is 3, but must be the name"), "{message}");
+        assert!(
+            message.contains(":3:26: `steps.a.inputs.m` is 3, but must be the name"),
+            "{message}"
+        );
         let (message, _) = refusal("version: 1\nsteps:\n  a: {stage: x, inputs: {m: {paht: d}}}\n");
         assert!(message.contains("did you mean `path`?"), "{message}");
         let (message, _) = refusal("");
@@ -447,7 +452,8 @@ steps:
     #[test]
     fn names_that_cannot_be_folders_are_refused() {
         for name in ["store", "Upper", "-a", "a/b", "'..'", "'a b'"] {
-            let (message, remedy) = refusal(&format!("version: 1\nsteps:\n  {name}: {{stage: x}}\n"));
+            let (message, remedy) =
+                refusal(&format!("version: 1\nsteps:\n  {name}: {{stage: x}}\n"));
             assert!(message.contains(":3:3: "), "{message}");
             assert!(remedy.contains("small letter"), "{remedy}");
         }

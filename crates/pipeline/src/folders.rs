@@ -69,7 +69,11 @@ impl Folders {
         mut on_wait: impl FnMut(),
     ) -> Result<Held, Refusal> {
         let folder = self.of(step);
-        let path = self.store.root().join("locks").join(format!("folder-{step}"));
+        let path = self
+            .store
+            .root()
+            .join("locks")
+            .join(format!("folder-{step}"));
         let file = File::options()
             .create(true)
             .truncate(false)

@@ -268,7 +268,11 @@ impl InputChecker<'_> {
     }
 
     fn binding(&self, spec: &InputSpec) -> Result<Option<Binding>, PipelineError> {
-        let entry = self.step.inputs.iter().find(|entry| entry.name == spec.name);
+        let entry = self
+            .step
+            .inputs
+            .iter()
+            .find(|entry| entry.name == spec.name);
         let Some(entry) = entry else {
             if spec.arity.required() {
                 return Err(PipelineError::MissingInput {
@@ -413,7 +417,11 @@ fn order(pipeline: &Pipeline, nodes: &[Node]) -> Result<Vec<usize>, PipelineErro
         .collect();
     let upstream: Vec<Vec<usize>> = nodes
         .iter()
-        .map(|node| node.upstream().filter_map(|name| index.get(name).copied()).collect())
+        .map(|node| {
+            node.upstream()
+                .filter_map(|name| index.get(name).copied())
+                .collect()
+        })
         .collect();
     let mut marks = vec![Mark::Unseen; nodes.len()];
     let mut order = Vec::with_capacity(nodes.len());

@@ -195,8 +195,11 @@ mod tests {
     #[test]
     fn a_key_written_twice_is_named_with_both_lines() {
         let text = "steps:\n  a: {stage: x}\n  b: {stage: x}\n  a: {stage: y}\n";
-        let Err(Fault::Duplicate { place, path, first_line }) =
-            Places::read(text, Path::new("p.yaml"))
+        let Err(Fault::Duplicate {
+            place,
+            path,
+            first_line,
+        }) = Places::read(text, Path::new("p.yaml"))
         else {
             panic!("the second `a` passed");
         };

@@ -5,14 +5,15 @@
 //! its standard output; its standard error goes into a log file. It leads a process group of its own, so
 //! that all of it can be ended at once and a terminal's Ctrl-C reaches the runner only.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use fedact_stage::{Definition, Event, Job, Metrics};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -20,6 +21,8 @@ use serde::Serialize;
 
 /// How many lines of a failed step's log are shown.
 const LOG_TAIL: usize = 20;
+/// How often a running process is looked at, whether it should end.
+const PULSE: Duration = Duration::from_millis(50);
 
 /// How a stage's process is started: the program, its arguments and environment for a stage and a
 /// number of threads. Input, output and process group are set by the runner.
@@ -57,12 +60,9 @@ impl Failure {
     }
 }
 
-/// Ends processes from another thread; clones mean the same processes.
+/// Asks a run, or one process, to end; clones mean the same.
 #[derive(Debug, Clone, Default)]
-pub struct Stop {
-    asked: Arc<AtomicBool>,
-    groups: Arc<Mutex<HashMap<u64, Pid>>>,
-}
+pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// Nothing asked yet.
@@ -72,36 +72,21 @@ impl Stop {
 
     /// With a flag that a signal handler sets.
     pub fn on(flag: Arc<AtomicBool>) -> Self {
-        Self {
-            asked: flag,
-            groups: Arc::default(),
-        }
+        Self(flag)
     }
 
     /// Asks everything to end.
     pub fn ask(&self) {
-        self.asked.store(true, Ordering::SeqCst);
+        self.0.store(true, Ordering::SeqCst);
     }
 
     /// Whether an end was asked for.
     pub fn asked(&self) -> bool {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    /// Ends all processes at once, with everything in their groups.
-    pub(crate) fn kill(&self) {
-        for group in self.groups().values() {
-            // Gone already is as good.
-            let _ = kill_process_group(*group, Signal::KILL);
-        }
-    }
-
-    fn groups(&self) -> MutexGuard<'_, HashMap<u64, Pid>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.load(Ordering::SeqCst)
     }
 }
 
-/// Carries out a job in a process of its own.
+/// Carries out a job in a process of its own; ends the process and its whole group when asked to stop.
 ///
 /// # Errors
 /// What the stage reported, how the process died, or that it could not be started.
@@ -113,9 +98,12 @@ pub fn execute(
     mut report: impl FnMut(Event),
 ) -> Result<Metrics, Failure> {
     let mut child = start(command, job, log)?;
-    let registration = Registration::new(&child, stop);
-    let ending = listen(&mut child, job, &mut report);
-    let status = registration.reap(&mut child);
+    let group = Group::of(&child);
+    let (ending, status) = std::thread::scope(|scope| {
+        scope.spawn(|| group.end_when(stop));
+        let ending = listen(&mut child, job, &mut report);
+        (ending, group.reap(&mut child))
+    });
     let with_log = |failure: Failure| Failure {
         log_tail: tail(log),
         log: Some(log.to_owned()),
@@ -146,7 +134,10 @@ fn start(mut command: Command, job: &Job, log: &Path) -> Result<Child, Failure> 
         .map_or(Ok(()), std::fs::create_dir_all)
         .and_then(|()| File::create(log))
         .map_err(|error| {
-            Failure::new(format!("cannot write the log file {}: {error}", log.display()))
+            Failure::new(format!(
+                "cannot write the log file {}: {error}",
+                log.display()
+            ))
         })?;
     command
         .stdin(Stdio::piped())
@@ -180,7 +171,10 @@ fn listen(
     };
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.map_err(|error| {
-            Failure::new(format!("cannot hear the process of step {}: {error}", job.step))
+            Failure::new(format!(
+                "cannot hear the process of step {}: {error}",
+                job.step
+            ))
         })?;
         match serde_json::from_slice(&line) {
             Ok(event @ (Event::Finished { .. } | Event::Failed { .. })) => ending = Some(event),
@@ -192,38 +186,54 @@ fn listen(
     Ok(ending)
 }
 
-/// Keeps a process group known to [`Stop`] for as long as its number is certainly its own.
-struct Registration<'a> {
-    stop: &'a Stop,
-    id: u64,
-    pid: Option<Pid>,
+/// A child's process group, whose number is certainly its own until the child is reaped.
+struct Group {
+    pid: Mutex<Option<Pid>>,
+    reaped: Condvar,
 }
 
-impl<'a> Registration<'a> {
-    fn new(child: &Child, stop: &'a Stop) -> Self {
-        let id = u64::from(child.id());
+impl Group {
+    fn of(child: &Child) -> Self {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            stop.groups().insert(id, pid);
+        Self {
+            pid: Mutex::new(pid),
+            reaped: Condvar::new(),
         }
-        // Asked between the decision to start and now: the killer has not seen this one.
-        if stop.asked() {
-            stop.kill();
-        }
-        Self { stop, id, pid }
     }
 
-    /// Waits for the end of the process, ends what it may have left in its group, and only then frees
-    /// its number.
-    fn reap(self, child: &mut Child) -> std::io::Result<ExitStatus> {
-        if let Some(pid) = self.pid {
+    fn lock(&self) -> MutexGuard<'_, Option<Pid>> {
+        self.pid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the group once that is asked for; returns when the child is reaped.
+    fn end_when(&self, stop: &Stop) {
+        let mut guard = self.lock();
+        while let Some(pid) = *guard {
+            if stop.asked() {
+                // Gone already is as good.
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+            guard = self
+                .reaped
+                .wait_timeout(guard, PULSE)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Waits for the end of the child, ends what it may have left in its group, and only then frees its
+    /// number.
+    fn reap(&self, child: &mut Child) -> std::io::Result<ExitStatus> {
+        let pid = *self.lock();
+        if let Some(pid) = pid {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
-            let mut groups = self.stop.groups();
-            let _ = kill_process_group(pid, Signal::KILL);
-            groups.remove(&self.id);
-            return child.wait();
         }
+        let mut pid = self.lock();
+        if let Some(pid) = pid.take() {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+        self.reaped.notify_all();
         child.wait()
     }
 }

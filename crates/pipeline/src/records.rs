@@ -139,8 +139,7 @@ pub fn digest_folders(
 ) -> Result<Contents, PipelineError> {
     let mut contents = Contents::default();
     for (path, node, binding) in graph.folders() {
-        let manifest =
-            store.digest_folder(path, |done, total| progress(path, done, total))?;
+        let manifest = store.digest_folder(path, |done, total| progress(path, done, total))?;
         if manifest.file_count() == 0 {
             return Err(PipelineError::Folder {
                 place: pipeline.place(&["steps", &node.name, "inputs", &binding.input]),

@@ -41,7 +41,7 @@ pub struct Settings {
 /// Never fails for a step's failure: that is in the outcome, and `observe` has heard of it.
 ///
 /// # Errors
-/// A store that breaks. Processes that run have been ended then.
+/// A store that breaks. Processes that still run are ended then.
 pub fn run(
     graph: &Graph,
     plan: &Plan,
@@ -100,7 +100,6 @@ pub fn run(
     let result = scheduler.drive(&inbox, stop);
     if result.is_err() {
         scheduler.workshop.stop.ask();
-        scheduler.workshop.stop.kill();
     }
     result?;
     Ok(scheduler.conclude())
@@ -146,13 +145,14 @@ impl Scheduler<'_> {
                 self.outcome.interrupted = true;
                 self.workshop.stop.ask();
             }
-            if self.workshop.stop.asked() {
-                // Again and again: a process that was just being started is caught the next time.
-                self.workshop.stop.kill();
-            } else {
+            if !self.workshop.stop.asked() {
                 self.start_what_is_ready()?;
             }
-            if !self.states.values().any(|state| matches!(state, Progress::Running { .. })) {
+            if !self
+                .states
+                .values()
+                .any(|state| matches!(state, Progress::Running { .. }))
+            {
                 return Ok(());
             }
             match inbox.recv_timeout(PULSE) {
@@ -230,7 +230,9 @@ impl Scheduler<'_> {
         self.states
             .insert(node.name.clone(), Progress::Running { key, cores });
         let workshop = self.workshop.clone();
-        spawn(&self.workshop, &node.name, move || workshop.carry_out(&task))
+        spawn(&self.workshop, &node.name, move || {
+            workshop.carry_out(&task)
+        })
     }
 
     /// How many cores a step gets now; `None` while there are too few.

@@ -46,7 +46,10 @@ impl Assignment {
     /// # Errors
     /// Says what is missing.
     pub fn parse(text: &str) -> Result<Self, PipelineError> {
-        Self::read(text, "write `--set key=value`, as in `--set model.width=32`")
+        Self::read(
+            text,
+            "write `--set key=value`, as in `--set model.width=32`",
+        )
     }
 
     fn read(text: &str, remedy: &str) -> Result<Self, PipelineError> {
@@ -88,7 +91,10 @@ impl Assignment {
     /// Whether this set the value at `dotted`, the mapping it is in, or something below it.
     pub(crate) fn touches(&self, dotted: &str) -> bool {
         let other = segments(dotted);
-        self.path.iter().zip(&other).all(|(mine, theirs)| mine == theirs)
+        self.path
+            .iter()
+            .zip(&other)
+            .all(|(mine, theirs)| mine == theirs)
     }
 }
 
@@ -121,9 +127,14 @@ mod tests {
         assert_eq!(set.step, "student");
         let mut params = json!({"epochs": 3, "model": {"width": 8}});
         set.assignment.apply(&mut params);
-        assert_eq!(params, json!({"epochs": 3, "model": {"width": 8, "depth": 18}}));
+        assert_eq!(
+            params,
+            json!({"epochs": 3, "model": {"width": 8, "depth": 18}})
+        );
         let mut params = Value::Null;
-        Assignment::parse("a.b=[1, x, {c: 2.5}]").unwrap().apply(&mut params);
+        Assignment::parse("a.b=[1, x, {c: 2.5}]")
+            .unwrap()
+            .apply(&mut params);
         assert_eq!(params, json!({"a": {"b": [1, "x", {"c": 2.5}]}}));
         Assignment::parse("a.b.1=y").unwrap().apply(&mut params);
         assert_eq!(params["a"]["b"][1], "y");
@@ -133,9 +144,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_says_how_to_write_it() {
-        for text in ["student", "student.epochs", "student=3", ".epochs=3", "a.=1", "a.b={"] {
+        for text in [
+            "student",
+            "student.epochs",
+            "student=3",
+            ".epochs=3",
+            "a.=1",
+            "a.b={",
+        ] {
             let error = Override::parse(text).unwrap_err();
-            assert!(error.to_string().starts_with(&format!("--set {text}: ")), "{error}");
+            assert!(
+                error.to_string().starts_with(&format!("--set {text}: ")),
+                "{error}"
+            );
             assert!(error.remedy().unwrap().contains("STEP.key=value"));
         }
     }

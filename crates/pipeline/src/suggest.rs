@@ -3,10 +3,7 @@
 /// The likeness (Jaro-Winkler, 0 to 1) from which on a word is worth suggesting.
 const LIKENESS: f64 = 0.75;
 
-pub(crate) fn nearest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<String> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     known
         .into_iter()
         .map(|name| (strsim::jaro_winkler(name, word), name))

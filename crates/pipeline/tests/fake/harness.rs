@@ -1,0 +1,99 @@
+//! A run of fake stages from a pipeline file.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use fedact_artifact::Store;
+use fedact_pipeline::{
+    Graph, Outcome, Override, Pipeline, PipelineError, Plan, RunEvent, Settings, Stop,
+    StoreRecords, digest_folders,
+};
+
+use super::stages;
+
+pub struct Run {
+    file: PathBuf,
+    program: PathBuf,
+    pub code: String,
+    pub set: Vec<String>,
+    pub targets: Vec<String>,
+    pub forced: BTreeSet<String>,
+    pub cores: usize,
+    pub keep_going: bool,
+    pub stop: Stop,
+    pub watch: Box<dyn FnMut(&RunEvent)>,
+}
+
+#[derive(Debug)]
+pub struct Ended {
+    pub outcome: Outcome,
+    pub plan: Plan,
+    pub events: Vec<RunEvent>,
+}
+
+impl Run {
+    pub fn new(file: &Path, program: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+            program: program.to_owned(),
+            code: "code".into(),
+            set: Vec::new(),
+            targets: Vec::new(),
+            forced: BTreeSet::new(),
+            cores: 2,
+            keep_going: false,
+            stop: Stop::new(),
+            watch: Box::new(|_| {}),
+        }
+    }
+
+    pub fn set(mut self, text: &str) -> Self {
+        self.set.push(text.into());
+        self
+    }
+
+    pub fn go(mut self) -> Result<Ended, PipelineError> {
+        let overrides = self.set.iter().map(|text| Override::parse(text));
+        let overrides = overrides.collect::<Result<_, _>>()?;
+        let pipeline = Pipeline::load(&self.file, overrides)?;
+        let graph = Graph::build(&pipeline, &stages::catalogue(&self.code))?.only(&self.targets)?;
+        let artifacts = pipeline.folder().join("artifacts");
+        let store = Store::open(artifacts.join("store"))?;
+        let records = StoreRecords::new(&store);
+        let mut contents = digest_folders(&graph, &pipeline, &store, |_, _, _| {})?;
+        let plan = Plan::make(&graph, &mut contents, &records, &self.forced)?;
+        let program = self.program;
+        let settings = Settings {
+            artifacts,
+            launcher: Arc::new(move |_, _| {
+                let mut command = Command::new(&program);
+                command.arg("execute");
+                command
+            }),
+            cores: self.cores,
+            keep_going: self.keep_going,
+            version: "test".into(),
+        };
+        let mut events = Vec::new();
+        let outcome = fedact_pipeline::run(
+            &graph,
+            &plan,
+            contents,
+            &records,
+            &store,
+            &settings,
+            &self.stop,
+            &mut |event| {
+                (self.watch)(&event);
+                events.push(event);
+            },
+        )?;
+        Ok(Ended {
+            outcome,
+            plan,
+            events,
+        })
+    }
+}

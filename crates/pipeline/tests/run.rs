@@ -1,0 +1,480 @@
+//! Runs with real processes on a real store.
+
+#[path = "fake/harness.rs"]
+#[allow(dead_code)]
+mod harness;
+#[path = "fake/stages.rs"]
+#[allow(dead_code)]
+mod stages;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fedact_artifact::Store;
+use fedact_pipeline::{Failure, NotRun, RunEvent, State, Stop};
+use harness::{Ended, Run};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_fedact-fake-stage");
+
+const CHAIN: &str = "  a: {stage: source, params: {text: hello}}
+  b: {stage: capitals, inputs: {videos: a}}
+  c: {stage: join, inputs: {clips: [a, b]}}
+";
+
+/// A pipeline in a folder of its own.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(steps: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Self { folder };
+        bench.write(steps);
+        bench
+    }
+
+    fn write(&self, steps: &str) {
+        std::fs::write(self.file(), format!("version: 1\nsteps:\n{steps}")).unwrap();
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("pipeline.yaml")
+    }
+
+    fn run(&self) -> Run {
+        Run::new(&self.file(), Path::new(PROGRAM))
+    }
+
+    fn go(&self) -> Ended {
+        self.run().go().unwrap()
+    }
+
+    fn text_of(&self, step: &str) -> String {
+        std::fs::read_to_string(
+            self.folder
+                .path()
+                .join("artifacts")
+                .join(step)
+                .join("text.txt"),
+        )
+        .unwrap()
+    }
+
+    fn marks(&self) -> PathBuf {
+        self.folder.path().join("marks")
+    }
+
+    /// The steps that were executed so far, in order, and whether they resumed.
+    fn executed(&self) -> Vec<(String, bool)> {
+        let text = std::fs::read_to_string(self.marks()).unwrap_or_default();
+        text.lines()
+            .map(|line| {
+                let words: Vec<&str> = line.split(' ').collect();
+                (words[0].to_owned(), words[2] == "true")
+            })
+            .collect()
+    }
+}
+
+fn sorted(names: &[String]) -> Vec<&str> {
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    names.sort_unstable();
+    names
+}
+
+fn failure_of(ended: &Ended, name: &str) -> Failure {
+    let find = |event: &RunEvent| match event {
+        RunEvent::Failed { step, failure } if step == name => Some(failure.clone()),
+        _ => None,
+    };
+    ended.events.iter().find_map(find).unwrap()
+}
+
+#[test]
+fn a_pipeline_runs_once_and_then_has_nothing_to_do() {
+    let bench = Bench::new(CHAIN);
+    let first = bench.go();
+    assert_eq!(first.outcome.ran, ["a", "b", "c"]);
+    assert_eq!(bench.text_of("c"), "a=hello\nb=HELLO\n");
+    assert!(matches!(
+        first.events.first(),
+        Some(RunEvent::Planned { .. })
+    ));
+    assert!(matches!(first.events.last(), Some(RunEvent::Ended { .. })));
+
+    let second = bench.go();
+    assert!(second.plan.nothing_to_do());
+    assert_eq!(second.outcome.ran, Vec::<String>::new());
+    assert_eq!(sorted(&second.outcome.from_store), ["a", "b", "c"]);
+}
+
+#[test]
+fn only_what_depends_on_a_change_runs_again() {
+    let bench = Bench::new(
+        "  a: {stage: source, params: {text: hello}}\n  x: {stage: source, params: {text: other}}\n  b: {stage: capitals, inputs: {videos: a}}\n  y: {stage: capitals, inputs: {videos: x}}\n",
+    );
+    bench.go();
+    let again = bench.run().set("a.text=changed").go().unwrap();
+    assert_eq!(again.outcome.ran, ["a", "b"]);
+    assert_eq!(sorted(&again.outcome.from_store), ["x", "y"]);
+    assert_eq!(bench.text_of("b"), "CHANGED");
+    // Back again, everything is in the store, and the folders follow.
+    let back = bench.go();
+    assert!(back.outcome.ran.is_empty());
+    assert_eq!(bench.text_of("b"), "HELLO");
+}
+
+#[test]
+fn an_equal_output_cuts_off_what_is_downstream() {
+    let bench = Bench::new(CHAIN);
+    bench.go();
+    // `count` enters the key of `a` and does not change what it writes.
+    let again = bench.run().set("a.count=2").go().unwrap();
+    assert!(matches!(again.plan.steps[1].state, State::Waiting { .. }));
+    assert_eq!(again.outcome.ran, ["a"]);
+    assert_eq!(sorted(&again.outcome.from_store), ["b", "c"]);
+    let unchanged = again.events.iter().any(
+        |event| matches!(event, RunEvent::Finished { step, unchanged: true, .. } if step == "a"),
+    );
+    assert!(unchanged);
+}
+
+#[test]
+fn equal_work_under_two_names_is_done_once() {
+    let bench = Bench::new(
+        "  a: {stage: source, params: {text: t}}\n  b: {stage: source, params: {text: t}}\n",
+    );
+    let ended = bench.go();
+    assert_eq!(ended.outcome.ran.len(), 1, "{:?}", ended.outcome);
+    assert_eq!(ended.outcome.from_store.len(), 1);
+    assert_eq!(bench.text_of("a"), bench.text_of("b"));
+}
+
+#[test]
+fn named_steps_run_with_what_they_need_and_forced_ones_run_again() {
+    let bench = Bench::new(CHAIN);
+    let mut run = bench.run();
+    run.targets = vec!["b".into()];
+    assert_eq!(run.go().unwrap().outcome.ran, ["a", "b"]);
+    let mut run = bench.run();
+    run.forced.insert("b".into());
+    let forced = run.go().unwrap();
+    assert_eq!(forced.outcome.ran, ["b", "c"]);
+}
+
+#[test]
+fn folders_of_the_user_count_by_their_content() {
+    let bench = Bench::new("  b: {stage: capitals, inputs: {videos: {path: data/mine}}}\n");
+    let data = bench.folder.path().join("data/mine");
+    std::fs::create_dir_all(&data).unwrap();
+    let error = bench.run().go().unwrap_err().to_string();
+    assert!(error.ends_with("data/mine has no file in it"), "{error}");
+    std::fs::write(data.join("text.txt"), "one").unwrap();
+    assert_eq!(bench.go().outcome.ran, ["b"]);
+    assert_eq!(bench.text_of("b"), "ONE");
+    // The same content written anew is no change, other content is.
+    std::fs::write(data.join("text.txt"), "one").unwrap();
+    assert!(bench.go().outcome.ran.is_empty());
+    std::fs::write(data.join("text.txt"), "two").unwrap();
+    let changed = bench.go();
+    let State::Stale { reason } = &changed.plan.steps[0].state else {
+        panic!("{:?}", changed.plan);
+    };
+    assert!(
+        reason
+            .to_string()
+            .starts_with("the content of input `videos` has changed")
+    );
+    assert_eq!(bench.text_of("b"), "TWO");
+}
+
+#[test]
+fn a_failure_stops_the_run_and_says_what_the_stage_said() {
+    let bench = Bench::new(
+        "  bad: {stage: source, params: {behaviour: fail}}\n  slow: {stage: source, params: {sleep_ms: 20000}}\n  after: {stage: capitals, inputs: {videos: bad}}\n",
+    );
+    let began = Instant::now();
+    let ended = bench.go();
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "the slow step was not ended"
+    );
+    assert_eq!(ended.outcome.failed, ["bad"]);
+    assert_eq!(sorted(&ended.outcome.not_run), ["after", "slow"]);
+    assert!(!ended.outcome.invalid_input);
+    let failure = failure_of(&ended, "bad");
+    assert_eq!(failure.message, "it went wrong");
+    assert_eq!(failure.remedy.as_deref(), Some("make it right"));
+    assert_eq!(failure.log_tail, ["first", "last words"]);
+    assert!(failure.log.unwrap().is_file());
+}
+
+#[test]
+fn going_on_after_a_failure_leaves_out_only_what_needs_it() {
+    let bench = Bench::new(
+        "  bad: {stage: source, params: {behaviour: invalid}}\n  good: {stage: source}\n  after: {stage: capitals, inputs: {videos: bad}}\n  beside: {stage: capitals, inputs: {videos: good}}\n",
+    );
+    let mut run = bench.run();
+    run.keep_going = true;
+    let ended = run.go().unwrap();
+    assert_eq!(ended.outcome.failed, ["bad"]);
+    assert_eq!(sorted(&ended.outcome.ran), ["beside", "good"]);
+    assert!(ended.outcome.invalid_input);
+    let reason = NotRun::Needs { step: "bad".into() };
+    assert!(ended.events.contains(&RunEvent::NotRun {
+        step: "after".into(),
+        reason
+    }));
+    // The good ones are kept; the failed one is tried again.
+    assert_eq!(bench.go().outcome.failed, ["bad"]);
+}
+
+#[test]
+fn crashes_and_panics_are_that_steps_failure() {
+    let bench = Bench::new("  a: {stage: source, params: {behaviour: abort}}\n");
+    let ended = bench.go();
+    let failure = failure_of(&ended, "a");
+    assert!(
+        failure.message.contains("signal 6 (SIGABRT)"),
+        "{failure:?}"
+    );
+    let ended = bench.run().set("a.behaviour=panic").go().unwrap();
+    let failure = failure_of(&ended, "a");
+    assert!(
+        failure.message.contains("broke off: no luck"),
+        "{failure:?}"
+    );
+    let log = std::fs::read_to_string(failure.log.as_ref().unwrap()).unwrap();
+    assert!(log.contains("no luck"), "{log}");
+}
+
+#[test]
+fn stray_prints_do_not_get_between_the_events() {
+    let bench = Bench::new("  a: {stage: source, params: {behaviour: print, text: x}}\n");
+    let ended = bench.go();
+    let Some(RunEvent::Finished { metrics, .. }) = ended
+        .events
+        .iter()
+        .find(|event| matches!(event, RunEvent::Finished { .. }))
+    else {
+        panic!("{:?}", ended.events);
+    };
+    assert_eq!(
+        metrics["length"], 1,
+        "the printed closing event was believed"
+    );
+}
+
+#[test]
+fn warnings_are_kept_with_the_result() {
+    let bench = Bench::new("  a: {stage: source, params: {behaviour: warn}}\n");
+    bench.go();
+    let store = Store::open(bench.folder.path().join("artifacts/store")).unwrap();
+    let action = store.actions().unwrap().next().unwrap().unwrap();
+    assert_eq!(action.provenance.warnings, ["one thing was odd"]);
+    assert_eq!(action.provenance.step, "a");
+    assert_eq!(
+        action.key,
+        fedact_pipeline::Preimage::from_json(&action.preimage)
+            .unwrap()
+            .key()
+    );
+}
+
+#[test]
+fn cores_are_shared_out_and_never_exceeded() {
+    let steps: String = (0..6)
+        .map(|index| {
+            format!("  s{index}: {{stage: source, params: {{text: t{index}, sleep_ms: 100, cores: {}}}}}\n", index % 3)
+        })
+        .collect();
+    let bench = Bench::new(&steps);
+    let (mut used, mut most) = (std::collections::HashMap::new(), 0);
+    for event in bench.go().events {
+        match event {
+            RunEvent::Started { step, cores, .. } => {
+                used.insert(step, cores);
+            }
+            RunEvent::Finished { step, .. } => {
+                used.remove(&step);
+            }
+            _ => {}
+        }
+        most = most.max(used.values().sum());
+    }
+    assert_eq!(most, 2, "two cores were to be used, and no more");
+    // What wants more than there is runs alone.
+    let bench = Bench::new("  a: {stage: source, params: {cores: 8}}\n");
+    assert_eq!(bench.go().outcome.ran, ["a"]);
+}
+
+#[test]
+fn an_interrupted_run_ends_at_once_and_goes_on_from_its_checkpoints() {
+    let bench = Bench::new("");
+    bench.write(&format!(
+        "  a: {{stage: source, params: {{text: t, marks: {marks:?}}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{sleep_ms: 3000, marks: {marks:?}}}}}\n",
+        marks = bench.marks()
+    ));
+    let mut run = bench.run();
+    let stop = Stop::new();
+    run.stop = stop.clone();
+    run.watch = Box::new(move |event| {
+        if matches!(event, RunEvent::Reported { step, .. } if step == "b") {
+            stop.ask();
+        }
+    });
+    let began = Instant::now();
+    let ended = run.go().unwrap();
+    assert!(began.elapsed() < Duration::from_millis(2500));
+    assert!(ended.outcome.interrupted);
+    assert_eq!(ended.outcome.ran, ["a"]);
+    assert_eq!(ended.outcome.not_run, ["b"]);
+    let again = bench.go();
+    assert_eq!(again.outcome.ran, ["b"]);
+    let resumed = |event: &RunEvent| matches!(event, RunEvent::Started { resumed: true, .. });
+    assert!(again.events.iter().any(resumed));
+    assert_eq!(bench.executed().last(), Some(&("b".to_owned(), true)));
+}
+
+#[test]
+fn a_damaged_object_is_made_again_and_never_delivered() {
+    let bench = Bench::new(CHAIN);
+    bench.go();
+    // Through the hard link, as a careless editor would.
+    let file = bench.folder.path().join("artifacts/a/text.txt");
+    let mut permissions = std::fs::metadata(&file).unwrap().permissions();
+    #[allow(clippy::permissions_set_readonly_false)]
+    permissions.set_readonly(false);
+    std::fs::set_permissions(&file, permissions).unwrap();
+    std::fs::write(&file, "jello").unwrap();
+    let again = bench.go();
+    assert_eq!(again.outcome.ran, ["a"]);
+    assert_eq!(bench.text_of("a"), "hello");
+    assert_eq!(bench.text_of("c"), "a=hello\nb=HELLO\n");
+}
+
+#[test]
+fn two_runs_at_once_do_the_work_once() {
+    let bench = Bench::new("");
+    bench.write(&format!(
+        "  a: {{stage: source, params: {{text: t, sleep_ms: 600, marks: {marks:?}}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{sleep_ms: 300, marks: {marks:?}}}}}\n",
+        marks = bench.marks()
+    ));
+    let mut other = Command::new(PROGRAM)
+        .arg("run")
+        .arg(bench.file())
+        .spawn()
+        .unwrap();
+    let ended = bench.go();
+    assert!(other.wait().unwrap().success());
+    assert_eq!(bench.executed().len(), 2, "{:?}", bench.executed());
+    assert!(ended.outcome.failed.is_empty());
+    assert_eq!(bench.text_of("b"), "T");
+}
+
+#[test]
+fn two_runs_with_different_params_never_mix_their_folders() {
+    let bench = Bench::new(
+        "  a: {stage: source, params: {text: one}}\n  b: {stage: capitals, inputs: {videos: a}, params: {sleep_ms: 400}}\n",
+    );
+    let other = {
+        let (file, program) = (bench.file(), PROGRAM.to_owned());
+        std::thread::spawn(move || {
+            Run::new(&file, Path::new(&program))
+                .set("a.text=two")
+                .go()
+                .unwrap()
+        })
+    };
+    let ended = bench.go();
+    let other = other.join().unwrap();
+    let output = |ended: &Ended| {
+        let find = |event: &RunEvent| match event {
+            RunEvent::Finished { step, output, .. } if step == "b" => Some(*output),
+            _ => None,
+        };
+        ended.events.iter().find_map(find).unwrap()
+    };
+    let (one, two) = (output(&ended), output(&other));
+    bench.go();
+    assert_eq!(bench.text_of("b"), "ONE");
+    let store = Store::open(bench.folder.path().join("artifacts/store")).unwrap();
+    for action in store.actions().unwrap() {
+        let action = action.unwrap();
+        let place = bench.folder.path().join("out");
+        store.materialize(&action.manifest, &place).unwrap();
+        let text = std::fs::read_to_string(place.join("text.txt")).unwrap();
+        if action.output() == one {
+            assert_eq!(text, "ONE");
+        } else if action.output() == two {
+            assert_eq!(text, "TWO");
+        }
+    }
+}
+
+#[test]
+fn killing_the_runner_leaves_no_orphan_and_keeps_what_was_finished() {
+    let bench = Bench::new("");
+    bench.write(&format!(
+        "  a: {{stage: source, params: {{text: t, marks: {marks:?}}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{sleep_ms: 1500, marks: {marks:?}}}}}\n  c: {{stage: join, inputs: {{clips: b}}, params: {{marks: {marks:?}}}}}\n",
+        marks = bench.marks()
+    ));
+    let mut runner = Command::new(PROGRAM)
+        .arg("run")
+        .arg(bench.file())
+        .spawn()
+        .unwrap();
+    wait_until("b runs", || bench.executed().len() == 2);
+    // SIGKILL: the runner has no chance to clean up.
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    let marks = std::fs::read_to_string(bench.marks()).unwrap();
+    let child = marks
+        .lines()
+        .last()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    wait_until("the step's process is gone", || is_gone(&child));
+    let there = bench.folder.path().join("artifacts/b");
+    assert!(!there.exists(), "a half output was delivered");
+
+    let ended = bench.go();
+    assert_eq!(ended.outcome.from_store, ["a"]);
+    assert_eq!(ended.outcome.ran, ["b", "c"]);
+    assert_eq!(
+        bench.executed(),
+        [("a", false), ("b", false), ("b", true), ("c", false)]
+            .map(|(step, resumed)| (step.to_owned(), resumed))
+    );
+    let left: Vec<_> = std::fs::read_dir(bench.folder.path().join("artifacts/store/tmp"))
+        .unwrap()
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "waited in vain until {what}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether a process is gone, or a zombie that only waits to be noticed.
+fn is_gone(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| {
+        stat.rsplit(')')
+            .next()
+            .unwrap()
+            .trim_start()
+            .starts_with('Z')
+    })
+}
