@@ -22,7 +22,9 @@ const INDEX: &str = "training.json";
 /// What stands in `training.json`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Index {
-    settings: TrainingSettings,
+    /// The settings as text: numbers parsed from JSON need not be those that were written, to the
+    /// last bit.
+    settings: String,
     records: Vec<EpochRecord>,
 }
 
@@ -48,7 +50,7 @@ pub(super) fn save(
     weights::write(&path, &tensors)?;
     sync(&path)?;
     let index = Index {
-        settings: settings.clone(),
+        settings: text_of(settings),
         records: records.to_vec(),
     };
     let temporary = folder.join(format!("{INDEX}.new"));
@@ -86,7 +88,7 @@ pub(super) fn restore(
         return Vec::new();
     };
     let path = weights_path(folder, last.epoch);
-    if index.settings != *settings || load(&path, store, optimizer).is_err() {
+    if index.settings != text_of(settings) || load(&path, store, optimizer).is_err() {
         return Vec::new();
     }
     index.records
@@ -103,6 +105,10 @@ fn load(path: &Path, store: &VarStore, optimizer: &mut Optimizer) -> Result<(), 
     };
     optimizer.set_state(&part("optimizer."), path)?;
     weights::assign(store, &part("model."), path)
+}
+
+fn text_of(settings: &TrainingSettings) -> String {
+    serde_json::to_string(settings).unwrap_or_default()
 }
 
 fn weights_path(folder: &Path, epoch: u32) -> PathBuf {
