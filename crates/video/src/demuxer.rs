@@ -1,6 +1,7 @@
 //! An open container, read packet by packet.
 
 use std::ffi::{CString, c_int, c_void};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -23,6 +24,37 @@ const NO_VIDEOS: [(&str, &str); 8] = [
     ("concat", "it is a list of other files"),
     ("dash", "it is a list of other files"),
 ];
+
+/// Bytes of a file's beginning by which playlists are told.
+const PROBED_BYTES: usize = 4096;
+
+/// Why a demuxer's files are no videos, if so.
+fn refusal(container: &str) -> Option<&'static str> {
+    NO_VIDEOS
+        .iter()
+        .find(|(name, _)| {
+            container == *name || (name.starts_with('_') && container.ends_with(name))
+        })
+        .map(|(_, reason)| *reason)
+}
+
+/// The demuxer that FFmpeg would choose by the first `length` bytes.
+fn probed(path: &Path, mut head: Vec<u8>, length: usize) -> Option<String> {
+    head.resize(head.len() + ffi::AVPROBE_PADDING_SIZE as usize, 0);
+    let name = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: the buffer is followed by the zeros that FFmpeg asks for, and, like the name, outlives the
+    // call; demuxers are constants.
+    unsafe {
+        let data = ffi::AVProbeData {
+            filename: name.as_ptr(),
+            buf: head.as_mut_ptr(),
+            buf_size: length as c_int,
+            mime_type: ptr::null(),
+        };
+        let format = ffi::av_probe_input_format(&raw const data, 1);
+        (!format.is_null()).then(|| text((*format).name))
+    }
+}
 
 /// One compressed piece of the video stream.
 pub(crate) struct Packet(*mut ffi::AVPacket);
@@ -142,7 +174,7 @@ impl Demuxer {
             path: path.to_owned(),
             source,
         };
-        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let mut file = std::fs::File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         let not_a_video = |reason: &str| VideoError::NotAVideo {
             path: path.to_owned(),
@@ -154,6 +186,12 @@ impl Demuxer {
         }
         if metadata.len() == 0 {
             return Err(not_a_video("it is empty"));
+        }
+        let mut head = vec![0; PROBED_BYTES];
+        let length = file.read(&mut head).map_err(unreadable)?;
+        // Before it is opened: opening a playlist already tries to fetch what it lists.
+        if let Some(reason) = probed(path, head, length).as_deref().and_then(refusal) {
+            return Err(not_a_video(reason));
         }
         drop(file);
         // The prefix keeps a colon in the name from being read as a protocol.
@@ -201,10 +239,7 @@ impl Demuxer {
     }
 
     fn with_stream(mut self) -> Result<Self, VideoError> {
-        let container = self.container();
-        if let Some((_, reason)) = NO_VIDEOS.iter().find(|(name, _)| {
-            container == *name || (name.starts_with('_') && container.ends_with(name))
-        }) {
+        if let Some(reason) = refusal(&self.container()) {
             return Err(self.not_a_video(reason));
         }
         // SAFETY: the context is open; the stream index comes from FFmpeg and is checked for errors;

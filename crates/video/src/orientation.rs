@@ -100,7 +100,6 @@ mod tests {
         let mut matrix = [0; 9];
         // SAFETY: the matrix has the nine values that FFmpeg writes.
         unsafe { ffmpeg_next::ffi::av_display_rotation_set(matrix.as_mut_ptr(), 90.0) };
-        // FFmpeg's angle is what must be undone... its matrix turns the picture clockwise by it.
         assert_eq!(turned(matrix), "cadb");
     }
 }

@@ -16,7 +16,8 @@ const FLAGS: c_int =
 
 /// What [`crate::Video::frames`] does to a frame, for whoever must say whether two sets of pixels were made
 /// the same way. Changes whenever the same frame would give other pixels.
-pub const SCALER: &str = "swscale bilinear, full chroma, accurate rounding, bit-exact; cropped first; HDR tone-mapped (1)";
+pub const SCALER: &str =
+    "swscale bilinear, full chroma, accurate rounding, bit-exact; cropped first; HDR tone-mapped";
 
 /// The square that is cut from each frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -57,7 +57,7 @@ impl Transfer {
         }
     }
 
-    /// Light in units of reference white for a coded value in 0..=1.
+    /// Light in units of reference white for a coded value in 0..=1; for HLG, light of the scene.
     fn light(self, value: f32) -> f32 {
         match self {
             Self::Pq => {
@@ -78,8 +78,7 @@ impl Transfer {
                 } else {
                     (((value - c) / a).exp() + b) / 12.0
                 };
-                // The system's gamma of 1.2 for a screen of 1000 cd/m2, applied to each channel.
-                scene.powf(1.2) * PEAK
+                scene * PEAK
             }
         }
     }
@@ -88,6 +87,7 @@ impl Transfer {
 /// Tables for one curve.
 #[derive(Debug)]
 pub(crate) struct ToneMap {
+    transfer: Transfer,
     light: Vec<f32>,
     coded: Vec<u8>,
 }
@@ -95,6 +95,7 @@ pub(crate) struct ToneMap {
 impl ToneMap {
     pub(crate) fn new(transfer: Transfer) -> Self {
         Self {
+            transfer,
             light: (0..=255u8)
                 .map(|value| transfer.light(f32::from(value) / 255.0))
                 .collect(),
@@ -107,7 +108,14 @@ impl ToneMap {
     /// Maps packed RGB in place.
     pub(crate) fn apply(&self, pixels: &mut [u8]) {
         for pixel in pixels.chunks_exact_mut(3) {
-            let light = [0, 1, 2].map(|channel: usize| self.light[usize::from(pixel[channel])]);
+            let mut light = [0, 1, 2].map(|channel: usize| self.light[usize::from(pixel[channel])]);
+            if self.transfer == Transfer::Hlg {
+                // From the scene to a screen of 1000 cd/m2: the system gamma of 1.2 acts on luminance
+                // (ITU-R BT.2100), so that hues stay.
+                let luminance = 0.2627 * light[0] + 0.6780 * light[1] + 0.0593 * light[2];
+                let factor = (luminance / PEAK).powf(0.2);
+                light = light.map(|value| value * factor);
+            }
             let mut mapped = PRIMARIES
                 .map(|row| (row[0] * light[0] + row[1] * light[1] + row[2] * light[2]).max(0.0));
             // One factor for all three channels keeps the hue.
@@ -156,7 +164,8 @@ mod tests {
     fn the_curves_hit_their_published_points() {
         // BT.2408: reference white is 58% of PQ's signal and 75% of HLG's.
         assert!((Transfer::Pq.light(0.5807) - 1.0).abs() < 0.01);
-        assert!((Transfer::Hlg.light(0.75) - 1.0).abs() < 0.02);
+        let scene = Transfer::Hlg.light(0.75) / PEAK;
+        assert!((scene.powf(1.2) * PEAK - 1.0).abs() < 0.02);
         assert!((Transfer::Pq.light(1.0) - 10_000.0 / WHITE).abs() < 0.1);
     }
 

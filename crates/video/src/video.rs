@@ -17,6 +17,10 @@ use crate::{Geometry, Timeline, VideoError, log, tone};
 /// ones are read again.
 const KEPT_BYTES: usize = 64 << 20;
 
+/// Packets at the end of a video without presentation times that may hold no frame of their own: packed
+/// MPEG-4 streams end with such.
+const EMPTY_TAIL: usize = 2;
+
 /// What a video file is, as far as can be told without decoding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Info {
@@ -400,6 +404,8 @@ struct Collector<'a> {
     previous: Option<Frame>,
     last_slot: Option<usize>,
     complete: bool,
+    /// The first frame at the end that need not be there.
+    tail: usize,
     missing: usize,
     damaged: usize,
     scaling: Duration,
@@ -424,6 +430,11 @@ impl<'a> Collector<'a> {
             previous: None,
             last_slot: None,
             complete,
+            tail: if video.index.timed() {
+                usize::MAX
+            } else {
+                video.timeline().len().saturating_sub(EMPTY_TAIL)
+            },
             missing: 0,
             damaged: 0,
             scaling: Duration::ZERO,
@@ -474,7 +485,7 @@ impl<'a> Collector<'a> {
         if self.next < self.slots.len() {
             let previous = self.previous.take()?;
             while self.next < self.slots.len() {
-                self.missing += 1;
+                self.missing += usize::from(self.slots[self.next] < self.tail);
                 self.store(&previous).ok()?;
             }
         }

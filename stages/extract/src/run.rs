@@ -257,7 +257,7 @@ fn one(
     })
 }
 
-/// Clips and videos on each side, and seconds.
+/// Clips written on each side of the split.
 struct Written {
     clips: BTreeMap<Split, usize>,
 }
