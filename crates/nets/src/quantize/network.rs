@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 use super::{ACTIVATION_MAXIMUM, Affine, WEIGHT_MAXIMUM};
 use crate::{BlockLayout, ConvLayout, Layout};
@@ -59,24 +59,48 @@ impl Visitor for Plain {
     }
 }
 
-/// Rounds every activation to what its byte can stand for, in one operation.
+/// Rounds every activation to what its byte can stand for.
 pub(super) struct Rounding<'a>(pub &'a [Affine]);
 
 impl Visitor for Rounding<'_> {
-    fn visit(&mut self, point: usize, mut value: Tensor, relu: bool) -> Tensor {
-        let Affine { scale, zero_point } = self.0[point];
-        // With 0 as the smallest byte's value, cutting off below it is the ReLU. Only the gradient
-        // knows a difference: it still passes from half a step below 0.
-        if relu && zero_point != 0 {
-            value = value.relu_();
+    fn visit(&mut self, point: usize, value: Tensor, relu: bool) -> Tensor {
+        let affine = self.0[point];
+        let lowest = if relu {
+            0
+        } else {
+            -i64::from(affine.zero_point)
+        };
+        let highest = ACTIVATION_MAXIMUM - i64::from(affine.zero_point);
+        let rounded = no_grad(|| {
+            let scale = f64::from(affine.scale);
+            let mut levels = value.detach() * f64::from(1.0 / affine.scale);
+            // Cutting off at 0 is the ReLU.
+            levels.round_().clamp_(lowest, highest).g_mul_scalar_(scale)
+        });
+        if !value.requires_grad() {
+            return rounded;
         }
-        value.fake_quantize_per_tensor_affine(
-            f64::from(scale),
-            i64::from(zero_point),
-            0,
-            ACTIVATION_MAXIMUM,
-        )
+        let (low, high) = affine.range();
+        let low = if relu { 0.0 } else { f64::from(low) };
+        straight_through(&value, low, f64::from(high), &rounded)
     }
+}
+
+/// A tensor that holds `rounded` and hands its gradient on to `value` where that lies between `low` and
+/// `high`. Bit for bit what torch's `fake_quantize_per_tensor_affine` gives, in a fifth of its time: that
+/// operation is not vectorised on CPUs.
+fn straight_through(value: &Tensor, low: f64, high: f64, rounded: &Tensor) -> Tensor {
+    let unit = 6.0 / (high - low);
+    let shifted = if low == 0.0 {
+        value.shallow_clone()
+    } else {
+        value - low
+    };
+    // Of the operations with a gradient of this kind, tch lets only `relu6` cut off at both ends in
+    // one pass. No operation has kept the result for its own gradient, so other data may take its place.
+    let mut carrier = (shifted * unit).relu6() / unit;
+    carrier.set_data(rounded);
+    carrier
 }
 
 /// A convolution or `fc` with its bias and the scales of its weight.
@@ -88,7 +112,6 @@ pub(super) struct Layer {
     pub bias: Tensor,
     /// One scale an output channel.
     pub scale: Tensor,
-    zero_point: Tensor,
     conv: Option<([i64; 3], [i64; 3])>,
 }
 
@@ -106,7 +129,6 @@ impl Layer {
             weight: path.zeros("weight", shape),
             bias: path.zeros("bias", &[channels]),
             scale: Tensor::ones([channels], (Kind::Float, store.device())),
-            zero_point: Tensor::zeros([channels], (Kind::Int, store.device())),
             conv,
         }
     }
@@ -116,18 +138,35 @@ impl Layer {
         Self::new(store, &layout.conv, &layout.weight_shape(), geometry)
     }
 
+    /// The scales in a shape to multiply the weight with.
+    fn channel_scale(&self) -> Tensor {
+        let mut sides = vec![1; self.weight.dim()];
+        sides[0] = -1;
+        self.scale.reshape(sides)
+    }
+
     /// The weight as the execution uses it.
     pub fn effective_weight(&self, execution: Execution) -> Tensor {
         match execution {
             Execution::Float => self.weight.shallow_clone(),
-            Execution::Simulated => self.weight.fake_quantize_per_channel_affine(
-                &self.scale,
-                &self.zero_point,
-                0,
-                -WEIGHT_MAXIMUM,
-                WEIGHT_MAXIMUM,
-            ),
+            Execution::Simulated => {
+                // A weight that grew beyond its scale is stored as the last byte, but unlike an
+                // activation keeps its gradient, so that it can come back.
+                let mut weight = self.weight.copy();
+                weight.set_data(&self.simulated_weight());
+                weight
+            }
         }
+    }
+
+    /// The weight rounded to what its bytes can stand for, without gradient.
+    fn simulated_weight(&self) -> Tensor {
+        no_grad(|| {
+            let scale = self.channel_scale();
+            let mut levels = self.weight.detach() * scale.reciprocal();
+            let limit = WEIGHT_MAXIMUM as f64;
+            levels.round_().clamp_(-limit, limit).g_mul_(&scale)
+        })
     }
 
     pub fn forward(&self, input: &Tensor, execution: Execution) -> Tensor {
@@ -153,10 +192,7 @@ impl Layer {
     /// The weight as bytes: what the simulation's values are multiples of.
     pub fn stored_weight(&self) -> Tensor {
         no_grad(|| {
-            let mut sides = vec![1; self.weight.dim()];
-            sides[0] = -1;
-            let simulated = self.effective_weight(Execution::Simulated);
-            let levels = simulated / self.scale.reshape(sides);
+            let levels = self.simulated_weight() / self.channel_scale();
             levels.round().to_kind(Kind::Int8)
         })
     }
@@ -231,7 +267,7 @@ impl Network {
             point += 1;
             visitor.visit(point - 1, value, relu)
         };
-        let input = visit(clips.shallow_clone(), false);
+        let input = visit(innermost_channels(clips), false);
         let mut state = visit(self.stem.forward(&input, execution), true);
         for block in &self.blocks {
             let inner = visit(block.conv1.forward(&state, execution), true);
@@ -246,4 +282,14 @@ impl Network {
         let features = visit(mean, false);
         self.head.forward(&features, execution)
     }
+}
+
+/// The same clips with the channels innermost in memory, on CPUs: their convolutions keep that layout,
+/// and in it a training step takes half the time at 8 channels, four fifths at 64.
+fn innermost_channels(clips: &Tensor) -> Tensor {
+    if clips.device() != Device::Cpu {
+        return clips.shallow_clone();
+    }
+    let inner = clips.permute([0, 2, 3, 4, 1]).contiguous();
+    inner.permute([0, 4, 1, 2, 3])
 }
