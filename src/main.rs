@@ -1,2 +1,59 @@
-//! The command line.
-fn main() {}
+//! `fedact`: the command. It parses, calls the library crates and prints; nothing else prints.
+
+mod cli;
+mod completions;
+mod doctor;
+mod exit;
+mod gc;
+mod graph;
+mod launch;
+mod output;
+mod progress;
+mod registry;
+mod run;
+mod schema;
+mod session;
+mod show;
+mod stage;
+mod status;
+mod verify;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit::Refusal;
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code.into(),
+        Err(refusal) => {
+            output::complain(&refusal);
+            refusal.code.into()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<exit::Code, Refusal> {
+    match command {
+        Command::Run(arguments) => run::command(arguments),
+        Command::Status(arguments) => status::command(&arguments),
+        Command::Why(arguments) => why::command(&arguments),
+        Command::Show(arguments) => show::command(&arguments),
+        Command::Graph(arguments) => graph::command(&arguments),
+        Command::Verify(arguments) => verify::command(&arguments),
+        Command::Gc(arguments) => gc::command(&arguments),
+        Command::Schema(arguments) => schema::command(&arguments),
+        Command::Completions(arguments) => completions::command(&arguments),
+        Command::Doctor(arguments) => cli::doctor(&arguments),
+        Command::Synthesize(arguments) => stage::command("synthesize", &arguments),
+        Command::Extract(arguments) => stage::command("extract", &arguments),
+        Command::Distill(arguments) => stage::command("distill", &arguments),
+        Command::Quantize(arguments) => stage::command("quantize", &arguments),
+        Command::Federate(arguments) => stage::command("federate", &arguments),
+        Command::Evaluate(arguments) => stage::command("evaluate", &arguments),
+        Command::Execute => launch::execute(),
+    }
+}

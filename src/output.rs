@@ -1,0 +1,97 @@
+//! Printing: results to standard output, errors to standard error.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::exit::{Code, Refusal};
+
+/// Writes a result. A reader that has gone away (`fedact status | head`) has read enough.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub fn text(text: &str) -> Result<(), Refusal> {
+    write(text.as_bytes())
+}
+
+/// Writes a value as one line of JSON.
+///
+/// # Errors
+/// As [`text`].
+pub fn json(value: &impl Serialize) -> Result<(), Refusal> {
+    let mut line = serde_json::to_vec(value).map_err(|error| Refusal::failed("write JSON", &error))?;
+    line.push(b'\n');
+    write(&line)
+}
+
+fn write(bytes: &[u8]) -> Result<(), Refusal> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Refusal::failed("write to standard output", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Says why the command did not do what was asked.
+pub fn complain(refusal: &Refusal) {
+    let mut text = format!("error: {}\n", refusal.message);
+    if let Some(help) = &refusal.help {
+        text.push_str(&format!("help: {help}\n"));
+    }
+    if refusal.code == Code::Usage {
+        text.push_str("`fedact --help` lists the commands, `fedact COMMAND --help` their options.\n");
+    }
+    aside(&text);
+}
+
+/// Writes to standard error; there is nobody to tell if that fails.
+pub fn aside(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+/// Bytes in a unit that people read.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// Seconds in a form that people read.
+pub fn duration(seconds: f64) -> String {
+    if seconds < 9.95 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_durations_read_well() {
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(5 << 30), "5.0 GiB");
+        assert_eq!(duration(0.04), "0.0 s");
+        assert_eq!(duration(9.96), "10 s");
+        assert_eq!(duration(83.0), "1 min 23 s");
+        assert_eq!(duration(3725.0), "1 h 2 min");
+    }
+}

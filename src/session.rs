@@ -1,0 +1,95 @@
+//! What most commands begin with: the pipeline file, its graph, the store.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Args;
+use fedact_artifact::Store;
+use fedact_pipeline::{
+    Contents, Graph, Override, Pipeline, Plan, RunEvent, StoreRecords, digest_folders,
+};
+
+use crate::exit::Refusal;
+use crate::registry;
+
+/// Which pipeline, and where its results are.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The pipeline file.
+    #[arg(short, long, value_name = "FILE", default_value = "pipeline.yaml")]
+    pub file: PathBuf,
+    /// Override one value of a step's params; the value is YAML. May be given several times.
+    #[arg(long, value_name = "STEP.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The folder of the store and the outputs [default: `artifacts` beside the pipeline file].
+    #[arg(long, value_name = "DIR")]
+    pub artifacts: Option<PathBuf>,
+}
+
+/// A pipeline that has been checked.
+pub struct Session {
+    /// As written.
+    pub pipeline: Pipeline,
+    /// As understood.
+    pub graph: Graph,
+    /// The folder of the store and the outputs.
+    pub artifacts: PathBuf,
+}
+
+impl Session {
+    /// Reads and checks the pipeline; opens nothing yet.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn open(arguments: &Arguments) -> Result<Self, Refusal> {
+        let overrides = arguments
+            .set
+            .iter()
+            .map(|text| Override::parse(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        let pipeline = Pipeline::load(&arguments.file, overrides)?;
+        let graph = Graph::build(&pipeline, &registry::catalogue())?;
+        let artifacts = match &arguments.artifacts {
+            Some(folder) => folder.clone(),
+            None if pipeline.folder() == std::path::Path::new(".") => PathBuf::from("artifacts"),
+            None => pipeline.folder().join("artifacts"),
+        };
+        Ok(Self {
+            pipeline,
+            graph,
+            artifacts,
+        })
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub fn store(&self) -> Result<Store, Refusal> {
+        Ok(Store::open(self.artifacts.join("store"))?)
+    }
+
+    /// Plans the steps of a graph, and says what is known of the contents then.
+    ///
+    /// # Errors
+    /// Input folders or the store cannot be read.
+    pub fn plan(
+        &self,
+        graph: &Graph,
+        store: &Store,
+        records: &StoreRecords<'_>,
+        forced: &BTreeSet<String>,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<(Plan, Contents), Refusal> {
+        let mut contents =
+            digest_folders(graph, &self.pipeline, store, |folder, done, total| {
+                observe(RunEvent::Digesting {
+                    folder: folder.to_owned(),
+                    done,
+                    total,
+                });
+            })?;
+        let plan = Plan::make(graph, &mut contents, records, forced)?;
+        Ok((plan, contents))
+    }
+}

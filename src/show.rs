@@ -1,0 +1,178 @@
+//! `fedact show`.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use fedact_artifact::{Action, Digest, EntryKind, Store};
+use fedact_pipeline::StoreRecords;
+use serde_json::{Value, json};
+
+use crate::exit::{Code, Refusal};
+use crate::output;
+use crate::session::{self, Session};
+
+/// How many files are listed.
+const FILES: usize = 20;
+
+/// `fedact show`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The step.
+    step: String,
+    #[command(flatten)]
+    session: session::Arguments,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints what the store knows of a step's result: of the one that the pipeline as it is now would give,
+/// or else of the latest one.
+///
+/// # Errors
+/// What is wrong with the pipeline or the store; a step that has no result.
+pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
+    let session = Session::open(&arguments.session)?;
+    let step = session.graph.require(&arguments.step)?.name.clone();
+    let graph = session.graph.only(std::slice::from_ref(&step))?;
+    let store = session.store()?;
+    let records = StoreRecords::new(&store);
+    let (plan, _) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
+    let planned = plan.steps.iter().find(|planned| planned.step == step);
+    let current = match planned.and_then(|planned| planned.key) {
+        Some(key) => records.action(&key)?.map(|action| Action::clone(&action)),
+        None => None,
+    };
+    let fresh = current.is_some();
+    let action = match (current, records.latest_key(&step)?) {
+        (Some(action), _) => Some(action),
+        (None, Some(key)) => store.record_of(&key)?,
+        (None, None) => None,
+    };
+    let Some(action) = action else {
+        return Err(Refusal::new(
+            Code::Failed,
+            format!("step `{step}` has no result yet"),
+            format!("`fedact run {step}` makes one"),
+        ));
+    };
+    if arguments.json {
+        output::json(&json!({
+            "step": step,
+            "fresh": fresh,
+            "key": action.key,
+            "output": action.output(),
+            "preimage": action.preimage,
+            "provenance": action.provenance,
+            "files": action.manifest,
+            "sources": sources(&store, &action)?,
+        }))?;
+        return Ok(Code::Done);
+    }
+    output::text(&description(&step, fresh, &action, &store)?)?;
+    Ok(Code::Done)
+}
+
+fn description(
+    step: &str,
+    fresh: bool,
+    action: &Action,
+    store: &Store,
+) -> Result<String, Refusal> {
+    let provenance = &action.provenance;
+    let mut text = format!(
+        "{step} (stage {}){}\nkey      {}\noutput   {}\nmade     in {} on {} by fedact {}{}\n",
+        provenance.stage,
+        if fresh { "" } else { ": an older result, the step is stale" },
+        action.key,
+        action.output(),
+        output::duration(provenance.seconds),
+        provenance.host,
+        provenance.version,
+        if provenance.resumed { ", going on from checkpoints" } else { "" },
+    );
+    text.push_str(&format!(
+        "files    {}, {}\n",
+        action.manifest.file_count(),
+        output::size(action.manifest.total_size())
+    ));
+    for entry in action.manifest.entries().iter().take(FILES) {
+        if let EntryKind::File { size, .. } = &entry.kind {
+            let path = entry.path.as_path().display();
+            text.push_str(&format!("  {:>10}  {path}\n", output::size(*size)));
+        }
+    }
+    if action.manifest.entries().len() > FILES {
+        let more = action.manifest.entries().len() - FILES;
+        text.push_str(&format!("  and {more} more\n"));
+    }
+    section(&mut text, "params", &action.preimage["params"]);
+    section(&mut text, "metrics", &Value::Object(provenance.metrics.clone()));
+    for warning in &provenance.warnings {
+        text.push_str(&format!("warning  {warning}\n"));
+    }
+    text.push_str("sources\n");
+    for (depth, line) in lineage(store, action)? {
+        text.push_str(&format!("{}{line}\n", "  ".repeat(depth + 1)));
+    }
+    Ok(text)
+}
+
+/// Top-level values one a line, deeper ones as JSON.
+fn section(text: &mut String, title: &str, values: &Value) {
+    text.push_str(title);
+    text.push('\n');
+    for (key, value) in values.as_object().into_iter().flatten() {
+        text.push_str(&format!("  {key}: {value}\n"));
+    }
+}
+
+/// Where it all comes from, down to folders of the user's and steps without inputs.
+fn lineage(store: &Store, action: &Action) -> Result<Vec<(usize, String)>, Refusal> {
+    let mut lines = Vec::new();
+    let mut seen = BTreeSet::new();
+    follow(store, action, 0, &mut seen, &mut lines)?;
+    Ok(lines)
+}
+
+fn follow(
+    store: &Store,
+    action: &Action,
+    depth: usize,
+    seen: &mut BTreeSet<Digest>,
+    lines: &mut Vec<(usize, String)>,
+) -> Result<(), Refusal> {
+    for (input, sources) in &action.provenance.inputs {
+        for source in sources {
+            lines.push((depth, format!("{input}: {} {}", source.name, source.digest.short())));
+            let Some(key) = source.key.filter(|key| seen.insert(*key)) else {
+                continue;
+            };
+            if let Some(upstream) = store.record_of(&key)? {
+                follow(store, &upstream, depth + 1, seen, lines)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The provenance of everything before it, by key.
+fn sources(store: &Store, action: &Action) -> Result<Value, Refusal> {
+    let mut all = serde_json::Map::new();
+    let mut open: Vec<Digest> = keys_of_inputs(action);
+    while let Some(key) = open.pop() {
+        if all.contains_key(&key.to_string()) {
+            continue;
+        }
+        if let Some(upstream) = store.record_of(&key)? {
+            open.extend(keys_of_inputs(&upstream));
+            all.insert(key.to_string(), json!(upstream.provenance));
+        }
+    }
+    Ok(Value::Object(all))
+}
+
+fn keys_of_inputs(action: &Action) -> Vec<Digest> {
+    let sources = action.provenance.inputs.values().flatten();
+    sources.filter_map(|source| source.key).collect()
+}

@@ -1,0 +1,127 @@
+//! `fedact status`.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use fedact_pipeline::{Plan, PlannedStep, State, StoreRecords};
+use serde::Serialize;
+
+use crate::exit::{Code, Refusal};
+use crate::output;
+use crate::session::{self, Session};
+
+/// `fedact status`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    session: session::Arguments,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A step as in a plan, and who runs it just now.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    planned: &'a PlannedStep,
+    /// The process that works on it.
+    running: Option<String>,
+}
+
+/// Prints how each step stands.
+///
+/// # Errors
+/// What is wrong with the pipeline or the store.
+pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
+    let session = Session::open(&arguments.session)?;
+    let store = session.store()?;
+    let records = StoreRecords::new(&store);
+    let (plan, _) = session.plan(
+        &session.graph,
+        &store,
+        &records,
+        &BTreeSet::new(),
+        &mut |_| {},
+    )?;
+    let running = |step: &PlannedStep| store.owner(&step.key?).map(|owner| owner.to_string());
+    if arguments.json {
+        let steps: Vec<Row<'_>> = plan
+            .steps
+            .iter()
+            .map(|planned| Row {
+                planned,
+                running: running(planned),
+            })
+            .collect();
+        output::json(&serde_json::json!({ "steps": steps }))?;
+        return Ok(Code::Done);
+    }
+    output::text(&table_with(&plan, |step| {
+        running(step).map(|owner| format!("running ({owner})"))
+    }))?;
+    Ok(Code::Done)
+}
+
+/// A plan, one line a step.
+pub fn table(plan: &Plan) -> String {
+    table_with(plan, |_| None)
+}
+
+fn table_with(plan: &Plan, instead: impl Fn(&PlannedStep) -> Option<String>) -> String {
+    let width = |get: fn(&PlannedStep) -> &str| {
+        let lengths = plan.steps.iter().map(|step| get(step).len());
+        lengths.max().unwrap_or(0)
+    };
+    let (steps, stages) = (width(|step| &step.step), width(|step| &step.stage));
+    plan.steps
+        .iter()
+        .map(|step| {
+            let state = instead(step).unwrap_or_else(|| state(&step.state));
+            format!("{:steps$}  {:stages$}  {state}\n", step.step, step.stage)
+        })
+        .collect()
+}
+
+/// A state in words.
+pub fn state(state: &State) -> String {
+    match state {
+        State::Fresh => "fresh".to_owned(),
+        State::Stale { reason } => format!("stale: {reason}"),
+        State::NeverRun => "never run".to_owned(),
+        State::Waiting { on } => format!("depends on what comes out of {}", on.join(", ")),
+    }
+}
+
+/// How much a run would do, and how long it may take.
+pub fn forecast(plan: &Plan) -> String {
+    if plan.nothing_to_do() {
+        return "nothing to do\n".to_owned();
+    }
+    let certain = plan.steps.iter().filter(|step| step.state.runs()).count();
+    let perhaps = plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.state, State::Waiting { .. }))
+        .count();
+    let mut text = format!("would run {certain} of {}", plan.steps.len());
+    if perhaps > 0 {
+        text.push_str(&format!(", and up to {perhaps} more that depend on those"));
+    }
+    let work: Vec<&PlannedStep> = plan
+        .steps
+        .iter()
+        .filter(|step| step.state != State::Fresh)
+        .collect();
+    let known: f64 = work.iter().filter_map(|step| step.last_seconds).sum();
+    if known > 0.0 {
+        let complete = work.iter().all(|step| step.last_seconds.is_some());
+        let bound = if complete { "at most" } else { "more than" };
+        text.push_str(&format!(
+            "; {bound} {} if they take as long as the last time and run one by one",
+            output::duration(known)
+        ));
+    }
+    text.push('\n');
+    text
+}
