@@ -28,8 +28,8 @@ fn clip(number: usize) -> Clip {
         } else {
             Split::Train
         },
-        start_seconds: number as f64 / 7.0,
-        end_seconds: number as f64 / 7.0 + 1.0,
+        start_seconds: number as f64 / 8.0,
+        end_seconds: number as f64 / 8.0 + 1.0,
         shard: 77,
         row: 77,
     }

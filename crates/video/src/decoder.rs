@@ -96,7 +96,10 @@ impl Decoder {
         unsafe {
             let codec = ffi::avcodec_find_decoder(id);
             if codec.is_null() {
-                let name = text(ffi::avcodec_get_name(id));
+                let name = match id {
+                    AVCodecID::AV_CODEC_ID_NONE => four_letters(parameters.codec_tag),
+                    id => text(ffi::avcodec_get_name(id)),
+                };
                 return Err(undecodable(format!(
                     "this FFmpeg has no decoder for {name}"
                 )));
@@ -165,6 +168,16 @@ impl Decoder {
             code if code == ffi::AVERROR(ffi::EAGAIN) => Answer::Hungry,
             _ => Answer::End,
         }
+    }
+}
+
+/// The container's name of a codec that FFmpeg does not know, as in `vvc1`.
+fn four_letters(tag: u32) -> String {
+    let letters = tag.to_le_bytes().map(char::from);
+    if letters.iter().all(char::is_ascii_graphic) {
+        letters.iter().collect()
+    } else {
+        "its unnamed codec".to_owned()
     }
 }
 

@@ -107,7 +107,7 @@ mod tests {
     fn cut() -> Cut {
         Cut {
             summary: Summary {
-                times: vec![(0.5, 1.25)],
+                times: vec![(500_000, 1_250_000)],
                 damage: None,
                 tone_mapped: false,
                 decode_seconds: 0.1,

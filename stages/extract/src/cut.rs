@@ -26,8 +26,9 @@ pub(crate) struct Cut {
 /// What is known of a finished video beside its pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
-    /// Presentation times of the first and last frame of each clip, in seconds.
-    pub(crate) times: Vec<(f64, f64)>,
+    /// Presentation times of the first and last frame of each clip, in microseconds: whole numbers are
+    /// read back from a checkpoint as they were written, to the last bit.
+    pub(crate) times: Vec<(u64, u64)>,
     /// Set when the clips are usable but suspect.
     pub(crate) damage: Option<Damage>,
     /// Whether its high dynamic range was mapped to an ordinary one.
@@ -74,9 +75,10 @@ pub(crate) fn cut(path: &Path, params: &ExtractParams, clips: usize) -> Result<C
             }
         })
         .collect();
+    let time = |frame: usize| (timeline.time(frame) * 1e6).round() as u64;
     let times = wanted
         .chunks(frames)
-        .map(|clip| (timeline.time(clip[0]), timeline.time(clip[frames - 1])))
+        .map(|clip| (time(clip[0]), time(clip[frames - 1])))
         .collect();
     let geometry = Geometry {
         resize: params.resize(),
@@ -122,6 +124,12 @@ fn damage(video: &Video, cut: &Frames) -> Option<Damage> {
     }
     if cut.damaged > 0 {
         faults.push(format!("{} wanted frames are damaged", cut.damaged));
+    }
+    if faults.is_empty() && !cut.messages.is_empty() {
+        faults.push(
+            "FFmpeg found errors in it, though not in the wanted frames as far as it can tell"
+                .to_owned(),
+        );
     }
     (!faults.is_empty()).then(|| Damage {
         message: faults.join("; "),

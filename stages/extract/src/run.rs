@@ -311,7 +311,7 @@ fn write(
             Some((video, pixels)) if video == index => pixels,
             _ => checkpoints.must_load(&done.key)?.pixels,
         };
-        let (start_seconds, end_seconds) = done.summary.times[clip];
+        let (start, end) = done.summary.times[clip];
         let entry = Clip {
             id,
             video: found.candidates[index].name.clone(),
@@ -319,8 +319,8 @@ fn write(
             label: found.candidates[index].label,
             group: groups[index].clone(),
             split: splits[index],
-            start_seconds,
-            end_seconds,
+            start_seconds: start as f64 / 1e6,
+            end_seconds: end as f64 / 1e6,
             shard: 0,
             row: 0,
         };
