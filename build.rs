@@ -136,7 +136,9 @@ fn code_digest(
     };
     for name in covered {
         for file in files(&members[name].folder) {
-            let path = file.strip_prefix(root).expect("a member is in the workspace");
+            let path = file
+                .strip_prefix(root)
+                .expect("a member is in the workspace");
             feed(path.to_string_lossy().as_bytes());
             feed(&std::fs::read(&file).expect("a source can be read"));
         }
@@ -159,7 +161,10 @@ fn locked(lock: &Lock, package: &str, dependency: &str) -> String {
             (words.next() == Some(dependency)).then(|| words.next())?
         });
     let version = exact.or_else(|| {
-        let locked = lock.package.iter().find(|locked| locked.name == dependency)?;
+        let locked = lock
+            .package
+            .iter()
+            .find(|locked| locked.name == dependency)?;
         Some(locked.version.as_str())
     });
     format!("{dependency} {}", version.unwrap_or("unlocked"))
@@ -201,21 +206,33 @@ fn libtorch_version() -> String {
         .or_else(|| std::env::var_os("LIBTORCH"))
         .map(PathBuf::from)
         .expect("LIBTORCH is not set; run scripts/setup, which sets it for cargo");
-    let header = ["headeronly/version.h", "version.h", "csrc/api/include/torch/version.h"]
-        .into_iter()
-        .map(|file| folder.join("include/torch").join(file))
-        .find(|file| file.is_file())
-        .unwrap_or_else(|| panic!("{} has no include/torch/version.h", folder.display()));
+    let header = [
+        "headeronly/version.h",
+        "version.h",
+        "csrc/api/include/torch/version.h",
+    ]
+    .into_iter()
+    .map(|file| folder.join("include/torch").join(file))
+    .find(|file| file.is_file())
+    .unwrap_or_else(|| panic!("{} has no include/torch/version.h", folder.display()));
     println!("cargo::rerun-if-changed={}", header.display());
     let text = std::fs::read_to_string(&header).expect("the header can be read");
     let number = |part: &str| {
         text.lines()
-            .find_map(|line| line.strip_prefix("#define TORCH_VERSION_")?.strip_prefix(part))
+            .find_map(|line| {
+                line.strip_prefix("#define TORCH_VERSION_")?
+                    .strip_prefix(part)
+            })
             .map(str::trim)
             .unwrap_or_else(|| panic!("{} has no TORCH_VERSION_{part}", header.display()))
             .to_owned()
     };
-    format!("{}.{}.{}", number("MAJOR"), number("MINOR"), number("PATCH"))
+    format!(
+        "{}.{}.{}",
+        number("MAJOR"),
+        number("MINOR"),
+        number("PATCH")
+    )
 }
 
 /// From pkg-config, as the bindings find FFmpeg.

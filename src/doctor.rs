@@ -201,8 +201,14 @@ fn ffmpeg() -> Ffmpeg {
     let capabilities = fedact_video::capabilities();
     Ffmpeg {
         version: fedact_video::version().to_string(),
-        decoders: capabilities.decoders,
-        encoders: capabilities.encoders,
+        decoders: capabilities
+            .iter()
+            .filter_map(|capability| capability.decoder.clone())
+            .collect(),
+        encoders: capabilities
+            .iter()
+            .filter_map(|capability| capability.encoder.clone())
+            .collect(),
     }
 }
 
@@ -235,7 +241,12 @@ fn problems(examination: &Examination) -> Vec<Problem> {
         );
     }
     for decoder in ["h264", "mpeg4"] {
-        if !examination.ffmpeg.decoders.iter().any(|name| name == decoder) {
+        if !examination
+            .ffmpeg
+            .decoders
+            .iter()
+            .any(|name| name == decoder)
+        {
             problem(
                 format!("FFmpeg has no {decoder} decoder"),
                 "install an FFmpeg with the usual codecs, then build fedact again",
@@ -280,7 +291,8 @@ impl fmt::Display for Examination {
         writeln!(
             f,
             "disk       {} free on {}",
-            disk.free_bytes.map_or("unknown".to_owned(), |free| Bytes(free).to_string()),
+            disk.free_bytes
+                .map_or("unknown".to_owned(), |free| Bytes(free).to_string()),
             disk.folder.display()
         )?;
         writeln!(
@@ -294,7 +306,9 @@ impl fmt::Display for Examination {
             libtorch
                 .loaded_from
                 .as_ref()
-                .map_or("linked statically".to_owned(), |path| path.display().to_string())
+                .map_or("linked statically".to_owned(), |path| path
+                    .display()
+                    .to_string())
         )?;
         writeln!(f, "FFmpeg     {}", ffmpeg.version)?;
         writeln!(f, "  decodes  {}", list(&ffmpeg.decoders))?;

@@ -91,11 +91,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     Ok(Code::Done)
 }
 
-fn add_kept(
-    session: &Session,
-    store: &Store,
-    keep: &mut BTreeSet<Digest>,
-) -> Result<(), Refusal> {
+fn add_kept(session: &Session, store: &Store, keep: &mut BTreeSet<Digest>) -> Result<(), Refusal> {
     let records = StoreRecords::new(store);
     let nothing = BTreeSet::new();
     let (plan, _) = session.plan(&session.graph, store, &records, &nothing, &mut |_| {})?;

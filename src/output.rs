@@ -19,7 +19,8 @@ pub fn text(text: &str) -> Result<(), Refusal> {
 /// # Errors
 /// As [`text`].
 pub fn json(value: &impl Serialize) -> Result<(), Refusal> {
-    let mut line = serde_json::to_vec(value).map_err(|error| Refusal::failed("write JSON", &error))?;
+    let mut line =
+        serde_json::to_vec(value).map_err(|error| Refusal::failed("write JSON", &error))?;
     line.push(b'\n');
     write(&line)
 }
@@ -41,7 +42,9 @@ pub fn complain(refusal: &Refusal) {
         text.push_str(&format!("help: {help}\n"));
     }
     if refusal.code == Code::Usage {
-        text.push_str("`fedact --help` lists the commands, `fedact COMMAND --help` their options.\n");
+        text.push_str(
+            "`fedact --help` lists the commands, `fedact COMMAND --help` their options.\n",
+        );
     }
     aside(&text);
 }
@@ -49,7 +52,9 @@ pub fn complain(refusal: &Refusal) {
 /// Writes to standard error; there is nobody to tell if that fails.
 pub fn aside(text: &str) {
     let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    let _ = stderr
+        .write_all(text.as_bytes())
+        .and_then(|()| stderr.flush());
 }
 
 /// Bytes in a unit that people read.

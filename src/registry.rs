@@ -65,7 +65,10 @@ mod tests {
             .iter()
             .map(|entry| entry.code.as_str())
             .collect();
-        assert!(digests.iter().all(|digest| digest.len() == 64), "{digests:?}");
+        assert!(
+            digests.iter().all(|digest| digest.len() == 64),
+            "{digests:?}"
+        );
         digests.sort_unstable();
         digests.dedup();
         assert_eq!(digests.len(), STAGES.len());
@@ -81,7 +84,12 @@ mod tests {
     fn every_stage_takes_its_own_defaults_and_describes_them() {
         for (definition, _) in STAGES {
             let defaults = (definition.resolve)(&serde_json::Value::Null).unwrap();
-            assert_eq!((definition.resolve)(&defaults).unwrap(), defaults, "{}", definition.name);
+            assert_eq!(
+                (definition.resolve)(&defaults).unwrap(),
+                defaults,
+                "{}",
+                definition.name
+            );
             let schema = (definition.schema)();
             let described = schema["properties"].as_object().unwrap();
             for key in defaults.as_object().unwrap().keys() {

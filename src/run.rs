@@ -161,7 +161,11 @@ fn summary(outcome: &Outcome, graph: &Graph, session: &Session) -> String {
     let mut parts = Vec::new();
     let mut part = |names: &[String], verb: &str| {
         if !names.is_empty() {
-            parts.push(format!("{verb} {} ({})", steps(names.len()), names.join(", ")));
+            parts.push(format!(
+                "{verb} {} ({})",
+                steps(names.len()),
+                names.join(", ")
+            ));
         }
     };
     part(&outcome.ran, "ran");

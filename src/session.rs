@@ -81,14 +81,13 @@ impl Session {
         forced: &BTreeSet<String>,
         observe: &mut dyn FnMut(RunEvent),
     ) -> Result<(Plan, Contents), Refusal> {
-        let mut contents =
-            digest_folders(graph, &self.pipeline, store, |folder, done, total| {
-                observe(RunEvent::Digesting {
-                    folder: folder.to_owned(),
-                    done,
-                    total,
-                });
-            })?;
+        let mut contents = digest_folders(graph, &self.pipeline, store, |folder, done, total| {
+            observe(RunEvent::Digesting {
+                folder: folder.to_owned(),
+                done,
+                total,
+            });
+        })?;
         let plan = Plan::make(graph, &mut contents, records, forced)?;
         Ok((plan, contents))
     }

@@ -73,23 +73,26 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     Ok(Code::Done)
 }
 
-fn description(
-    step: &str,
-    fresh: bool,
-    action: &Action,
-    store: &Store,
-) -> Result<String, Refusal> {
+fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Result<String, Refusal> {
     let provenance = &action.provenance;
     let mut text = format!(
         "{step} (stage {}){}\nkey      {}\noutput   {}\nmade     in {} on {} by fedact {}{}\n",
         provenance.stage,
-        if fresh { "" } else { ": an older result, the step is stale" },
+        if fresh {
+            ""
+        } else {
+            ": an older result, the step is stale"
+        },
         action.key,
         action.output(),
         output::duration(provenance.seconds),
         provenance.host,
         provenance.version,
-        if provenance.resumed { ", going on from checkpoints" } else { "" },
+        if provenance.resumed {
+            ", going on from checkpoints"
+        } else {
+            ""
+        },
     );
     text.push_str(&format!(
         "files    {}, {}\n",
@@ -107,7 +110,11 @@ fn description(
         text.push_str(&format!("  and {more} more\n"));
     }
     section(&mut text, "params", &action.preimage["params"]);
-    section(&mut text, "metrics", &Value::Object(provenance.metrics.clone()));
+    section(
+        &mut text,
+        "metrics",
+        &Value::Object(provenance.metrics.clone()),
+    );
     for warning in &provenance.warnings {
         text.push_str(&format!("warning  {warning}\n"));
     }
@@ -144,7 +151,10 @@ fn follow(
 ) -> Result<(), Refusal> {
     for (input, sources) in &action.provenance.inputs {
         for source in sources {
-            lines.push((depth, format!("{input}: {} {}", source.name, source.digest.short())));
+            lines.push((
+                depth,
+                format!("{input}: {} {}", source.name, source.digest.short()),
+            ));
             let Some(key) = source.key.filter(|key| seen.insert(*key)) else {
                 continue;
             };

@@ -46,7 +46,11 @@ pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
         .get(stage)
         .map(|entry| entry.definition)
         .ok_or_else(|| {
-            Refusal::new(Code::Usage, format!("there is no stage {stage}"), "see `fedact --help`")
+            Refusal::new(
+                Code::Usage,
+                format!("there is no stage {stage}"),
+                "see `fedact --help`",
+            )
         })?;
     let params = params(definition, &arguments.set)?;
     let inputs = inputs(definition, &arguments.input)?;
@@ -289,7 +293,9 @@ impl Place {
         let old = self.work.join("old");
         remove(&old).map_err(failed)?;
         match fs::rename(&self.target, &old) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
             _ => {}
         }
         fs::rename(self.output(), &self.target).map_err(failed)?;

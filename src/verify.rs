@@ -47,7 +47,10 @@ fn as_text(found: &Verification) -> String {
         text.push_str(&format!("damaged record {path}: {}\n", record.reason));
     }
     for result in &found.damaged_results {
-        text.push_str(&format!("damaged result of step {} ({})\n", result.step, result.key));
+        text.push_str(&format!(
+            "damaged result of step {} ({})\n",
+            result.step, result.key
+        ));
         for (damage, paths) in &result.damage {
             let paths: Vec<String> = paths
                 .iter()
@@ -90,7 +93,7 @@ fn as_json(found: &Verification) -> serde_json::Value {
                     let paths: Vec<_> = paths.iter().map(|path| path.as_path()).collect();
                     json!({
                         "object": damage.object,
-                        "problem": damage.problem.to_string(),
+                        "problem": damage.to_string(),
                         "paths": paths,
                     })
                 })

@@ -47,7 +47,9 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let Some(planned) = plan.steps.iter().find(|step| step.step == node.name) else {
         return Ok(Code::Done);
     };
-    let old = records.latest(&node.name)?.and_then(|latest| latest.preimage);
+    let old = records
+        .latest(&node.name)?
+        .and_then(|latest| latest.preimage);
     let changes = match (&planned.state, old, Preimage::of(node, &contents)) {
         (State::Fresh, ..) => Vec::new(),
         (_, Some(old), Some(new)) => changes(&old, &new),
@@ -73,7 +75,11 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         }
     };
     for step in first {
-        text.push_str(&format!("  {}: {}\n", step.step, status::state(&step.state)));
+        text.push_str(&format!(
+            "  {}: {}\n",
+            step.step,
+            status::state(&step.state)
+        ));
     }
     output::text(&text)?;
     Ok(Code::Done)

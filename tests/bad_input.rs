@@ -15,7 +15,10 @@ fn a_misspelt_key_of_a_step() {
             "help: known here: stage, inputs, params",
         ],
     );
-    assert!(!bench.path("artifacts").exists(), "a refused run makes no store");
+    assert!(
+        !bench.path("artifacts").exists(),
+        "a refused run makes no store"
+    );
 }
 
 #[test]
@@ -23,7 +26,10 @@ fn a_misspelt_key_of_a_stages_params() {
     let bench = Bench::new("  v: {stage: synthesize, params: {seeed: 3}}\n");
     bench.fedact(&["status"]).refused(
         3,
-        &["pipeline.yaml:3:35: step `v`: unknown key `seeed` (did you mean `seed`?)", "fedact schema synthesize"],
+        &[
+            "pipeline.yaml:3:35: step `v`: unknown key `seeed` (did you mean `seed`?)",
+            "fedact schema synthesize",
+        ],
     );
 }
 
@@ -55,7 +61,10 @@ fn a_circle() {
     );
     bench.fedact(&["run"]).refused(
         3,
-        &["pipeline.yaml:5:23: the steps go round in a circle: a -> b -> a", "help: take one of these inputs out"],
+        &[
+            "pipeline.yaml:5:23: the steps go round in a circle: a -> b -> a",
+            "help: take one of these inputs out",
+        ],
     );
 }
 
@@ -64,14 +73,21 @@ fn a_missing_folder_and_an_empty_one() {
     let bench = Bench::new("  c: {stage: extract, inputs: {videos: {path: data/mine}}}\n");
     bench.fedact(&["run"]).refused(
         3,
-        &["pipeline.yaml:3:32: `steps.c.inputs.videos`: data/mine does not exist", "folder of the pipeline file"],
+        &[
+            "pipeline.yaml:3:32: `steps.c.inputs.videos`: data/mine does not exist",
+            "folder of the pipeline file",
+        ],
     );
     std::fs::create_dir_all(bench.path("data/mine/Walk")).unwrap();
-    bench.fedact(&["run"]).refused(3, &["data/mine has no file in it"]);
+    bench
+        .fedact(&["run"])
+        .refused(3, &["data/mine has no file in it"]);
     std::fs::remove_dir_all(bench.path("data")).unwrap();
     std::fs::create_dir_all(bench.path("data")).unwrap();
     std::fs::write(bench.path("data/mine"), "x").unwrap();
-    bench.fedact(&["run"]).refused(3, &["data/mine is not a folder"]);
+    bench
+        .fedact(&["run"])
+        .refused(3, &["data/mine is not a folder"]);
 }
 
 #[test]
@@ -85,9 +101,14 @@ fn a_wrong_kind_of_input() {
         ],
     );
     let bench = Bench::new("  t: {stage: distill}\n");
-    bench.fedact(&["run"]).refused(3, &["pipeline.yaml:3:3: step `t` lacks the input `clips` of stage distill"]);
+    bench.fedact(&["run"]).refused(
+        3,
+        &["pipeline.yaml:3:3: step `t` lacks the input `clips` of stage distill"],
+    );
     let bench = Bench::new("  t: {stage: distill, inputs: {clips: w}}\n");
-    bench.fedact(&["run"]).refused(3, &["there is no step `w`", "{path: FOLDER}"]);
+    bench
+        .fedact(&["run"])
+        .refused(3, &["there is no step `w`", "{path: FOLDER}"]);
 }
 
 #[test]
@@ -95,46 +116,68 @@ fn an_override_of_something_unknown() {
     let bench = Bench::new("  video: {stage: synthesize}\n");
     bench.fedact(&["run", "--set", "vidoe.seed=3"]).refused(
         2,
-        &["--set vidoe.seed=3: unknown key `vidoe` (did you mean `video`?)", "help: known here: video"],
+        &[
+            "--set vidoe.seed=3: unknown key `vidoe` (did you mean `video`?)",
+            "help: known here: video",
+        ],
     );
     bench.fedact(&["run", "--set", "video.sede=3"]).refused(
         3,
         &["--set video.sede=3: step `video`: unknown key `sede` (did you mean `seed`?)"],
     );
-    bench.fedact(&["run", "--set", "video"]).refused(2, &["--set video: has no `=`", "STEP.key=value"]);
+    bench
+        .fedact(&["run", "--set", "video"])
+        .refused(2, &["--set video: has no `=`", "STEP.key=value"]);
 }
 
 #[test]
 fn a_value_out_of_range_or_of_the_wrong_type() {
     let bench = Bench::new("  v:\n    stage: synthesize\n    params:\n      fps: 3000\n");
-    bench.fedact(&["run"]).refused(3, &["pipeline.yaml:6:7: step `v`: `fps` is 3000, but must be"]);
-    bench.fedact(&["run", "--set", "v.fps=many"]).refused(3, &["--set v.fps=many: step `v`: `fps`", "many"]);
+    bench.fedact(&["run"]).refused(
+        3,
+        &["pipeline.yaml:6:7: step `v`: `fps` is 3000, but must be"],
+    );
+    bench
+        .fedact(&["run", "--set", "v.fps=many"])
+        .refused(3, &["--set v.fps=many: step `v`: `fps`", "many"]);
 }
 
 #[test]
 fn a_missing_or_broken_pipeline_file() {
     let bench = Bench::new("");
-    bench.fedact(&["run"]).refused(3, &["pipeline.yaml:2:1: `steps` is empty"]);
+    bench
+        .fedact(&["run"])
+        .refused(3, &["pipeline.yaml:2:1: `steps` is empty"]);
     bench.write("version: 1\nsteps: {a: [\n");
     bench.fedact(&["run"]).refused(3, &["pipeline.yaml:3:"]);
     bench.write("version: 7\nsteps: {a: {stage: synthesize}}\n");
-    bench.fedact(&["run"]).refused(3, &["pipeline.yaml:1:1: `version` is 7, but must be 1"]);
-    bench.fedact(&["run", "-f", "other.yaml"]).refused(
-        3,
-        &["cannot read the pipeline file other.yaml", "-f FILE"],
-    );
+    bench
+        .fedact(&["run"])
+        .refused(3, &["pipeline.yaml:1:1: `version` is 7, but must be 1"]);
+    bench
+        .fedact(&["run", "-f", "other.yaml"])
+        .refused(3, &["cannot read the pipeline file other.yaml", "-f FILE"]);
 }
 
 #[test]
 fn wrong_usage() {
     let bench = Bench::new("  v: {stage: synthesize}\n");
-    bench.fedact(&["run", "w"]).refused(2, &["pipeline.yaml: there is no step `w`", "its steps are v"]);
-    bench.fedact(&["run", "--force", "w"]).refused(2, &["there is no step `w`"]);
+    bench.fedact(&["run", "w"]).refused(
+        2,
+        &["pipeline.yaml: there is no step `w`", "its steps are v"],
+    );
+    bench
+        .fedact(&["run", "--force", "w"])
+        .refused(2, &["there is no step `w`"]);
     assert_eq!(bench.fedact(&["run", "--jobs", "0"]).code, 2);
     assert_eq!(bench.fedact(&["rum"]).code, 2);
     assert_eq!(bench.fedact(&[]).code, 2);
-    bench.fedact(&["schema", "sythesize"]).refused(2, &["there is no stage `sythesize`"]);
-    bench.fedact(&["show", "v"]).refused(1, &["step `v` has no result yet", "fedact run v"]);
+    bench
+        .fedact(&["schema", "sythesize"])
+        .refused(2, &["there is no stage `sythesize`"]);
+    bench
+        .fedact(&["show", "v"])
+        .refused(1, &["step `v` has no result yet", "fedact run v"]);
 }
 
 #[test]
@@ -143,11 +186,15 @@ fn a_store_of_another_version_is_left_alone() {
     let store = bench.path("artifacts/store");
     std::fs::create_dir_all(&store).unwrap();
     std::fs::write(store.join("version"), "99\n").unwrap();
-    bench.fedact(&["run"]).refused(4, &["has format version 99", "use the fedact that made it"]);
+    bench
+        .fedact(&["run"])
+        .refused(4, &["has format version 99", "use the fedact that made it"]);
     assert_eq!(std::fs::read_dir(&store).unwrap().count(), 1);
     std::fs::remove_file(store.join("version")).unwrap();
     std::fs::write(store.join("letter.txt"), "dear").unwrap();
-    bench.fedact(&["run"]).refused(4, &["is not a store", "letter.txt"]);
+    bench
+        .fedact(&["run"])
+        .refused(4, &["is not a store", "letter.txt"]);
 }
 
 #[test]
@@ -165,30 +212,38 @@ fn a_store_that_cannot_be_written_to() {
         bench.fedact(&["run"]).refused(4, &["artifacts/store"]);
         return;
     }
-    bench.fedact(&["run"]).refused(4, &["artifacts", "is not writable", "chown"]);
+    bench
+        .fedact(&["run"])
+        .refused(4, &["artifacts", "is not writable", "chown"]);
 }
 
 #[test]
 fn a_stage_alone_refuses_bad_inputs_and_keeps_what_is_there() {
     let bench = Bench::new("");
-    bench.fedact(&["extract", "--output", "out"]).refused(
-        2,
-        &["input `videos` is missing", "--input NAME=PATH"],
-    );
-    bench.fedact(&["extract", "--input", "vidoes=x", "--output", "out"]).refused(2, &["there is no input `vidoes`"]);
-    bench.fedact(&["extract", "--input", "videos=nowhere", "--output", "out"]).refused(
-        3,
-        &["input `videos`: nowhere does not exist"],
-    );
-    bench.fedact(&["synthesize", "--set", "fps=3000", "--output", "out"]).refused(3, &["`fps` is 3000"]);
-    bench.fedact(&["synthesize", "--set", "fps", "--output", "out"]).refused(2, &["--set fps: has no `=`"]);
+    bench
+        .fedact(&["extract", "--output", "out"])
+        .refused(2, &["input `videos` is missing", "--input NAME=PATH"]);
+    bench
+        .fedact(&["extract", "--input", "vidoes=x", "--output", "out"])
+        .refused(2, &["there is no input `vidoes`"]);
+    bench
+        .fedact(&["extract", "--input", "videos=nowhere", "--output", "out"])
+        .refused(3, &["input `videos`: nowhere does not exist"]);
+    bench
+        .fedact(&["synthesize", "--set", "fps=3000", "--output", "out"])
+        .refused(3, &["`fps` is 3000"]);
+    bench
+        .fedact(&["synthesize", "--set", "fps", "--output", "out"])
+        .refused(2, &["--set fps: has no `=`"]);
     std::fs::create_dir(bench.path("out")).unwrap();
     std::fs::write(bench.path("out/mine.txt"), "precious").unwrap();
-    bench.fedact(&["synthesize", "--output", "out"]).refused(
-        2,
-        &["out is not empty", "--force"],
+    bench
+        .fedact(&["synthesize", "--output", "out"])
+        .refused(2, &["out is not empty", "--force"]);
+    assert_eq!(
+        std::fs::read_to_string(bench.path("out/mine.txt")).unwrap(),
+        "precious"
     );
-    assert_eq!(std::fs::read_to_string(bench.path("out/mine.txt")).unwrap(), "precious");
 }
 
 #[test]
@@ -203,7 +258,10 @@ fn files_that_are_no_videos_are_that_steps_failure_and_the_users_to_mend() {
     }
     let ended = bench.fedact(&["run"]);
     assert_eq!(ended.code, 3, "{ended:#?}");
-    assert!(ended.stderr.contains("error: step `c` failed: "), "{ended:#?}");
+    assert!(
+        ended.stderr.contains("error: step `c` failed: "),
+        "{ended:#?}"
+    );
     assert!(ended.stdout.contains("failed in 1 step (c)"), "{ended:#?}");
     assert!(!bench.path("artifacts/c").exists());
 }

@@ -19,8 +19,18 @@ fn tiny() -> Bench {
 fn run_then_nothing_then_only_what_changed() {
     let bench = tiny();
     let first = bench.fedact(&["run"]);
-    assert!(first.done().stdout.starts_with("ran 2 steps (videos, clips), in "), "{first:#?}");
-    for line in ["videos: synthesize on ", "videos: done in ", "clips: extract on "] {
+    assert!(
+        first
+            .done()
+            .stdout
+            .starts_with("ran 2 steps (videos, clips), in "),
+        "{first:#?}"
+    );
+    for line in [
+        "videos: synthesize on ",
+        "videos: done in ",
+        "clips: extract on ",
+    ] {
         assert!(first.stderr.contains(line), "no {line:?} in {first:#?}");
     }
     assert!(bench.path("artifacts/clips/clips.jsonl").is_file());
@@ -28,23 +38,59 @@ fn run_then_nothing_then_only_what_changed() {
     let began = Instant::now();
     let second = bench.fedact(&["run"]);
     let seconds = began.elapsed().as_secs_f64();
-    assert!(second.done().stdout.starts_with("nothing to do: 2 steps from the store"), "{second:#?}");
-    assert_eq!(second.stderr, "", "a run that does nothing says nothing else");
+    assert!(
+        second
+            .done()
+            .stdout
+            .starts_with("nothing to do: 2 steps from the store"),
+        "{second:#?}"
+    );
+    assert_eq!(
+        second.stderr, "",
+        "a run that does nothing says nothing else"
+    );
     eprintln!("nothing to do took {seconds:.3} s");
 
     let dry = bench.fedact(&["run", "--dry-run", "--set", "clips.frames=3"]);
-    assert!(dry.done().stdout.contains("clips   extract     stale: param `frames` was 2 and is 3\n"), "{dry:#?}");
+    assert!(
+        dry.done()
+            .stdout
+            .contains("clips   extract     stale: param `frames` was 2 and is 3\n"),
+        "{dry:#?}"
+    );
     assert!(dry.stdout.contains("would run 1 of 2"), "{dry:#?}");
-    let why = bench.fedact(&["why", "clips", "--set", "clips.frames=3", "--set", "clips.seed=5"]);
+    let why = bench.fedact(&[
+        "why",
+        "clips",
+        "--set",
+        "clips.frames=3",
+        "--set",
+        "clips.seed=5",
+    ]);
     assert_eq!(
         why.done().stdout.lines().next(),
         Some("clips: stale"),
         "{why:#?}"
     );
-    assert!(why.stdout.contains("\n  param `frames` was 2 and is 3\n"), "{why:#?}");
+    assert!(
+        why.stdout.contains("\n  param `frames` was 2 and is 3\n"),
+        "{why:#?}"
+    );
     let changed = bench.fedact(&["run", "--set", "clips.frames=3"]);
-    assert!(changed.done().stdout.starts_with("ran 1 step (clips); 1 step from the store"), "{changed:#?}");
-    assert!(bench.fedact(&["run"]).done().stdout.starts_with("nothing to do"));
+    assert!(
+        changed
+            .done()
+            .stdout
+            .starts_with("ran 1 step (clips); 1 step from the store"),
+        "{changed:#?}"
+    );
+    assert!(
+        bench
+            .fedact(&["run"])
+            .done()
+            .stdout
+            .starts_with("nothing to do")
+    );
 }
 
 #[test]
@@ -62,10 +108,17 @@ fn machine_output_is_json_on_every_line() {
     let last = events.last().unwrap();
     assert_eq!(last["event"], "ended");
     assert_eq!(last["ran"], serde_json::json!(["videos", "clips"]));
-    let finished = events.iter().find(|event| event["event"] == "finished").unwrap();
+    let finished = events
+        .iter()
+        .find(|event| event["event"] == "finished")
+        .unwrap();
     assert_eq!(finished["step"], "videos");
     assert_eq!(finished["key"].as_str().unwrap().len(), 64);
-    assert!(events.iter().any(|event| event["report"]["event"] == "progress"));
+    assert!(
+        events
+            .iter()
+            .any(|event| event["report"]["event"] == "progress")
+    );
 
     let one = |arguments: &[&str]| -> Value {
         serde_json::from_str(&bench.fedact(arguments).done().stdout).unwrap()
@@ -73,13 +126,21 @@ fn machine_output_is_json_on_every_line() {
     assert_eq!(one(&["status", "--json"])["steps"][1]["state"], "fresh");
     assert_eq!(one(&["why", "clips", "--json"])["state"], "fresh");
     let shown = one(&["show", "clips", "--json"]);
-    let upstream = shown["provenance"]["inputs"]["videos"][0]["key"].as_str().unwrap();
+    let upstream = shown["provenance"]["inputs"]["videos"][0]["key"]
+        .as_str()
+        .unwrap();
     assert_eq!(shown["sources"][upstream]["step"], "videos");
     assert_eq!(shown["preimage"]["params"]["frames"], 2);
     assert_eq!(shown["sources"].as_object().unwrap().len(), 1);
-    assert_eq!(one(&["graph", "--json"])["steps"][1]["inputs"][0]["sources"][0]["step"], "videos");
+    assert_eq!(
+        one(&["graph", "--json"])["steps"][1]["inputs"][0]["sources"][0]["step"],
+        "videos"
+    );
     assert_eq!(one(&["verify", "--json"])["whole"], true);
-    assert_eq!(one(&["gc", "--dry-run", "--json"])["doomed"], serde_json::json!([]));
+    assert_eq!(
+        one(&["gc", "--dry-run", "--json"])["doomed"],
+        serde_json::json!([])
+    );
     assert!(one(&["schema", "extract"])["properties"]["frames"]["description"].is_string());
     assert_eq!(one(&["schema"]).as_object().unwrap().len(), 6);
 }
@@ -94,12 +155,28 @@ fn people_get_words() {
         "videos  synthesize -> videos\nclips   extract (videos: videos) -> clips\n"
     );
     let mermaid = bench.fedact(&["graph", "--format", "mermaid"]);
-    assert!(mermaid.done().stdout.contains("n0 -->|videos| n1"), "{mermaid:#?}");
+    assert!(
+        mermaid.done().stdout.contains("n0 -->|videos| n1"),
+        "{mermaid:#?}"
+    );
     let shown = bench.fedact(&["show", "clips"]);
-    for words in ["clips (stage extract)\n", "  frames: 2\n", "sources\n  videos: videos "] {
-        assert!(shown.done().stdout.contains(words), "no {words:?} in {shown:#?}");
+    for words in [
+        "clips (stage extract)\n",
+        "  frames: 2\n",
+        "sources\n  videos: videos ",
+    ] {
+        assert!(
+            shown.done().stdout.contains(words),
+            "no {words:?} in {shown:#?}"
+        );
     }
-    assert!(bench.fedact(&["verify"]).done().stdout.ends_with(": all whole\n"));
+    assert!(
+        bench
+            .fedact(&["verify"])
+            .done()
+            .stdout
+            .ends_with(": all whole\n")
+    );
     let script = bench.fedact(&["completions", "bash"]);
     assert!(script.done().stdout.contains("fedact"));
 }
@@ -110,16 +187,28 @@ fn gc_removes_what_the_pipeline_no_longer_reaches_and_verify_finds_damage() {
     bench.fedact(&["run", "--set", "clips.frames=3"]).done();
     bench.fedact(&["run"]).done();
     let listed = bench.fedact(&["gc", "--dry-run"]);
-    assert!(listed.done().stdout.contains("result of step clips"), "{listed:#?}");
+    assert!(
+        listed.done().stdout.contains("result of step clips"),
+        "{listed:#?}"
+    );
     assert!(bench.fedact(&["gc"]).done().stdout.contains("removed "));
-    assert!(bench.fedact(&["run"]).done().stdout.starts_with("nothing to do"));
+    assert!(
+        bench
+            .fedact(&["run"])
+            .done()
+            .stdout
+            .starts_with("nothing to do")
+    );
 
     let objects = bench.path("artifacts/store/objects");
     let object = walk(&objects).into_iter().next().unwrap();
     std::fs::remove_file(&object).unwrap();
     let found = bench.fedact(&["verify"]);
     assert_eq!(found.code, 4, "{found:#?}");
-    assert!(found.stdout.contains("damaged result of step "), "{found:#?}");
+    assert!(
+        found.stdout.contains("damaged result of step "),
+        "{found:#?}"
+    );
     let mended = bench.fedact(&["run"]);
     assert!(mended.done().stdout.starts_with("ran "), "{mended:#?}");
     assert_eq!(bench.fedact(&["verify"]).code, 0);
@@ -142,22 +231,59 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 #[test]
 fn a_stage_runs_alone_and_its_output_appears_when_complete() {
     let bench = Bench::new("");
-    let set = ["actions=[walk, bend]", "subjects=2", "clips=1", "seconds=0.5", "fps=8", "width=64", "height=64"];
+    let set = [
+        "actions=[walk, bend]",
+        "subjects=2",
+        "clips=1",
+        "seconds=0.5",
+        "fps=8",
+        "width=64",
+        "height=64",
+    ];
     let mut arguments = vec!["synthesize", "--output", "made/videos"];
     for text in &set {
         arguments.extend(["--set", text]);
     }
     bench.fedact(&arguments).done();
-    assert!(bench.path("made/videos/ucfTrainTestlist/classInd.txt").is_file());
+    assert!(
+        bench
+            .path("made/videos/ucfTrainTestlist/classInd.txt")
+            .is_file()
+    );
     assert!(!bench.path("made/.videos.fedact").exists());
     bench
-        .fedact(&["extract", "--input", "videos=made/videos", "--set", "frames=2", "--set", "size=16", "--set", "resize=16", "--output", "clips"])
+        .fedact(&[
+            "extract",
+            "--input",
+            "videos=made/videos",
+            "--set",
+            "frames=2",
+            "--set",
+            "size=16",
+            "--set",
+            "resize=16",
+            "--output",
+            "clips",
+        ])
         .done();
     assert!(bench.path("clips/clips.jsonl").is_file());
     // A second time only with --force, which replaces.
     std::fs::write(bench.path("clips/old"), "old").unwrap();
     bench
-        .fedact(&["extract", "--input", "videos=made/videos", "--set", "frames=2", "--set", "size=16", "--set", "resize=16", "--output", "clips", "--force"])
+        .fedact(&[
+            "extract",
+            "--input",
+            "videos=made/videos",
+            "--set",
+            "frames=2",
+            "--set",
+            "size=16",
+            "--set",
+            "resize=16",
+            "--output",
+            "clips",
+            "--force",
+        ])
         .done();
     assert!(!bench.path("clips/old").exists());
 }
@@ -179,17 +305,33 @@ fn killing_the_runner_leaves_no_orphan_and_finished_steps_are_not_redone() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until("the slow step runs", || children_of(runner.id(), "slow").len() == 1);
+    wait_until("the slow step runs", || {
+        children_of(runner.id(), "slow").len() == 1
+    });
     let children = children_of(runner.id(), "slow");
     // SIGKILL: the runner has no chance to clean up.
     runner.kill().unwrap();
     runner.wait().unwrap();
-    wait_until("the step's process is gone", || children.iter().all(|pid| is_gone(*pid)));
-    assert!(!bench.path("artifacts/slow").exists(), "a half output was delivered");
+    wait_until("the step's process is gone", || {
+        children.iter().all(|pid| is_gone(*pid))
+    });
+    assert!(
+        !bench.path("artifacts/slow").exists(),
+        "a half output was delivered"
+    );
     let again = bench.fedact(&["run", "clips"]);
-    assert!(again.done().stdout.starts_with("nothing to do: 2 steps"), "{again:#?}");
+    assert!(
+        again.done().stdout.starts_with("nothing to do: 2 steps"),
+        "{again:#?}"
+    );
     let status = bench.fedact(&["status"]);
-    assert!(status.done().stdout.contains("slow   distill     never run\n"), "{status:#?}");
+    assert!(
+        status
+            .done()
+            .stdout
+            .contains("slow   distill     never run\n"),
+        "{status:#?}"
+    );
 }
 
 #[test]
@@ -202,9 +344,13 @@ fn an_interrupt_ends_the_steps_and_says_how_to_go_on() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_until("the slow step runs", || children_of(runner.id(), "slow").len() == 1);
+    wait_until("the slow step runs", || {
+        children_of(runner.id(), "slow").len() == 1
+    });
     let children = children_of(runner.id(), "slow");
-    let interrupted = Command::new("kill").args(["-INT", &runner.id().to_string()]).status();
+    let interrupted = Command::new("kill")
+        .args(["-INT", &runner.id().to_string()])
+        .status();
     assert!(interrupted.unwrap().success());
     let ended = bench::Ended::of(runner.wait_with_output().unwrap());
     assert_eq!(ended.code, 130, "{ended:#?}");
@@ -215,7 +361,10 @@ fn an_interrupt_ends_the_steps_and_says_how_to_go_on() {
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "waited in vain until {what}"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -224,7 +373,11 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 fn children_of(runner: u32, step: &str) -> Vec<u32> {
     let mut children = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
             continue;
         };
         let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
@@ -238,6 +391,11 @@ fn children_of(runner: u32, step: &str) -> Vec<u32> {
 }
 
 fn is_gone(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .map_or(true, |stat| stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| {
+        stat.rsplit(')')
+            .next()
+            .unwrap()
+            .trim_start()
+            .starts_with('Z')
+    })
 }

@@ -124,7 +124,11 @@ mod tests {
         tracked.change(&advance(40));
         let left = tracked.left().unwrap().as_secs_f64();
         assert!((29.0..32.0).contains(&left), "{left}");
-        assert!(tracked.words().starts_with("training 40/100 clips, 40%, epoch 1/2, 3"));
+        assert!(
+            tracked
+                .words()
+                .starts_with("training 40/100 clips, 40%, epoch 1/2, 3")
+        );
     }
 
     #[test]

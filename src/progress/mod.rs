@@ -138,7 +138,10 @@ fn words(event: &RunEvent) -> Option<String> {
                 text.push_str(", going on from checkpoints");
             }
             if let Some(seconds) = last_seconds {
-                text.push_str(&format!(", took {} the last time", output::duration(*seconds)));
+                text.push_str(&format!(
+                    ", took {} the last time",
+                    output::duration(*seconds)
+                ));
             }
             text.push('\n');
             text
@@ -157,7 +160,11 @@ fn words(event: &RunEvent) -> Option<String> {
             ..
         } => {
             let seconds = output::duration(*seconds);
-            let unchanged = if *unchanged { ", its output is the same as before" } else { "" };
+            let unchanged = if *unchanged {
+                ", its output is the same as before"
+            } else {
+                ""
+            };
             format!("{step}: done in {seconds}{unchanged}\n")
         }
         RunEvent::Failed { step, failure: why } => failure(step, why),
@@ -178,7 +185,11 @@ pub fn failure(step: &str, failure: &Failure) -> String {
     if let Some(remedy) = &failure.remedy {
         text.push_str(&format!("help: {remedy}\n"));
     }
-    if let Some(log) = failure.log.as_ref().filter(|_| !failure.log_tail.is_empty()) {
+    if let Some(log) = failure
+        .log
+        .as_ref()
+        .filter(|_| !failure.log_tail.is_empty())
+    {
         text.push_str(&format!("log: {}, ending with\n", log.display()));
         for line in &failure.log_tail {
             text.push_str(&format!("  | {line}\n"));
