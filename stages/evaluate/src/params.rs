@@ -1,0 +1,78 @@
+//! The params of the stage.
+
+use fedact_stage::{OutOfRange, Params};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How models are tested and what the report looks like.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluateParams {
+    /// The heading of the report.
+    pub title: String,
+    /// Clips in a batch, for testing and for timing; at least 2, because libtorch takes a slow path for
+    /// a single clip.
+    pub batch_size: usize,
+    /// Batches that are timed for each model, after a warm-up; the median counts.
+    pub repeats: usize,
+    /// Frames in the picture of each class; no more than a clip has are shown.
+    pub frames_per_strip: usize,
+    /// Decides which clip of a class is pictured.
+    pub seed: u64,
+    /// Threads of libtorch; the last bits of results depend on them.
+    pub threads: usize,
+}
+
+impl Default for EvaluateParams {
+    fn default() -> Self {
+        Self {
+            title: "Action recognition, fine-tuned by a fleet of devices".to_owned(),
+            batch_size: 8,
+            repeats: 7,
+            frames_per_strip: 8,
+            seed: 1,
+            threads: 2,
+        }
+    }
+}
+
+impl Params for EvaluateParams {
+    fn check(&self) -> Result<(), OutOfRange> {
+        OutOfRange::unless(!self.title.trim().is_empty(), "title", "empty", "a heading")?;
+        let within = |key, value: usize, low, high, expected| {
+            OutOfRange::unless((low..=high).contains(&value), key, value, expected)
+        };
+        within("batch_size", self.batch_size, 2, 1024, "between 2 and 1024")?;
+        within("repeats", self.repeats, 1, 1000, "between 1 and 1000")?;
+        within(
+            "frames_per_strip",
+            self.frames_per_strip,
+            1,
+            64,
+            "between 1 and 64",
+        )?;
+        within("threads", self.threads, 1, 256, "between 1 and 256")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn defaults_are_in_range_and_bad_values_are_named() {
+        EvaluateParams::default().check().unwrap();
+        let refuse = |given| {
+            fedact_stage::resolve::<EvaluateParams>(&given)
+                .unwrap_err()
+                .key()
+                .to_owned()
+        };
+        assert_eq!(refuse(json!({"batch_size": 1})), "batch_size");
+        assert_eq!(refuse(json!({"title": " "})), "title");
+        assert_eq!(refuse(json!({"repeats": 0})), "repeats");
+        assert_eq!(refuse(json!({"titel": "x"})), "titel");
+    }
+}

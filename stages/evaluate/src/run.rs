@@ -1,0 +1,252 @@
+//! The work of the stage: open, match, test, time, write.
+
+use std::path::Path;
+
+use fedact_clips::{ClipSet, Split};
+use fedact_nets::{Classifier, Model};
+use fedact_stage::{Input, Job, Metrics, Reporter, Task};
+use serde_json::Value;
+use tch::Device;
+
+use crate::collect;
+use crate::measure::{self, InFloat};
+use crate::report::{
+    AsFloat, ClipSetSummary, FederatedRun, ModelKind, ModelResult, Report, Timing,
+};
+use crate::{EvaluateError, EvaluateParams};
+
+/// A model that is loaded and knows its clips.
+struct Candidate {
+    step: String,
+    model: Model,
+    clip_set: usize,
+    run: Option<FederatedRun>,
+}
+
+/// Tests every model and writes the report.
+///
+/// # Errors
+/// See [`crate::run`].
+pub fn evaluate(
+    job: &Job,
+    params: &EvaluateParams,
+    reporter: &Reporter,
+) -> Result<Metrics, EvaluateError> {
+    fedact_nets::set_threads(params.threads);
+    let inputs = job.list("models");
+    let sets = open_sets(job.list("clips"))?;
+    let summaries = sets
+        .iter()
+        .map(|(name, set)| collect::summarize(name, set, params))
+        .collect::<Result<Vec<_>, _>>()?;
+    // All inputs are read and matched before the first minute of work is spent on any of them.
+    let candidates = load(inputs, &summaries)?;
+    let test: Vec<Vec<usize>> = sets
+        .iter()
+        .map(|(_, set)| set.indices(Split::Test))
+        .collect();
+
+    let clips: usize = candidates
+        .iter()
+        .map(|candidate| test[candidate.clip_set].len() * executions(&candidate.model))
+        .sum();
+    let batches: usize = candidates
+        .iter()
+        .map(|candidate| params.repeats * executions(&candidate.model))
+        .sum();
+    let testing = reporter.task("testing", clips as u64, "clips");
+    let mut models = Vec::with_capacity(candidates.len());
+    for (candidate, input) in candidates.iter().zip(inputs) {
+        testing.detail(&candidate.step);
+        let (set, indices) = (&sets[candidate.clip_set].1, &test[candidate.clip_set]);
+        let mut result =
+            examine(candidate, set, indices, params.batch_size, &testing).map_err(|source| {
+                EvaluateError::Model {
+                    step: candidate.step.clone(),
+                    source,
+                }
+            })?;
+        result.training = collect::training(&candidate.step, &input.path, reporter);
+        result.teachers = collect::teachers(&input.path);
+        compare_with_history(candidate, &result, reporter);
+        models.push(result);
+    }
+    let timing = reporter.task("timing", batches as u64, "batches");
+    for (candidate, result) in candidates.iter().zip(&mut models) {
+        timing.detail(&candidate.step);
+        let (set, indices) = (&sets[candidate.clip_set].1, &test[candidate.clip_set]);
+        time(candidate, result, set, indices, params, &timing).map_err(|source| {
+            EvaluateError::Model {
+                step: candidate.step.clone(),
+                source,
+            }
+        })?;
+    }
+
+    let report = Report {
+        title: params.title.clone(),
+        timing: Timing {
+            batch_size: params.batch_size,
+            repeats: params.repeats,
+            threads: params.threads,
+        },
+        clip_sets: summaries,
+        models,
+        runs: candidates
+            .into_iter()
+            .filter_map(|candidate| candidate.run)
+            .collect(),
+    };
+    write(&report, &job.output)
+}
+
+fn open_sets(inputs: &[Input]) -> Result<Vec<(String, ClipSet)>, EvaluateError> {
+    collect::names(inputs)
+        .into_iter()
+        .zip(inputs)
+        .map(|(name, input)| match ClipSet::open(&input.path) {
+            Ok(set) => Ok((name, set)),
+            Err(source) => Err(EvaluateError::Clips { step: name, source }),
+        })
+        .collect()
+}
+
+fn load(inputs: &[Input], sets: &[ClipSetSummary]) -> Result<Vec<Candidate>, EvaluateError> {
+    collect::names(inputs)
+        .into_iter()
+        .zip(inputs)
+        .map(|(step, input)| {
+            let model =
+                Model::load(&input.path, Device::Cpu).map_err(|source| EvaluateError::Model {
+                    step: step.clone(),
+                    source,
+                })?;
+            Ok(Candidate {
+                clip_set: collect::matching(&step, &model.info().classes, sets)?,
+                run: collect::federated(&step, &input.path)?,
+                step,
+                model,
+            })
+        })
+        .collect()
+}
+
+/// How many ways a model is run: a quantized one in simulated int8 and in float32.
+fn executions(model: &Model) -> usize {
+    match model {
+        Model::Float(_) => 1,
+        Model::Quantized(_) => 2,
+    }
+}
+
+fn examine(
+    candidate: &Candidate,
+    set: &ClipSet,
+    indices: &[usize],
+    batch_size: usize,
+    testing: &Task,
+) -> Result<ModelResult, fedact_nets::NetsError> {
+    let seen = |clips: usize| testing.advance(clips as u64);
+    let model = &candidate.model;
+    let (accuracy, correct) = measure::accuracy(model, set, indices, batch_size, seen)?;
+    let as_float = match model {
+        Model::Float(_) => None,
+        Model::Quantized(quantized) => {
+            let (float, _) =
+                measure::accuracy(&InFloat(quantized), set, indices, batch_size, seen)?;
+            // The time is filled in when all models have been tested.
+            Some(AsFloat {
+                top1: float.top1,
+                ms_per_clip: 0.0,
+            })
+        }
+    };
+    let parameters = model.parameters();
+    Ok(ModelResult {
+        step: candidate.step.clone(),
+        kind: match (model, &candidate.run) {
+            (_, Some(_)) => ModelKind::Federated,
+            (Model::Quantized(_), None) => ModelKind::Quantized,
+            (Model::Float(_), None) => ModelKind::Float,
+        },
+        architecture: model.info().architecture.to_string(),
+        clip_set: candidate.clip_set,
+        accuracy,
+        correct,
+        parameters,
+        bytes: model.bytes(),
+        float_bytes: match model {
+            Model::Float(_) => model.bytes(),
+            Model::Quantized(_) => 4 * parameters,
+        },
+        ms_per_clip: 0.0,
+        as_float,
+        teachers: None,
+        training: Vec::new(),
+    })
+}
+
+fn time(
+    candidate: &Candidate,
+    result: &mut ModelResult,
+    set: &ClipSet,
+    indices: &[usize],
+    params: &EvaluateParams,
+    timing: &Task,
+) -> Result<(), fedact_nets::NetsError> {
+    let model = &candidate.model;
+    let batch = measure::batch(model.info(), set, indices, params.batch_size)?;
+    let done = || timing.advance(1);
+    result.ms_per_clip = measure::milliseconds_per_clip(model, &batch, params.repeats, done);
+    if let (Model::Quantized(quantized), Some(float)) = (model, &mut result.as_float) {
+        float.ms_per_clip =
+            measure::milliseconds_per_clip(&InFloat(quantized), &batch, params.repeats, done);
+    }
+    Ok(())
+}
+
+/// The history ends with an accuracy of the same model on the same clips. One clip may fall to the other
+/// side by the last bits of a sum; more than one means that history and model do not belong together.
+fn compare_with_history(candidate: &Candidate, result: &ModelResult, reporter: &Reporter) {
+    let Some(run) = &candidate.run else {
+        return;
+    };
+    let clips = (run.ending.top1 - result.accuracy.top1).abs() * result.correct.len() as f64;
+    if clips > 1.5 {
+        reporter.warn(format!(
+            "the history of `{}` ends at {:.1}% top-1, but its model scores {:.1}% here: were they made by the same run, \
+             and is it tested on the same clips?",
+            candidate.step,
+            100.0 * run.ending.top1,
+            100.0 * result.accuracy.top1
+        ));
+    }
+}
+
+fn write(report: &Report, folder: &Path) -> Result<Metrics, EvaluateError> {
+    let metrics = report.metrics();
+    let put = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(|source| EvaluateError::Write { path, source })
+    };
+    put("index.html", report.html())?;
+    put("metrics.json", format!("{metrics:#}\n"))?;
+    Ok(closing(report, &metrics))
+}
+
+/// The few figures that `fedact show` lists; all others are in `metrics.json`.
+fn closing(report: &Report, metrics: &Value) -> Metrics {
+    let mut closing = Metrics::new();
+    for model in &report.models {
+        closing.insert(format!("{}_top1", model.step), model.accuracy.top1.into());
+    }
+    for key in [
+        "target_top1",
+        "async_seconds",
+        "sync_seconds",
+        "time_saving",
+    ] {
+        closing.insert(key.to_owned(), metrics["async_vs_sync"][key].clone());
+    }
+    closing
+}
