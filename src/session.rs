@@ -14,6 +14,7 @@ use crate::registry;
 
 /// Which pipeline, and where its results are.
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Arguments {
     /// The pipeline file.
     #[arg(short, long, value_name = "FILE", default_value = "pipeline.yaml")]

@@ -232,7 +232,7 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 fn a_stage_runs_alone_and_its_output_appears_when_complete() {
     let bench = Bench::new("");
     let set = [
-        "actions=[walk, bend]",
+        "actions=[Walk, Squat]",
         "subjects=2",
         "clips=1",
         "seconds=0.5",

@@ -7,7 +7,7 @@ use assert_cmd::Command;
 
 /// Two videos of two persons: the smallest set that the stages take. A second or two.
 pub const TINY: &str =
-    "{actions: [walk, bend], subjects: 2, clips: 1, seconds: 0.5, fps: 8, width: 64, height: 64}";
+    "{actions: [Walk, Squat], subjects: 2, clips: 1, seconds: 0.5, fps: 8, width: 64, height: 64}";
 
 pub struct Bench {
     folder: tempfile::TempDir,
