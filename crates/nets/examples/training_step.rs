@@ -6,9 +6,12 @@ use fedact_nets::train::{Optimizer, OptimizerSettings};
 use fedact_nets::{Architecture, Family, FloatModel, InputGeometry, ModelInfo, loss, set_threads};
 use tch::{Device, Kind, Tensor};
 
+#[allow(clippy::print_stdout)] // Printing is what it is for.
 fn main() {
-    let numbers: Vec<usize> =
-        std::env::args().skip(1).map(|text| text.parse().expect("a whole number")).collect();
+    let numbers: Vec<usize> = std::env::args()
+        .skip(1)
+        .map(|text| text.parse().expect("a whole number"))
+        .collect();
     let [depth, width, frames, side, batch, threads, steps] = numbers[..] else {
         panic!("training_step DEPTH WIDTH FRAMES SIDE BATCH THREADS STEPS");
     };

@@ -1,5 +1,7 @@
 //! Training from the outside: it learns, it repeats itself, it survives being killed.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests, too.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -66,7 +66,7 @@ fn distil(
     let (records, scores) = train_model(job, params, clips, &model, &train, &teachers, watch)?;
     model.save(&job.output)?;
     write_training(&job.output, &records)?;
-    let metrics = metrics(&model, &scores, &records);
+    let metrics = metrics(&model, &scores, &records, job.list("teacher"));
     write_metrics(&job.output, &metrics)?;
     Ok(metrics)
 }
@@ -261,7 +261,14 @@ impl Observer for Watch<'_> {
     }
 }
 
-fn metrics(model: &FloatModel, scores: &Scores, records: &[EpochRecord]) -> Metrics {
+fn metrics(
+    model: &FloatModel,
+    scores: &Scores,
+    records: &[EpochRecord],
+    teachers: &[Input],
+) -> Metrics {
+    // The report tells a student from its twin without a teacher by these names.
+    let teachers: Vec<&str> = teachers.iter().map(|input| input.name.as_str()).collect();
     let seconds: f64 = records.iter().map(|record| record.seconds).sum();
     let clips: f64 = records
         .iter()
@@ -275,6 +282,7 @@ fn metrics(model: &FloatModel, scores: &Scores, records: &[EpochRecord]) -> Metr
         ("parameters", json!(model.parameters())),
         ("bytes", json!(model.bytes())),
         ("epochs", json!(records.len())),
+        ("teachers", json!(teachers)),
         ("train_seconds", json!(seconds)),
         ("clips_per_second", json!(clips / seconds)),
     ];

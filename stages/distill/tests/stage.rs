@@ -1,5 +1,7 @@
 //! The stage as the runner starts it.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests, too.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -115,6 +117,7 @@ fn a_run_without_a_teacher_learns_and_leaves_a_complete_folder() {
     assert!(metrics["top1"].as_f64().unwrap() > 0.6, "{metrics:?}");
     assert_eq!(metrics["top5"], 1.0);
     assert_eq!(metrics["epochs"], 6);
+    assert_eq!(metrics["teachers"], serde_json::json!([]));
     let written: Metrics = serde_json::from_slice(&execution.output("metrics.json")).unwrap();
     assert_eq!(written["top1"], metrics["top1"]);
     assert!(written.keys().eq(metrics.keys()));
@@ -181,6 +184,7 @@ fn a_student_that_hears_only_its_teacher_comes_to_agree_with_it() {
     let output = teacher.job.output.as_path();
     let obedient = Execution::new(hears(1.0), &wrong, &[output, output]);
     let metrics = obedient.run().unwrap();
+    assert_eq!(metrics["teachers"].as_array().unwrap().len(), 1);
     // Measured against the wrong labels, whoever follows the teacher is wrong.
     assert!(metrics["top1"].as_f64().unwrap() < 0.2, "{metrics:?}");
     let deaf = Execution::new(hears(0.0), &wrong, &[output]);
