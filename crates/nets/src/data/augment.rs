@@ -182,6 +182,7 @@ impl View {
         let picture = input.height * input.width;
         let plane = input.frames * picture;
         let mut mixed = vec![0.0f32; row_bytes];
+        let mut line = vec![0.0f32; input.width];
         for (frame, source) in self.frames.iter().enumerate() {
             let picture_pixels = &pixels[source * picture * 3..][..picture * 3];
             for (y, row) in rows.iter().enumerate() {
@@ -189,18 +190,19 @@ impl View {
                 let below = &picture_pixels[row.second * row_bytes..][..row_bytes];
                 for ((out, a), b) in mixed.iter_mut().zip(above).zip(below) {
                     let (a, b) = (f32::from(*a), f32::from(*b));
-                    *out = a + (b - a) * row.share;
+                    *out = colour.apply(a + (b - a) * row.share);
                 }
                 let start = frame * picture + y * input.width;
                 for channel in 0..3 {
                     let slope = normalisation.slope[channel];
                     let offset = normalisation.offset[channel];
+                    for (out, pixel) in line.iter_mut().zip(mixed.chunks_exact(3)) {
+                        *out = pixel[channel] * slope + offset;
+                    }
                     let out = &mut planes[channel * plane + start..][..input.width];
                     for (out, column) in out.iter_mut().zip(&columns) {
-                        let a = mixed[column.first * 3 + channel];
-                        let b = mixed[column.second * 3 + channel];
-                        let value = colour.apply(a + (b - a) * column.share);
-                        *out = value * slope + offset;
+                        let (a, b) = (line[column.first], line[column.second]);
+                        *out = a + (b - a) * column.share;
                     }
                 }
             }
