@@ -77,8 +77,8 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         cores: arguments.jobs.map_or_else(all_cores, usize::from),
         keep_going: arguments.keep_going,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        stop: stop_on_signals()?,
     };
-    let stop = stop_on_signals()?;
     let outcome = fedact_pipeline::run(
         &graph,
         &plan,
@@ -86,7 +86,6 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         &records,
         &store,
         &settings,
-        &stop,
         &mut |event| observer.hear(event),
     )?;
     if let Some(refusal) = observer.failed_to_print.take() {

@@ -1,5 +1,7 @@
 //! Bad input: each is refused with the place, the value and the way out, and with the right exit code.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[allow(dead_code)]
 mod bench;
 

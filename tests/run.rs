@@ -1,5 +1,7 @@
 //! The command on real stages, at their smallest size: run, run again, stale, kill, look.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[allow(dead_code)]
 mod bench;
 

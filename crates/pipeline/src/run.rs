@@ -34,6 +34,8 @@ pub struct Settings {
     pub keep_going: bool,
     /// The version of fedact, for the provenance.
     pub version: String,
+    /// Ends the run when asked.
+    pub stop: Stop,
 }
 
 /// Runs a plan that was made from `graph`, `contents` and `records`.
@@ -49,7 +51,6 @@ pub fn run(
     records: &StoreRecords<'_>,
     store: &Store,
     settings: &Settings,
-    stop: &Stop,
     observe: &mut dyn FnMut(RunEvent),
 ) -> Result<Outcome, PipelineError> {
     let (messages, inbox) = channel();
@@ -97,7 +98,7 @@ pub fn run(
         outcome: Outcome::default(),
     };
     (scheduler.observe)(RunEvent::Planned { plan: plan.clone() });
-    let result = scheduler.drive(&inbox, stop);
+    let result = scheduler.drive(&inbox);
     if result.is_err() {
         scheduler.workshop.stop.ask();
     }
@@ -139,9 +140,9 @@ struct Scheduler<'a> {
 }
 
 impl Scheduler<'_> {
-    fn drive(&mut self, inbox: &Receiver<Message>, stop: &Stop) -> Result<(), PipelineError> {
+    fn drive(&mut self, inbox: &Receiver<Message>) -> Result<(), PipelineError> {
         loop {
-            if stop.asked() && !self.outcome.interrupted {
+            if self.settings.stop.asked() && !self.outcome.interrupted {
                 self.outcome.interrupted = true;
                 self.workshop.stop.ask();
             }

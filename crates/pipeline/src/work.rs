@@ -112,12 +112,12 @@ impl Workshop {
             return Ok(self.restore(&task.node.name, action));
         }
         let workspace = self.store.workspace(lock)?;
-        let (inputs, held) = self.inputs(task)?;
+        let held = self.hold_inputs(task)?;
         let job = Job {
             stage: task.node.definition().name.to_owned(),
             step: task.node.name.clone(),
             params: task.node.params.clone(),
-            inputs,
+            inputs: self.inputs(task)?,
             output: workspace.output().to_owned(),
             checkpoints: workspace.checkpoints().to_owned(),
             threads: task.threads,
@@ -210,21 +210,26 @@ impl Workshop {
         }
     }
 
-    /// The inputs for the job, and the locks that keep them as they are.
-    fn inputs(&self, task: &Task) -> Result<(BTreeMap<String, Vec<Input>>, Vec<Held>), Ending> {
+    /// Puts the outputs that a step reads into their folders and keeps them so.
+    fn hold_inputs(&self, task: &Task) -> Result<Vec<Held>, Ending> {
         // In the order of their names, as the locks must be taken.
-        let held = task
-            .manifests
+        task.manifests
             .iter()
             .map(|(step, manifest)| {
-                self.folders.hold(step, manifest, &self.stop, || {
-                    self.tell(Message::Waiting {
-                        step: task.node.name.clone(),
-                        reason: in_use(&self.folders.of(step)),
-                    });
-                })
+                self.folders
+                    .hold(step, manifest, &self.stop, || {
+                        self.tell(Message::Waiting {
+                            step: task.node.name.clone(),
+                            reason: in_use(&self.folders.of(step)),
+                        });
+                    })
+                    .map_err(Ending::from)
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect()
+    }
+
+    /// The inputs for the job.
+    fn inputs(&self, task: &Task) -> Result<BTreeMap<String, Vec<Input>>, Ending> {
         let mut inputs = BTreeMap::new();
         for binding in &task.node.inputs {
             let mut items = Vec::with_capacity(binding.sources.len());
@@ -240,7 +245,7 @@ impl Workshop {
             }
             inputs.insert(binding.input.clone(), items);
         }
-        Ok((inputs, held))
+        Ok(inputs)
     }
 
     fn deliver(&self, step: &str, manifest: &Manifest) -> Result<(), Ending> {

@@ -1,6 +1,8 @@
 //! Keys: equal for equal configurations however written, different for any difference; and `why` sees
 //! exactly what the key sees.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "fake/stages.rs"]
 #[allow(dead_code)]
 mod stages;

@@ -1,5 +1,7 @@
 //! The planner against records made up by the tests.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "fake/stages.rs"]
 #[allow(dead_code)]
 mod stages;

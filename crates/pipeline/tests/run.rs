@@ -1,5 +1,7 @@
 //! Runs with real processes on a real store.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "fake/harness.rs"]
 #[allow(dead_code)]
 mod harness;

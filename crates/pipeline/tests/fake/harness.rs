@@ -75,6 +75,7 @@ impl Run {
             cores: self.cores,
             keep_going: self.keep_going,
             version: "test".into(),
+            stop: self.stop,
         };
         let mut events = Vec::new();
         let outcome = fedact_pipeline::run(
@@ -84,7 +85,6 @@ impl Run {
             &records,
             &store,
             &settings,
-            &self.stop,
             &mut |event| {
                 (self.watch)(&event);
                 events.push(event);
