@@ -22,9 +22,9 @@ pub struct Arguments {
     /// Override one value of a step's params; the value is YAML. May be given several times.
     #[arg(long, value_name = "STEP.KEY=VALUE")]
     pub set: Vec<String>,
-    /// The folder of the store and the outputs [default: `artifacts` beside the pipeline file].
-    #[arg(long, value_name = "DIR")]
-    pub artifacts: Option<PathBuf>,
+    /// The folder of the store and the outputs.
+    #[arg(long, value_name = "DIR", default_value = "artifacts")]
+    pub artifacts: PathBuf,
 }
 
 /// A pipeline that has been checked.
@@ -50,15 +50,10 @@ impl Session {
             .collect::<Result<Vec<_>, _>>()?;
         let pipeline = Pipeline::load(&arguments.file, overrides)?;
         let graph = Graph::build(&pipeline, &registry::catalogue())?;
-        let artifacts = match &arguments.artifacts {
-            Some(folder) => folder.clone(),
-            None if pipeline.folder() == std::path::Path::new(".") => PathBuf::from("artifacts"),
-            None => pipeline.folder().join("artifacts"),
-        };
         Ok(Self {
             pipeline,
             graph,
-            artifacts,
+            artifacts: arguments.artifacts.clone(),
         })
     }
 
