@@ -42,7 +42,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         let other = Session::open(&session::Arguments {
             file: file.clone(),
             set: Vec::new(),
-            artifacts: Some(session.artifacts.clone()),
+            artifacts: session.artifacts.clone(),
         })?;
         add_kept(&other, &store, &mut keep)?;
     }
