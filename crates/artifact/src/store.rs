@@ -1,6 +1,8 @@
 //! The store: where everything lies, opening it, looking keys up.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::lock::{self, Attempt, CollectLock, KeyLock, LockFile, LockOwner};
@@ -102,9 +104,16 @@ impl Store {
                             .into_owned(),
                     });
                 }
-                let fresh = self.root.join(format!(".version-{}", std::process::id()));
-                fs::write(&fresh, format!("{STORE_VERSION}\n"))
-                    .and_then(|()| fs::rename(&fresh, &file))
+                // A name of its own: threads of one process may make the store at once, too.
+                tempfile::Builder::new()
+                    .prefix(".version-")
+                    .permissions(fs::Permissions::from_mode(0o666))
+                    .tempfile_in(&self.root)
+                    .and_then(|mut fresh| {
+                        writeln!(fresh, "{STORE_VERSION}")?;
+                        fresh.persist(&file).map_err(|error| error.error)
+                    })
+                    .map(drop)
                     .map_err(ArtifactError::writing(&file))
             }
             Err(error) => Err(ArtifactError::reading(file)(error)),
