@@ -4,6 +4,7 @@
 .PHONY: run test lint setup
 
 run: setup
+	cargo build
 	cargo run --quiet -- run $(ARGS)
 
 test: setup

@@ -205,7 +205,7 @@ fn libtorch_version() -> String {
     let folder = std::env::var_os("LIBTORCH_INCLUDE")
         .or_else(|| std::env::var_os("LIBTORCH"))
         .map(PathBuf::from)
-        .expect("LIBTORCH is not set; run scripts/setup, which sets it for cargo");
+        .expect("LIBTORCH is not set; run scripts/setup.sh, which sets it for cargo");
     let header = [
         "headeronly/version.h",
         "version.h",
@@ -240,7 +240,7 @@ fn ffmpeg_version() -> String {
     println!("cargo::rerun-if-env-changed=PKG_CONFIG_PATH");
     let ask = |arguments: &[&str]| {
         let output = Command::new("pkg-config").args(arguments).output();
-        let output = output.expect("pkg-config is missing; run scripts/setup");
+        let output = output.expect("pkg-config is missing; run scripts/setup.sh");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
     let versions = ["libavcodec", "libavformat", "libavutil", "libswscale"].map(|library| {

@@ -53,7 +53,7 @@ packages() {
     say "installing ${missing[*]}"
     local log
     log=$(mktemp)
-    if ! { "${sudo[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${sudo[@]}" $install; } >"$log" 2>&1; then
+    if ! { "${sudo[@]}" apt-get update -qq && "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive $install; } >"$log" 2>&1 </dev/null; then
         tail -n 20 "$log" >&2
         fail "installing the packages failed (last lines above, all of it in $log)" "run: sudo apt-get update && sudo $install"
     fi
@@ -136,11 +136,11 @@ fetch_libtorch() {
 
     say "downloading libtorch $torch_version ($machine, about 0.5 GB)"
     requirements "$machine" >"$work/requirements.txt"
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+    python3 -m pip download --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
         --implementation cp --python-version 3.11 \
         --platform "manylinux_2_28_$machine" --platform "manylinux_2_25_$machine" \
         --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
-        --dest "$work" -r "$work/requirements.txt" ||
+        --dest "$work" -r "$work/requirements.txt" >&2 ||
         fail "libtorch could not be downloaded with pip (message above)" \
             "check the network, or set LIBTORCH to a libtorch $torch_version"
 
@@ -180,10 +180,11 @@ END
 
 configure_cargo() {
     local libtorch=$1 wanted
+    [ -z "${RUSTFLAGS:-}" ] || say "RUSTFLAGS overrides .cargo/config.toml: add -C link-arg=-Wl,-rpath,$libtorch/lib to it"
     wanted=$(cat <<END
 # Written by scripts/setup.sh; not for editing.
 [env]
-LIBTORCH = "$libtorch"
+LIBTORCH = { value = "$libtorch", force = true }
 
 [build]
 rustflags = ["-C", "link-arg=-Wl,-rpath,$libtorch/lib"]

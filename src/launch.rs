@@ -1,5 +1,6 @@
 //! The processes of steps: this very program, as `fedact execute`.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -24,8 +25,11 @@ pub fn launcher() -> Result<Launcher, Refusal> {
     let program = std::env::current_exe()
         .map_err(|error| Refusal::failed("find the program of this process", &error))?;
     Ok(Arc::new(move |definition: &Definition, threads: usize| {
-        let mut command = Command::new(&program);
+        // Not by its path: a build in another terminal would put other code there, and results would
+        // be stored under the digest of this one.
+        let mut command = Command::new("/proc/self/exe");
         command
+            .arg0(&program)
             .arg("execute")
             // The waiting policy is the user's: OpenMP's default spins for a moment, which two
             // threads of a small network gain much from (60 against 36 clips a second); on cores

@@ -110,7 +110,11 @@ pub fn all_cores() -> usize {
 /// The system does not let signals be handled.
 pub fn stop_on_signals() -> Result<Stop, Refusal> {
     let asked = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    let signals = [SIGINT, SIGTERM, SIGHUP];
+    for signal in signals
+        .into_iter()
+        .filter(|&signal| signal != SIGHUP || !hangup_ignored())
+    {
         signal_hook::flag::register_conditional_shutdown(
             signal,
             Code::Interrupted as i32,
@@ -120,6 +124,16 @@ pub fn stop_on_signals() -> Result<Stop, Refusal> {
         .map_err(|error| Refusal::failed("handle signals", &error))?;
     }
     Ok(Stop::on(asked))
+}
+
+/// `nohup` starts a program with this signal ignored, and it must stay so.
+fn hangup_ignored() -> bool {
+    let state = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    state
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Hands events to whoever shows them.

@@ -69,8 +69,9 @@ pub(crate) fn sweep(tmp: &Path) -> Result<usize, ArtifactError> {
             Ok(_) => fs::remove_file(&left),
             Err(_) => continue,
         };
-        gone.map_err(ArtifactError::writing(&left))?;
-        removed += 1;
+        // What cannot go now goes later: a child that is dying may still write there, and a folder may
+        // have lost its write permission.
+        removed += usize::from(gone.is_ok());
     }
     Ok(removed)
 }

@@ -337,6 +337,11 @@ impl PipelineError {
                 origin: Origin::Override(_),
                 ..
             } => Fault::Usage,
+            Self::Artifact(
+                ArtifactError::SpecialFile { .. }
+                | ArtifactError::ChangedWhileRead { .. }
+                | ArtifactError::NotAFolder { .. },
+            ) => Fault::Pipeline,
             Self::Artifact(_) => Fault::Store,
             Self::System { .. } => Fault::System,
             _ => Fault::Pipeline,

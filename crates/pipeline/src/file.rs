@@ -149,6 +149,16 @@ impl Pipeline {
     }
 }
 
+/// Carries out merge keys, innermost first: serde_yaml leaves the `<<` of a mapping that is itself merged.
+fn merge(value: &mut serde_yaml::Value) -> Result<(), serde_yaml::Error> {
+    match value {
+        serde_yaml::Value::Mapping(mapping) => mapping.values_mut().try_for_each(merge)?,
+        serde_yaml::Value::Sequence(items) => items.iter_mut().try_for_each(merge)?,
+        _ => {}
+    }
+    value.apply_merge()
+}
+
 /// The document as JSON, with merge keys (`<<`) carried out.
 fn values(text: &str, places: &Places) -> Result<Value, PipelineError> {
     let syntax = |error: &serde_yaml::Error| PipelineError::Syntax {
@@ -159,7 +169,7 @@ fn values(text: &str, places: &Places) -> Result<Value, PipelineError> {
         message: error.to_string(),
     };
     let mut yaml: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| syntax(&error))?;
-    yaml.apply_merge().map_err(|error| syntax(&error))?;
+    merge(&mut yaml).map_err(|error| syntax(&error))?;
     serde_json::to_value(&yaml).map_err(|error| PipelineError::Syntax {
         place: places.place(1, 1),
         message: error.to_string(),
@@ -385,6 +395,19 @@ mod tests {
     fn refusal(text: &str) -> (String, String) {
         let error = parse(text).unwrap_err();
         (error.to_string(), error.remedy().unwrap_or_default())
+    }
+
+    #[test]
+    fn merged_mappings_may_be_merged_again() {
+        let text = "
+version: 1
+steps:
+  a: {stage: distill, params: &a {<<: &base {epochs: 2, seed: 1}, threads: 1}}
+  b: {stage: distill, params: {<<: *a, epochs: 4}}
+";
+        let pipeline = parse(text).unwrap();
+        let expected = json!({"threads": 1, "epochs": 4, "seed": 1});
+        assert_eq!(pipeline.steps[1].params, expected);
     }
 
     #[test]

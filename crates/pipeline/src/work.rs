@@ -155,6 +155,7 @@ impl Workshop {
             }
         })?;
         drop(held);
+        self.check_folders(task, &job)?;
         let provenance = Provenance {
             step: task.node.name.clone(),
             stage: job.stage,
@@ -273,6 +274,34 @@ impl Workshop {
     /// A scheduler that has left needs no messages.
     pub(crate) fn tell(&self, message: Message) {
         let _ = self.messages.send(message);
+    }
+}
+
+impl Workshop {
+    /// Folders of the user's are not held while a step reads them: what was made of one that changed
+    /// meanwhile belongs to no key.
+    fn check_folders(&self, task: &Task, job: &Job) -> Result<(), Ending> {
+        for binding in &task.node.inputs {
+            let origins = task.origins.get(&binding.input).into_iter().flatten();
+            for (source, origin) in binding.sources.iter().zip(origins) {
+                let Source::Folder(path) = source else {
+                    continue;
+                };
+                if self.store.digest_folder(path, |_, _| {})?.digest() == origin.digest {
+                    continue;
+                }
+                // What is in there may have been made of either state.
+                let _ = std::fs::remove_dir_all(&job.checkpoints);
+                return Err(Ending::Failed(Failure {
+                    remedy: Some(
+                        "leave the folder alone while it is read, and run again".to_owned(),
+                    ),
+                    invalid_input: true,
+                    ..Failure::new(format!("{} changed while the step ran", path.display()))
+                }));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -193,6 +193,37 @@ fn folders_of_the_user_count_by_their_content() {
 }
 
 #[test]
+fn a_folder_that_changes_while_it_is_read_gives_no_result() {
+    let bench = Bench::new("");
+    bench.write(&format!(
+        "  b: {{stage: capitals, inputs: {{videos: {{path: mine}}}}, params: {{sleep_ms: 500, marks: {}}}}}\n",
+        bench.marks().display()
+    ));
+    let data = bench.folder.path().join("mine");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("text.txt"), "one").unwrap();
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !bench.marks().exists() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            std::fs::write(data.join("another.txt"), "two").unwrap();
+        });
+        bench.go()
+    });
+    let failure = failure_of(&ended, "b");
+    assert!(
+        failure.message.ends_with("mine changed while the step ran"),
+        "{failure:?}"
+    );
+    assert!(failure.invalid_input);
+
+    // With the folder as it was planned, there is no result to be found under its key.
+    std::fs::remove_file(data.join("another.txt")).unwrap();
+    assert_eq!(bench.go().outcome.ran, ["b"]);
+}
+
+#[test]
 fn a_failure_stops_the_run_and_says_what_the_stage_said() {
     let bench = Bench::new(
         "  bad: {stage: source, params: {behaviour: fail}}\n  slow: {stage: source, params: {sleep_ms: 20000}}\n  after: {stage: capitals, inputs: {videos: bad}}\n",

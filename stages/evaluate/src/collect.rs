@@ -9,7 +9,7 @@ use fedact_nets::files;
 use fedact_nets::train::EpochRecord;
 use fedact_stage::{Input, Reporter};
 
-use crate::report::{ClipSetSummary, Epoch, FederatedRun};
+use crate::report::{ClipSetSummary, Epoch, FederatedRun, Strategy};
 use crate::{EvaluateError, EvaluateParams, strips};
 
 /// The history of a federated run within its artifact.
@@ -85,17 +85,29 @@ pub fn summarize(
     })
 }
 
-/// The clip set that has exactly the classes of a model: its index.
+/// The clip set that has exactly the classes of a model: its index. Where several have them, that of a
+/// federated model is the one whose training clips its clients held.
 ///
 /// # Errors
 /// Names both class lists.
 pub fn matching(
     step: &str,
     classes: &[String],
+    run: Option<&FederatedRun>,
     sets: &[ClipSetSummary],
 ) -> Result<usize, EvaluateError> {
+    // A central run lists the centre, with all clips, beside its clients.
+    let held = run.map(|run| {
+        let all: u64 = run.clients.iter().map(|client| client.clips).sum();
+        match run.strategy {
+            Strategy::Central => all / 2,
+            _ => all,
+        }
+    });
+    let same = |set: &ClipSetSummary| set.classes == classes;
     sets.iter()
-        .position(|set| set.classes == classes)
+        .position(|set| same(set) && held == Some(set.train_clips as u64))
+        .or_else(|| sets.iter().position(same))
         .ok_or_else(|| EvaluateError::NoClips {
             step: step.to_owned(),
             model: listed(classes),

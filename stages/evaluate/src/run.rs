@@ -121,9 +121,10 @@ fn load(inputs: &[Input], sets: &[ClipSetSummary]) -> Result<Vec<Candidate>, Eva
                     step: step.clone(),
                     source,
                 })?;
+            let run = collect::federated(&step, &input.path)?;
             Ok(Candidate {
-                clip_set: collect::matching(&step, &model.info().classes, sets)?,
-                run: collect::federated(&step, &input.path)?,
+                clip_set: collect::matching(&step, &model.info().classes, run.as_ref(), sets)?,
+                run,
                 step,
                 model,
             })

@@ -43,7 +43,7 @@ pub fn section(report: &Report) -> Option<Section> {
         ),
         (
             "3 · Fine-tune",
-            "devices adapt it to their own clips, which stay where they are",
+            "devices adapt it to their own clips, which stay where they are; the centre, for comparison, collects them",
             boxes(report, ModelKind::Federated),
         ),
     ];

@@ -61,6 +61,11 @@ pub fn section(report: &Report) -> Option<Section> {
     }
     if !report.runs.is_empty() {
         notes.push(
+            "Server and devices exchange the folded weights in float32, 4 bytes a number; bytes moved are those, not \
+             the size in int8."
+                .to_owned(),
+        );
+        notes.push(
             "Time in federated runs is virtual: computed from the speed and bandwidth in the device profiles, not measured \
              on such devices. Training, staleness and accuracy are real. Testing the model takes no virtual time."
                 .to_owned(),
@@ -78,7 +83,7 @@ pub fn section(report: &Report) -> Option<Section> {
         .count();
     if asynchronous > 1 {
         notes.push(format!(
-            "Of {asynchronous} asynchronous runs the first in the pipeline file makes the headline, whichever is best."
+            "Of {asynchronous} asynchronous runs the first among the report's models makes the headline, whichever is best."
         ));
     }
     Some(Section {

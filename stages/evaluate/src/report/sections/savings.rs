@@ -55,7 +55,7 @@ pub fn section(report: &Report) -> Option<Section> {
         "The rule, fixed before any run: an accuracy is smoothed by averaging each test with the one before and the one \
          after it. The target is the lower of the two runs' final accuracies, a final accuracy being the mean of the last \
          three tests. A run reaches the target at its first smoothed test that is not below it. Of several asynchronous \
-         runs, the first in the pipeline file makes the headline.",
+         runs, the first among the report's models makes the headline.",
     ));
     if let Some(fedavg) = fedavg {
         body.extend(curve(report, fedavg, headline.as_ref().ok()));
@@ -72,8 +72,7 @@ fn words_for(comparison: &AsyncVsSync) -> String {
     let [by_async, by_sync] = durations([comparison.fedasync.time, comparison.fedavg.time]);
     format!(
         "Both `{}` and `{}` keep an accuracy of {} in the end. The asynchronous run is there after {}, the synchronous \
-         one after {}: {} {:.1}% of the time. The reason is waiting: a synchronous round takes as long as its slowest \
-         device, and everyone else stands idle until then.",
+         one after {}: {} {:.1}% of the time.{}",
         comparison.async_step,
         comparison.sync_step,
         percent(comparison.target),
@@ -85,6 +84,12 @@ fn words_for(comparison: &AsyncVsSync) -> String {
             "asynchrony costs an additional"
         },
         100.0 * saving.abs(),
+        if saving > 0.0 {
+            " The reason is waiting: a synchronous round takes as long as its slowest device, and everyone else stands \
+             idle until then."
+        } else {
+            ""
+        },
     )
 }
 

@@ -48,8 +48,8 @@ pub fn section(report: &Report) -> Option<Section> {
     let mut body = vec![
         paragraph(
             "While a slow device trains, faster ones change the model it started from. The number of changes is the \
-             staleness of its update; the staler an update, the less it should count. Nothing here is drawn by lot: \
-             staleness follows from the devices' speed alone.",
+             staleness of its update; the staler an update, the less it should count. It is never drawn by lot: \
+             it follows from how long the devices' tasks take, their jitter included.",
         ),
         figure(histogram.svg(), sentences.join(" ")),
         weights(&runs),

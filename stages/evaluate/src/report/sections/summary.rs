@@ -126,7 +126,7 @@ fn same_accuracy(report: &Report) -> Option<Finding> {
             percent(model.accuracy.top1),
             model.correct.len(),
             if set.shared_groups == 0 {
-                ", all of people or recordings it has never seen"
+                ", all of people or recordings that are not among its training clips of this set"
             } else {
                 ", some of people or recordings it has been trained on"
             },
@@ -175,7 +175,7 @@ fn on_device(report: &Report) -> Option<Finding> {
             bytes(quantized.float_bytes as f64)
         ),
         sentence: format!(
-            "In 8-bit integers the network that goes to the devices takes {} instead of {}{against}; {effect}, from \
+            "In 8-bit integers the network takes, as a device stores it, {} instead of {}{against}; {effect}, from \
              {} to {}.",
             bytes(quantized.bytes as f64),
             bytes(quantized.float_bytes as f64),

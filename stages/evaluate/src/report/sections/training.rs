@@ -49,8 +49,8 @@ pub fn section(report: &Report) -> Option<Section> {
         title: "How the models were trained",
         body: vec![
             paragraph(
-                "An epoch is one pass over the training clips. Accuracy on training clips is measured on altered views of them \
-                 (cropped, mirrored), which are harder than the clips themselves. The loss of a distilled model also counts how far it is from \
+                "An epoch is one pass over the training clips. Accuracy on training clips is measured on randomly altered views \
+                 of them, as they were trained on. The loss of a distilled model also counts how far it is from \
                  its teacher, so that losses of models with and without a teacher are not on one scale.",
             ),
             element("div").class("charts").children(figures),
