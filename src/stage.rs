@@ -59,6 +59,7 @@ pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
         Cores::Fixed(threads) => threads,
         Cores::All => cores,
     };
+    refuse_overlap(&arguments.output, &inputs)?;
     let place = Place::prepare(&arguments.output, arguments.force)?;
     let job = Job {
         stage: stage.to_owned(),
@@ -117,6 +118,37 @@ pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
             })
         }
     }
+}
+
+/// An output folder that is, holds or lies in an input would replace what is read, or be read itself.
+fn refuse_overlap(output: &Path, inputs: &BTreeMap<String, Vec<Input>>) -> Result<(), Refusal> {
+    // The output may not exist yet: its nearest parent that does has the true path.
+    let absolute = std::path::absolute(output)
+        .map_err(|error| Refusal::failed("find the output folder", &error))?;
+    let real = absolute
+        .ancestors()
+        .find_map(|parent| {
+            let rest = absolute.strip_prefix(parent).ok()?;
+            Some(parent.canonicalize().ok()?.join(rest))
+        })
+        .unwrap_or(absolute);
+    for input in inputs.values().flatten() {
+        let Ok(read) = input.path.canonicalize() else {
+            continue;
+        };
+        if read.starts_with(&real) || real.starts_with(&read) {
+            return Err(Refusal::new(
+                Code::Usage,
+                format!(
+                    "--output {} and the input {} overlap",
+                    output.display(),
+                    input.path.display()
+                ),
+                "give an output folder beside the inputs, not around or in one of them",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn params(definition: &Definition, set: &[String]) -> Result<Value, Refusal> {

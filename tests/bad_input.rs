@@ -242,6 +242,18 @@ fn a_stage_alone_refuses_bad_inputs_and_keeps_what_is_there() {
     bench
         .fedact(&["synthesize", "--output", "out"])
         .refused(2, &["out is not empty", "--force"]);
+    for output in ["out", "out/within", "."] {
+        bench
+            .fedact(&[
+                "extract",
+                "--input",
+                "videos=out",
+                "--output",
+                output,
+                "--force",
+            ])
+            .refused(2, &["overlap", "beside the inputs"]);
+    }
     assert_eq!(
         std::fs::read_to_string(bench.path("out/mine.txt")).unwrap(),
         "precious"
