@@ -1,7 +1,5 @@
 //! The baseline without clients: every client uploads its clips once, then the centre trains alone.
 
-use std::time::Instant;
-
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{DeviceClock, Load};
@@ -37,7 +35,6 @@ pub struct CentralState {
     version: u64,
     bytes_up: u64,
     score: Score,
-    wall_seconds: f64,
 }
 
 /// A run at the centre. Its versions are the stretches of training between two evaluations.
@@ -46,8 +43,6 @@ pub struct CentralRun {
     setting: CentralSetting,
     state: CentralState,
     parameters: Vec<f32>,
-    wall_before: f64,
-    began: Instant,
 }
 
 impl CentralRun {
@@ -62,7 +57,6 @@ impl CentralRun {
         start: Record,
         host: &mut H,
     ) -> Result<Self, H::Error> {
-        let began = Instant::now();
         host.record(start)?;
         let score = host.evaluate(&parameters)?;
         let mut run = Self {
@@ -73,11 +67,8 @@ impl CentralRun {
                 version: 0,
                 bytes_up: 0,
                 score,
-                wall_seconds: 0.0,
             },
             parameters,
-            wall_before: 0.0,
-            began,
         };
         run.record_evaluation(host)?;
         run.collect(host)?;
@@ -90,8 +81,6 @@ impl CentralRun {
             setting,
             state,
             parameters,
-            wall_before: state.wall_seconds,
-            began: Instant::now(),
         }
     }
 
@@ -144,7 +133,6 @@ impl CentralRun {
             host.record(Record::End {
                 reason: "budget-spent".to_owned(),
                 time: self.state.now,
-                wall_seconds: self.wall_seconds(),
                 version: self.state.version,
                 samples: self.state.samples,
                 client_epochs: self.client_epochs(),
@@ -158,10 +146,7 @@ impl CentralRun {
 
     /// Where it stands.
     pub fn state(&self) -> CentralState {
-        CentralState {
-            wall_seconds: self.wall_seconds(),
-            ..self.state
-        }
+        self.state
     }
 
     /// The parameters.
@@ -236,7 +221,6 @@ impl CentralRun {
     fn record_evaluation<H: Host>(&self, host: &mut H) -> Result<(), H::Error> {
         host.record(Record::Evaluation {
             time: self.state.now,
-            wall_seconds: self.wall_seconds(),
             version: self.state.version,
             samples: self.state.samples,
             client_epochs: self.client_epochs(),
@@ -245,9 +229,5 @@ impl CentralRun {
             top1: self.state.score.top1,
             loss: self.state.score.loss,
         })
-    }
-
-    fn wall_seconds(&self) -> f64 {
-        self.wall_before + self.began.elapsed().as_secs_f64()
     }
 }

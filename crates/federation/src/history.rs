@@ -1,8 +1,8 @@
 //! `history.jsonl`: what happened in a federated run, one JSON object a line, in the order in which it
 //! happened.
 //!
-//! Times are virtual seconds since the start of the run unless the name says `wall`. A complete
-//! history opens with one [`Record::Start`], holds an [`Record::Evaluation`] at time 0 before anything
+//! Times are virtual seconds since the start of the run: how long this machine took is no result, and would
+//! make equal runs differ. A complete history opens with one [`Record::Start`], holds an [`Record::Evaluation`] at time 0 before anything
 //! was learned, and closes with one [`Record::End`].
 
 use std::fs::File;
@@ -72,8 +72,6 @@ pub enum Record {
     Update {
         /// When the server decided.
         time: f64,
-        /// Seconds of this machine since the run began.
-        wall_seconds: f64,
         /// The client's id.
         client: String,
         /// The version it was trained from.
@@ -93,8 +91,6 @@ pub enum Record {
     Evaluation {
         /// When, in virtual time.
         time: f64,
-        /// Seconds of this machine since the run began.
-        wall_seconds: f64,
         /// The version tested.
         version: u64,
         /// Clips processed so far by tasks that reached the server, repeats counted.
@@ -117,8 +113,6 @@ pub enum Record {
         reason: String,
         /// When, in virtual time.
         time: f64,
-        /// Seconds of this machine since the run began.
-        wall_seconds: f64,
         /// The final version.
         version: u64,
         /// Clips processed by tasks that reached the server, repeats counted.
@@ -326,7 +320,6 @@ mod tests {
     fn evaluation(loss: f64) -> Record {
         Record::Evaluation {
             time: 0.0,
-            wall_seconds: 0.5,
             version: 0,
             samples: 0,
             client_epochs: 0.0,
@@ -341,7 +334,6 @@ mod tests {
         Record::End {
             reason: "budget-spent".into(),
             time: 10.0,
-            wall_seconds: 1.0,
             version: 3,
             samples: 36,
             client_epochs: 3.0,

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -153,7 +152,6 @@ pub struct SimulationState {
     totals: Totals,
     next_evaluation: u64,
     last_score: Option<(u64, Score)>,
-    wall_seconds: f64,
     aggregator: State,
 }
 
@@ -177,8 +175,6 @@ pub struct Simulation {
     totals: Totals,
     next_evaluation: u64,
     last_score: Option<(u64, Score)>,
-    wall_before: f64,
-    began: Instant,
 }
 
 impl Simulation {
@@ -207,8 +203,6 @@ impl Simulation {
             totals: Totals::default(),
             next_evaluation: setting.evaluate_every_samples,
             last_score: None,
-            wall_before: 0.0,
-            began: Instant::now(),
             setting,
         };
         host.record(start)?;
@@ -258,8 +252,6 @@ impl Simulation {
             totals: state.totals,
             next_evaluation: state.next_evaluation,
             last_score: state.last_score,
-            wall_before: state.wall_seconds,
-            began: Instant::now(),
         })
     }
 
@@ -289,7 +281,6 @@ impl Simulation {
                 totals: self.totals.clone(),
                 next_evaluation: self.next_evaluation,
                 last_score: self.last_score,
-                wall_seconds: self.wall_seconds(),
                 aggregator: self.aggregator.state().clone(),
             },
             versions,
@@ -508,7 +499,6 @@ impl Simulation {
     ) -> Record {
         Record::Update {
             time: self.queue.now(),
-            wall_seconds: self.wall_seconds(),
             client: self.setting.participants[client].summary.id.clone(),
             base_version,
             version,
@@ -524,7 +514,6 @@ impl Simulation {
         self.last_score = Some((self.aggregator.version(), score));
         host.record(Record::Evaluation {
             time: self.queue.now(),
-            wall_seconds: self.wall_seconds(),
             version: self.aggregator.version(),
             samples: self.aggregator.samples(),
             client_epochs: self.client_epochs(),
@@ -544,7 +533,6 @@ impl Simulation {
         host.record(Record::End {
             reason: reason.code().to_owned(),
             time: self.queue.now(),
-            wall_seconds: self.wall_seconds(),
             version: self.aggregator.version(),
             samples: self.aggregator.samples(),
             client_epochs: self.client_epochs(),
@@ -552,9 +540,5 @@ impl Simulation {
             bytes_down: self.totals.bytes_down,
             top1: score.top1,
         })
-    }
-
-    fn wall_seconds(&self) -> f64 {
-        self.wall_before + self.began.elapsed().as_secs_f64()
     }
 }

@@ -49,6 +49,10 @@ pub struct Previous {
 pub struct Plan {
     /// The steps, each after those it needs.
     pub steps: Vec<PlannedStep>,
+    /// Steps to run although the store has their results. One that waits for another does not show it in
+    /// its state.
+    #[serde(skip)]
+    pub forced: BTreeSet<String>,
 }
 
 /// One step of a plan.
@@ -145,7 +149,10 @@ impl Plan {
                 last_seconds,
             });
         }
-        Ok(Self { steps })
+        Ok(Self {
+            steps,
+            forced: forced.clone(),
+        })
     }
 
     /// Whether the store has everything already.

@@ -14,7 +14,7 @@ use crate::folders::Folders;
 use crate::plan::Records;
 use crate::work::{Ending, Message, Task, Workshop};
 use crate::{
-    Contents, Graph, Launcher, Node, Outcome, PipelineError, Plan, Preimage, RunEvent, State, Stop,
+    Contents, Graph, Launcher, Node, Outcome, PipelineError, Plan, Preimage, RunEvent, Stop,
     StoreRecords,
 };
 
@@ -82,17 +82,7 @@ pub fn run(
             .iter()
             .filter_map(|step| Some((step.step.clone(), step.last_seconds?)))
             .collect(),
-        forced: plan
-            .steps
-            .iter()
-            .filter(|step| {
-                step.state
-                    == State::Stale {
-                        reason: crate::Reason::Forced,
-                    }
-            })
-            .map(|step| step.step.clone())
-            .collect(),
+        forced: plan.forced.clone(),
         rerun: BTreeSet::new(),
         actions: HashMap::new(),
         outcome: Outcome::default(),

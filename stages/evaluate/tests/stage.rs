@@ -107,7 +107,6 @@ fn history(folder: &Path, strategy: &str, seconds: f64, top1: f64) {
         let time = seconds * f64::from(step);
         write(Record::Evaluation {
             time,
-            wall_seconds: 0.1,
             version: step.into(),
             samples: 6,
             client_epochs: step.into(),
@@ -121,7 +120,6 @@ fn history(folder: &Path, strategy: &str, seconds: f64, top1: f64) {
     write(Record::End {
         reason: "budget-spent".into(),
         time: 3.0 * seconds,
-        wall_seconds: 1.0,
         version: 3,
         samples: 18,
         client_epochs: 3.0,

@@ -84,13 +84,21 @@ pub struct EpochRecord {
     pub gradient_norm: f64,
     /// The learning rate of the last step.
     pub learning_rate: f64,
-    /// Seconds spent training.
-    pub seconds: f64,
-    /// Clips trained on, a second.
-    pub clips_per_second: f64,
     /// Of the test clips, where they were asked after this epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<TestRecord>,
+    /// How fast this machine was; left out of what is published, so that equal training leaves equal files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<Pace>,
+}
+
+/// How long an epoch took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// Seconds spent training.
+    pub seconds: f64,
+    /// Clips trained on.
+    pub clips: u64,
 }
 
 /// What a network scored on clips that it was not trained on, in 0..=1.
@@ -279,9 +287,11 @@ impl Sums {
             train_accuracy: accuracy,
             gradient_norm: self.norm / self.batches.max(1) as f64,
             learning_rate: self.rate,
-            seconds,
-            clips_per_second: self.clips as f64 / seconds,
             test: None,
+            pace: Some(Pace {
+                seconds,
+                clips: self.clips as u64,
+            }),
         }
     }
 }

@@ -82,8 +82,6 @@ pub struct Ending {
     pub reason: String,
     /// Virtual seconds.
     pub time: f64,
-    /// Seconds that this machine worked on it.
-    pub wall_seconds: f64,
     /// Versions of the model that were made.
     pub version: u64,
     /// Clips processed, repeats counted.
@@ -142,7 +140,6 @@ impl FederatedRun {
         let Some(Record::End {
             reason,
             time,
-            wall_seconds,
             version,
             samples,
             client_epochs,
@@ -180,7 +177,6 @@ impl FederatedRun {
             ending: Ending {
                 reason: reason.clone(),
                 time: *time,
-                wall_seconds: *wall_seconds,
                 version: *version,
                 samples: *samples,
                 client_epochs: *client_epochs,
@@ -355,7 +351,6 @@ mod tests {
     fn update(client: &str, staleness: u64, refused: Option<&str>) -> Record {
         Record::Update {
             time: 5.0,
-            wall_seconds: 0.1,
             client: client.into(),
             base_version: 0,
             version: 1,
@@ -406,7 +401,6 @@ mod tests {
             Record::End {
                 reason: "budget-spent".into(),
                 time: 10.0,
-                wall_seconds: 1.0,
                 version: 2,
                 samples: 8,
                 client_epochs: 2.0,

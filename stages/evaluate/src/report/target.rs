@@ -168,7 +168,6 @@ mod tests {
             ending: Ending {
                 reason: "budget-spent".into(),
                 time: points.last().map_or(0.0, |point| point.0),
-                wall_seconds: 0.0,
                 version: 0,
                 samples: 0,
                 client_epochs: 0.0,

@@ -88,7 +88,6 @@ fn run(step: &str, strategy: Strategy, mixing: Option<&str>, clients: Vec<Client
         ending: Ending {
             reason: "budget-spent".into(),
             time: 0.0,
-            wall_seconds: 61.0,
             version: 0,
             samples: 0,
             client_epochs: 0.0,
