@@ -115,6 +115,7 @@ fn name(item: &Item) -> String {
         Item::Result { key, step, .. } => format!("result of step {step} ({})", key.short()),
         Item::Unreadable(path) => format!("record {}", path.display()),
         Item::Object { digest, .. } => format!("object {}", digest.short()),
+        Item::Manifest(digest) => format!("manifest {}", digest.short()),
         Item::Checkpoints(key) => format!("checkpoints of {}", key.short()),
     }
 }

@@ -61,10 +61,10 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
             "step": step,
             "fresh": fresh,
             "key": action.key,
-            "output": action.output(),
+            "output": action.output,
             "preimage": action.preimage,
             "provenance": action.provenance,
-            "files": action.manifest,
+            "files": store.manifest(&action.output)?,
             "sources": sources(&store, &action)?,
         }))?;
         return Ok(Code::Done);
@@ -84,7 +84,7 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
             ": an older result, the step is stale"
         },
         action.key,
-        action.output(),
+        action.output,
         output::duration(provenance.seconds),
         provenance.host,
         provenance.version,
@@ -96,17 +96,18 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
     );
     text.push_str(&format!(
         "files    {}, {}\n",
-        action.manifest.file_count(),
-        output::size(action.manifest.total_size())
+        action.files,
+        output::size(action.bytes)
     ));
-    for entry in action.manifest.entries().iter().take(FILES) {
+    let manifest = store.manifest(&action.output)?.unwrap_or_default();
+    for entry in manifest.entries().iter().take(FILES) {
         if let EntryKind::File { size, .. } = &entry.kind {
             let path = entry.path.as_path().display();
             text.push_str(&format!("  {:>10}  {path}\n", output::size(*size)));
         }
     }
-    if action.manifest.entries().len() > FILES {
-        let more = action.manifest.entries().len() - FILES;
+    if manifest.entries().len() > FILES {
+        let more = manifest.entries().len() - FILES;
         text.push_str(&format!("  and {more} more\n"));
     }
     section(&mut text, "params", &action.preimage["params"]);

@@ -56,7 +56,11 @@ fn as_text(found: &Verification) -> String {
                 .iter()
                 .map(|path| path.as_path().display().to_string())
                 .collect();
-            text.push_str(&format!("  {}: {damage}\n", paths.join(", ")));
+            if paths.is_empty() {
+                text.push_str(&format!("  {damage}\n"));
+            } else {
+                text.push_str(&format!("  {}: {damage}\n", paths.join(", ")));
+            }
         }
     }
     for damage in &found.stray {
@@ -92,7 +96,8 @@ fn as_json(found: &Verification) -> serde_json::Value {
                 .map(|(damage, paths)| {
                     let paths: Vec<_> = paths.iter().map(|path| path.as_path()).collect();
                     json!({
-                        "object": damage.object,
+                        "part": damage.part.to_string(),
+                        "object": damage.digest,
                         "problem": damage.to_string(),
                         "paths": paths,
                     })
@@ -101,10 +106,11 @@ fn as_json(found: &Verification) -> serde_json::Value {
             json!({"key": result.key, "step": result.step, "damage": damage})
         })
         .collect();
-    let stray: Vec<_> = found.stray.iter().map(|damage| damage.object).collect();
+    let stray: Vec<_> = found.stray.iter().map(|damage| damage.digest).collect();
     json!({
         "whole": found.is_whole(),
         "results": found.records,
+        "manifests": found.manifests,
         "objects": found.objects,
         "bytes": found.bytes,
         "damaged_records": records,

@@ -3,7 +3,7 @@
 //! It is one JSON object in one line; the last member, `checksum`, is the SHA-256 of all bytes before
 //! it, so that a damaged record is known for one and is a miss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::{Digest, Manifest};
 
 /// The layout of the record.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const CHECKSUM_START: &str = ",\"checksum\":\"";
 const CHECKSUM_END: &str = "\"}\n";
 
@@ -23,8 +23,13 @@ pub struct Action {
     pub key: Digest,
     /// The value whose canonical JSON the key is the digest of.
     pub preimage: Value,
-    /// The output.
-    pub manifest: Manifest,
+    /// Digest of the output's manifest ([`crate::Store::manifest`]): what the keys of the steps downstream
+    /// contain.
+    pub output: Digest,
+    /// How many files the output has.
+    pub files: u64,
+    /// Bytes of all its files.
+    pub bytes: u64,
     /// How it came about.
     pub provenance: Provenance,
 }
@@ -80,24 +85,45 @@ pub struct Accepted {
 
 /// As it stands in the file, without the checksum.
 #[derive(Serialize, Deserialize)]
-struct Record<Preimage, Output, Origin> {
+struct Record<Preimage, Origin> {
     format: u32,
     key: Digest,
     preimage: Preimage,
     output: Digest,
-    manifest: Output,
+    files: u64,
+    bytes: u64,
     provenance: Origin,
 }
 
 impl Action {
+    pub(crate) fn new(
+        key: Digest,
+        preimage: Value,
+        manifest: &Manifest,
+        provenance: Provenance,
+    ) -> Self {
+        Self {
+            key,
+            preimage,
+            output: manifest.digest(),
+            files: manifest.file_count() as u64,
+            bytes: manifest.total_size(),
+            provenance,
+        }
+    }
+
     /// The content of its file.
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+    ///
+    /// # Errors
+    /// A number that JSON cannot hold.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut bytes = serde_json::to_vec(&Record {
             format: FORMAT,
             key: self.key,
             preimage: &self.preimage,
-            output: self.manifest.digest(),
-            manifest: &self.manifest,
+            output: self.output,
+            files: self.files,
+            bytes: self.bytes,
             provenance: &self.provenance,
         })?;
         // The closing brace comes back behind the checksum.
@@ -107,8 +133,11 @@ impl Action {
         Ok(bytes)
     }
 
-    /// Reads the content of a file, or says what is wrong with it.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, &'static str> {
+    /// Reads the content of a file.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence that begins with the file's name.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, &'static str> {
         let tail = CHECKSUM_START.len() + 64 + CHECKSUM_END.len();
         let split = bytes.len().checked_sub(tail).ok_or("it is cut off")?;
         let (body, tail) = bytes.split_at(split);
@@ -124,18 +153,17 @@ impl Action {
         }
         let mut body = body.to_vec();
         body.push(b'}');
-        let record: Record<Value, Manifest, Provenance> =
+        let record: Record<Value, Provenance> =
             serde_json::from_slice(&body).map_err(|_| "it is not a record of this version")?;
         if record.format != FORMAT {
             return Err("it is not a record of this version");
         }
-        if record.output != record.manifest.digest() {
-            return Err("its manifest does not match its output digest");
-        }
         Ok(Self {
             key: record.key,
             preimage: record.preimage,
-            manifest: record.manifest,
+            output: record.output,
+            files: record.files,
+            bytes: record.bytes,
             provenance: record.provenance,
         })
     }
@@ -149,8 +177,23 @@ impl Action {
             .ok()
     }
 
-    /// Digest of the output: what the keys of the steps downstream contain.
-    pub fn output(&self) -> Digest {
-        self.manifest.digest()
+    /// The manifests that it names: the output's, and those of the inputs, as far as its preimage and its
+    /// provenance tell.
+    pub(crate) fn manifests(&self) -> BTreeSet<Digest> {
+        let mut named = BTreeSet::from([self.output]);
+        let sources = self.provenance.inputs.values().flatten();
+        named.extend(sources.map(|source| source.digest));
+        digests_in(&self.preimage, &mut named);
+        named
+    }
+}
+
+/// Every string in a value that reads as a digest.
+fn digests_in(value: &Value, found: &mut BTreeSet<Digest>) {
+    match value {
+        Value::String(text) => found.extend(text.parse::<Digest>()),
+        Value::Array(items) => items.iter().for_each(|item| digests_in(item, found)),
+        Value::Object(map) => map.values().for_each(|value| digests_in(value, found)),
+        _ => {}
     }
 }

@@ -115,6 +115,12 @@ pub enum ArtifactError {
         /// The file.
         path: PathBuf,
     },
+    /// Bytes that are no manifest.
+    #[error("this is not a manifest: {reason}")]
+    InvalidManifest {
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// Objects are gone or damaged, so this output cannot be delivered: a miss, not a breakdown.
     #[error("the store no longer has this output whole: {}", summary(damage))]
     Unavailable {

@@ -11,6 +11,8 @@ pub const POINTS: &[&str] = &[
     "object: after rename",
     "publish: objects stored",
     "publish: objects synced",
+    "manifest: written",
+    "manifest: renamed",
     "action: written",
     "action: renamed",
     "publish: action stored",

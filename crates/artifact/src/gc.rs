@@ -26,6 +26,8 @@ pub struct Inventory {
     pub unreadable: Vec<PathBuf>,
     /// Objects.
     pub objects: Vec<StoredObject>,
+    /// Manifests, with their bytes on the disk.
+    pub manifests: BTreeMap<Digest, u64>,
     /// Checkpoints by key, with their bytes.
     pub checkpoints: BTreeMap<Digest, u64>,
     /// Keys that live processes have pinned or locked, and who that is.
@@ -45,6 +47,8 @@ pub struct StoredResult {
     pub bytes: u64,
     /// Its objects.
     pub objects: BTreeSet<Digest>,
+    /// The manifests of its output and its inputs.
+    pub manifests: BTreeSet<Digest>,
 }
 
 /// An object in an inventory.
@@ -81,6 +85,8 @@ pub enum Item {
         /// The file.
         path: PathBuf,
     },
+    /// The manifest of an output or of a folder that was an input.
+    Manifest(Digest),
     /// The checkpoints of a key.
     Checkpoints(Digest),
 }
@@ -99,7 +105,7 @@ pub struct Doomed {
 /// What goes, and why.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Collection {
-    /// What goes: results first, then checkpoints, then objects.
+    /// What goes: results first, then checkpoints, manifests and objects.
     pub doomed: Vec<Doomed>,
     /// The keys of the results that stay.
     pub kept: Vec<Digest>,
@@ -122,11 +128,13 @@ pub struct Collected {
 pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection {
     let mut plan = Collection::default();
     let mut needed: BTreeSet<Digest> = BTreeSet::new();
+    let mut named: BTreeSet<Digest> = BTreeSet::new();
     let stays = |key: &Digest| keep.contains(key) || inventory.live.contains_key(key);
     for result in &inventory.results {
         if stays(&result.key) {
             plan.kept.push(result.key);
             needed.extend(&result.objects);
+            named.extend(&result.manifests);
             continue;
         }
         plan.doomed.push(Doomed {
@@ -161,6 +169,17 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
         plan.doomed.push(Doomed {
             item: Item::Checkpoints(*key),
             reason,
+            bytes: *bytes,
+        });
+    }
+    for (digest, bytes) in &inventory.manifests {
+        if named.contains(digest) {
+            continue;
+        }
+        plan.frees += bytes;
+        plan.doomed.push(Doomed {
+            item: Item::Manifest(*digest),
+            reason: "no kept result has it as output or input",
             bytes: *bytes,
         });
     }
@@ -200,7 +219,7 @@ impl Store {
         };
         for key in self.keys()? {
             match self.read_action(&key)? {
-                Lookup::Hit(action) => inventory.results.push(stored_result(&action)),
+                Lookup::Hit(action) => inventory.results.push(self.stored_result(&action)?),
                 Lookup::Unreadable { path, .. } => inventory.unreadable.push(path),
                 _ => {}
             }
@@ -212,6 +231,11 @@ impl Store {
                 linked: file.links > 1,
                 path: file.path,
             });
+        }
+        for digest in self.kept_manifests()? {
+            let bytes =
+                fs::symlink_metadata(self.manifest_file(&digest)).map_or(0, |file| file.len());
+            inventory.manifests.insert(digest, bytes);
         }
         for folder in read_folder(&self.checkpoints_folder())? {
             let name = folder.file_name().and_then(|name| name.to_str());
@@ -281,9 +305,10 @@ impl Store {
         let live = self.live_keys()?;
         let mut in_use = InUse::default();
         for action in self.actions()? {
-            let result = stored_result(&action?);
+            let result = self.stored_result(&action?)?;
             if live.contains_key(&result.key) || planned.get(&result.key) != Some(&result.started) {
                 in_use.objects.extend(result.objects);
+                in_use.manifests.extend(result.manifests);
                 in_use.records.insert(self.action_file(&result.key));
                 in_use.results.insert(result.key);
             }
@@ -308,6 +333,11 @@ impl Store {
                 }
                 (path.clone(), removed)
             }
+            Item::Manifest(digest) => {
+                let path = self.manifest_file(digest);
+                let removed = fs::remove_file(&path);
+                (path, removed)
+            }
             Item::Checkpoints(key) => {
                 let path = self.checkpoints_folder().join(key.to_string());
                 let removed = fs::remove_dir_all(&path);
@@ -325,7 +355,7 @@ impl Store {
     fn remove_stale_stats(&self) -> Result<(), ArtifactError> {
         let mut current = BTreeSet::new();
         for action in self.actions()? {
-            current.insert(format!("objects-{}", action?.manifest.digest()));
+            current.insert(format!("objects-{}", action?.output));
         }
         for path in read_folder(&self.stats_folder())? {
             let stale = path
@@ -347,6 +377,7 @@ struct InUse {
     results: BTreeSet<Digest>,
     records: BTreeSet<PathBuf>,
     objects: BTreeSet<Digest>,
+    manifests: BTreeSet<Digest>,
 }
 
 impl InUse {
@@ -356,22 +387,24 @@ impl InUse {
             // A damaged record may have been replaced by a whole one.
             Item::Unreadable(path) => self.records.contains(path),
             Item::Object { digest, .. } => self.objects.contains(digest),
+            Item::Manifest(digest) => self.manifests.contains(digest),
             Item::Checkpoints(key) => self.live.contains(key),
         }
     }
 }
 
-fn stored_result(action: &Action) -> StoredResult {
-    StoredResult {
-        key: action.key,
-        step: action.provenance.step.clone(),
-        started: action.provenance.started,
-        bytes: action.manifest.total_size(),
-        objects: action
-            .manifest
-            .files()
-            .map(|(_, _, digest)| digest)
-            .collect(),
+impl Store {
+    /// A result whose manifest is lost needs no objects: it cannot be delivered any more.
+    fn stored_result(&self, action: &Action) -> Result<StoredResult, ArtifactError> {
+        let manifest = self.manifest(&action.output)?.unwrap_or_default();
+        Ok(StoredResult {
+            key: action.key,
+            step: action.provenance.step.clone(),
+            started: action.provenance.started,
+            bytes: action.bytes,
+            objects: manifest.files().map(|(_, _, digest)| digest).collect(),
+            manifests: action.manifests(),
+        })
     }
 }
 

@@ -2,8 +2,8 @@
 //! collection. Knows nothing of pipelines, torch or FFmpeg.
 //!
 //! An artifact is a [`Manifest`]: the sorted paths of a folder, with size, mode and SHA-256. Its bytes
-//! lie in a [`Store`], by content. An [`Action`] says that a key (the digest of all that decides a
-//! result) has a certain manifest as its result, and how that came about.
+//! lie in a [`Store`], by content, and so does the manifest. An [`Action`] says that a key (the digest of all
+//! that decides a result) has a certain manifest as its result, and how that came about.
 //!
 //! ```text
 //! artifacts/
@@ -12,7 +12,8 @@
 //! │   ├── objects/                    bytes by the SHA-256 of their unpacked content
 //! │   │   ├── ab/cdef...              raw, read-only, linked into artifacts/<step>/
 //! │   │   └── 12/3456....zst          packed: text that shrinks to under half
-//! │   ├── actions/<key>.json          key preimage, output manifest, provenance, checksum
+//! │   ├── manifests/<digest>          what outputs, and folders that were inputs, consist of
+//! │   ├── actions/<key>.json          key preimage, digest of the output's manifest, provenance, checksum
 //! │   ├── checkpoints/<key>/          private to a key, gone on success, never an input
 //! │   ├── locks/<key>.lock            held (flock) by who works on the key; says who that is
 //! │   ├── locks/collect               shared by publishers, exclusive for the collector
@@ -32,6 +33,7 @@
 //! * Locks, pins and `tmp/` are freed by the death of their process; nothing is guessed from numbers.
 
 mod action;
+mod canonical;
 mod digest;
 mod error;
 #[cfg(any(test, feature = "fault-injection"))]
@@ -41,6 +43,7 @@ mod fault;
 mod gc;
 mod lock;
 mod manifest;
+mod manifests;
 mod materialize;
 mod objects;
 mod path;
@@ -64,9 +67,9 @@ pub use gc::{
 pub use lock::{Attempt, KeyLock, LockOwner, host_name};
 pub use manifest::{Entry, EntryKind, Manifest};
 pub use materialize::Materialized;
-pub use objects::{Damage, PACK_MIN_SIZE, Problem, SAMPLE};
+pub use objects::{Damage, PACK_MIN_SIZE, Part, Problem, SAMPLE};
 pub use path::{EntryPath, LinkTarget};
 pub use pin::Pin;
 pub use publish::Workspace;
-pub use store::{Lookup, STORE_VERSION, Store};
+pub use store::{FolderDigest, Lookup, STORE_VERSION, Store};
 pub use verify::{DamagedRecord, DamagedResult, Verification};

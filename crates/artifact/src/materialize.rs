@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::objects::Damage;
+use crate::objects::{Damage, Part};
 use crate::scan::Links;
 use crate::scratch::Scratch;
 use crate::stat::{self, Cached, Stat};
-use crate::{ArtifactError, Entry, EntryKind, Manifest, Store, fault};
+use crate::{ArtifactError, Digest, Entry, EntryKind, Manifest, Store, fault};
 
 /// What materialising did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,32 +37,30 @@ pub enum Materialized {
 }
 
 impl Store {
-    /// Makes `destination` hold exactly what the manifest says. Whatever else was there is removed.
+    /// Makes `destination` hold exactly what the manifest with the digest `output` says. Whatever else was
+    /// there is removed.
     ///
     /// # Errors
     /// [`ArtifactError::Unavailable`] if objects are gone or damaged: run the step again. The
     /// destination is then as it was. Links that lead out of the artifact are refused.
     pub fn materialize(
         &self,
-        manifest: &Manifest,
+        output: &Digest,
         destination: &Path,
     ) -> Result<Materialized, ArtifactError> {
-        manifest.check_contained()?;
         let destination = self.checked_destination(destination)?;
-        if self.is_materialized(manifest, &destination) {
+        if self.is_materialized(output, &destination) {
             return Ok(Materialized::Unchanged);
         }
-        let damage = self.check_objects(manifest)?;
-        if !damage.is_empty() {
-            return Err(ArtifactError::Unavailable { damage });
-        }
+        let manifest = self.whole(output)?;
+        manifest.check_contained()?;
         let passing = |name| fault::point(name).map_err(ArtifactError::writing(&destination));
         passing("materialize: start")?;
         let scratch = self.scratch_beside(&destination)?;
         let tree = scratch.path().join("tree");
-        self.build(manifest, &tree)?;
+        self.build(&manifest, &tree)?;
         passing("materialize: linked")?;
-        self.remember_tree(manifest, &tree, &destination)?;
+        self.remember_tree(&manifest, &tree, &destination)?;
         passing("materialize: before swap")?;
         swap(&tree, &destination)?;
         passing("materialize: after swap")?;
@@ -74,12 +72,13 @@ impl Store {
         })
     }
 
-    /// Whether a folder holds exactly what the manifest says, by stats where they can be believed.
-    pub fn is_materialized(&self, manifest: &Manifest, destination: &Path) -> bool {
+    /// Whether a folder holds exactly what the manifest with the digest `output` says, by stats where they
+    /// can be believed.
+    pub fn is_materialized(&self, output: &Digest, destination: &Path) -> bool {
         fs::symlink_metadata(destination).is_ok_and(|metadata| metadata.is_dir())
             && self
                 .scan(destination, Links::Keep, |_, _| {})
-                .is_ok_and(|there| there == *manifest)
+                .is_ok_and(|there| there.digest() == *output)
     }
 
     /// The absolute destination, whose parent is there and which does not overlap the store.
@@ -166,7 +165,8 @@ impl Store {
             } => (*size, *sha256, *executable),
         };
         let damage = |problem| Damage {
-            object: sha256,
+            part: Part::Object,
+            digest: sha256,
             problem,
         };
         let Some(object) = self.objects.find(&sha256)? else {

@@ -22,16 +22,36 @@ pub const SAMPLE: usize = 64 << 10;
 const PACK_LEVEL: i32 = 3;
 const PACKED: &str = "zst";
 
-/// What is wrong with an object.
+/// What is wrong with a part of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// The object.
-    pub object: Digest,
+    /// Which kind of part.
+    pub part: Part,
+    /// The digest that it goes by.
+    pub digest: Digest,
     /// What is wrong.
     pub problem: Problem,
 }
 
-/// How an object can be wrong.
+/// The parts that the store keeps of an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The content of a file.
+    Object,
+    /// The list of its files.
+    Manifest,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Object => "object",
+            Self::Manifest => "manifest",
+        })
+    }
+}
+
+/// How a part can be wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
     /// It is not there.
@@ -51,7 +71,7 @@ pub enum Problem {
 
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "object {} ", self.object.short())?;
+        write!(f, "{} {} ", self.part, self.digest.short())?;
         match &self.problem {
             Problem::Missing => f.write_str("is gone"),
             Problem::Size { expected, found } => {

@@ -31,6 +31,11 @@ impl EntryPath {
         }
     }
 
+    /// The same from bytes.
+    pub(crate) fn from_bytes(path: &[u8]) -> Result<Self, ArtifactError> {
+        Self::new(Path::new(OsStr::from_bytes(path)))
+    }
+
     /// As a path to join to a folder.
     pub fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.0))
@@ -107,6 +112,11 @@ impl LinkTarget {
     /// The target as `readlink` gives it.
     pub fn new(target: impl AsRef<Path>) -> Self {
         Self(target.as_ref().as_os_str().as_bytes().to_vec())
+    }
+
+    /// The same from bytes.
+    pub(crate) fn from_bytes(target: &[u8]) -> Self {
+        Self(target.to_vec())
     }
 
     /// As a path.

@@ -3,11 +3,12 @@
 //!
 //! 1. Hash every file of the output (in parallel), refuse what an artifact may not contain.
 //! 2. Move the files into `objects/`, one rename each, and flush them to the disk.
-//! 3. Write the record to `tmp/`, flush it, rename it to `actions/<key>.json`, flush the folder.
-//! 4. Remove the checkpoints of the key and the workspace.
+//! 3. Write the manifest to `tmp/`, flush it, rename it to `manifests/<digest>`, flush the folder.
+//! 4. Write the record to `tmp/`, flush it, rename it to `actions/<key>.json`, flush the folder.
+//! 5. Remove the checkpoints of the key and the workspace.
 //!
-//! Until the rename of step 3 the key has no result; objects without a record are harmless and go with
-//! the next collection. After it the result is whole.
+//! Until the rename of step 4 the key has no result; objects and manifests without a record are harmless
+//! and go with the next collection. After it the result is whole.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -71,22 +72,14 @@ impl Store {
     pub fn record(
         &self,
         lock: &KeyLock,
-        manifest: Manifest,
+        output: &Digest,
         preimage: Value,
         provenance: Provenance,
     ) -> Result<Action, ArtifactError> {
         let scratch = Scratch::new(&self.tmp())?;
         let _shared = self.share_with_collector()?;
-        let damage = self.check_objects(&manifest)?;
-        if !damage.is_empty() {
-            return Err(ArtifactError::Unavailable { damage });
-        }
-        let action = Action {
-            key: lock.key,
-            preimage,
-            manifest,
-            provenance,
-        };
+        let manifest = self.whole(output)?;
+        let action = Action::new(lock.key, preimage, &manifest, provenance);
         self.write_action(&action, scratch.path())?;
         Ok(action)
     }
@@ -150,6 +143,7 @@ impl Store {
         self.objects
             .sync_names(sources.iter().map(|(digest, _)| digest))?;
         passing("publish: objects synced")?;
+        self.write_manifest(&manifest, scratch)?;
         Ok(manifest)
     }
 }
@@ -209,22 +203,17 @@ impl Workspace {
         progress: impl FnMut(u64, u64),
     ) -> Result<Action, ArtifactError> {
         let store = &self.store;
-        let action = {
+        let (action, manifest) = {
             // From the first object to the record, the collector must not take what looks unused.
             let _shared = store.share_with_collector()?;
             let manifest = store.take_in(&self.output, self.scratch.path(), progress)?;
-            let action = Action {
-                key: self.lock.key,
-                preimage,
-                manifest,
-                provenance,
-            };
+            let action = Action::new(self.lock.key, preimage, &manifest, provenance);
             store.write_action(&action, self.scratch.path())?;
-            action
+            (action, manifest)
         };
         let passing = |name| fault::point(name).map_err(ArtifactError::writing(store.root()));
         passing("publish: action stored")?;
-        store.remember_objects(&action.manifest)?;
+        store.remember_objects(&manifest)?;
         fs::remove_dir_all(&self.checkpoints).map_err(ArtifactError::writing(&self.checkpoints))?;
         passing("publish: checkpoints removed")?;
         Ok(action)

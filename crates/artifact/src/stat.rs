@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::Digest;
+use crate::canonical::take;
 
 const HEADER: &[u8; 20] = b"fedact stat cache 1\n";
 
@@ -143,12 +144,6 @@ impl StatCache {
         }
         Some(Self { entries })
     }
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, tail) = rest.split_first_chunk::<N>()?;
-    *rest = tail;
-    Some(*head)
 }
 
 /// The present moment on the clock of the file system that holds `folder`, which need not be this

@@ -13,7 +13,7 @@ use crate::stat::{self, StatCache};
 use crate::{Action, ArtifactError, Digest, Manifest};
 
 /// The layout of the store that this crate reads and writes; in the file `version`.
-pub const STORE_VERSION: u32 = 1;
+pub const STORE_VERSION: u32 = 2;
 
 /// The store of artifacts; see the crate's documentation for what lies where.
 ///
@@ -47,6 +47,17 @@ pub enum Lookup {
     },
 }
 
+/// What a folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FolderDigest {
+    /// Digest of its manifest ([`Store::manifest`]).
+    pub digest: Digest,
+    /// How many files.
+    pub files: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
 impl Store {
     /// Opens the store at `root`, or makes one there; sweeps what killed processes left behind.
     ///
@@ -63,6 +74,7 @@ impl Store {
         store.check_version()?;
         for folder in [
             store.objects.root().to_owned(),
+            store.manifests_folder(),
             store.actions_folder(),
             store.checkpoints_folder(),
             store.locks_folder(),
@@ -224,12 +236,35 @@ impl Store {
             Lookup::Hit(action) => action,
             other => return Ok(other),
         };
-        let damage = self.check_objects(&action.manifest)?;
+        let damage = self.damage_of(&action.output)?;
         Ok(if damage.is_empty() {
             Lookup::Hit(action)
         } else {
             Lookup::Damaged { action, damage }
         })
+    }
+
+    /// What is wrong with an output: its manifest, or its objects.
+    fn damage_of(&self, output: &Digest) -> Result<Vec<Damage>, ArtifactError> {
+        match self.read_manifest(output)? {
+            Ok(manifest) => self.check_objects(&manifest),
+            Err(damage) => Ok(vec![damage]),
+        }
+    }
+
+    /// The manifest of an output that is there whole.
+    pub(crate) fn whole(&self, output: &Digest) -> Result<Manifest, ArtifactError> {
+        let damage = match self.read_manifest(output)? {
+            Ok(manifest) => {
+                let damage = self.check_objects(&manifest)?;
+                if damage.is_empty() {
+                    return Ok(manifest);
+                }
+                damage
+            }
+            Err(damage) => vec![damage],
+        };
+        Err(ArtifactError::Unavailable { damage })
     }
 
     /// The record of a key, without a look at its objects: for showing and comparing.
@@ -303,9 +338,9 @@ impl Store {
         }
     }
 
-    /// The manifest of a folder of the user's, by content, with links read through. Only files that
-    /// changed since the last time are read; `progress` hears of bytes done and bytes to do, from
-    /// this thread, and not at all if nothing is to be read.
+    /// What a folder of the user's holds, by content, with links read through; its manifest is kept. Only
+    /// files that changed since the last time are read; `progress` hears of bytes done and bytes to do,
+    /// from this thread, and not at all if nothing is to be read.
     ///
     /// # Errors
     /// What cannot be read, what is neither file nor folder, and a file that changes meanwhile.
@@ -313,8 +348,13 @@ impl Store {
         &self,
         folder: &Path,
         progress: impl FnMut(u64, u64),
-    ) -> Result<Manifest, ArtifactError> {
-        self.scan(folder, Links::Follow, progress)
+    ) -> Result<FolderDigest, ArtifactError> {
+        let manifest = self.scan(folder, Links::Follow, progress)?;
+        Ok(FolderDigest {
+            digest: self.keep_manifest(&manifest)?,
+            files: manifest.file_count() as u64,
+            bytes: manifest.total_size(),
+        })
     }
 
     /// Scans a folder with its stat cache.

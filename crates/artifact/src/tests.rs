@@ -55,6 +55,10 @@ impl House {
             .unwrap()
     }
 
+    fn manifest(&self, action: &Action) -> Manifest {
+        self.store.manifest(&action.output).unwrap().unwrap()
+    }
+
     fn object_path(&self, digest: &Digest) -> PathBuf {
         self.store.objects.find(digest).unwrap().unwrap().path
     }

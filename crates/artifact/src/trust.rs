@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::objects::{Damage, Problem};
+use crate::objects::{Damage, Part, Problem};
 use crate::stat::{self, Cached, StatCache};
 use crate::{ArtifactError, Digest, Manifest, Store};
 
@@ -57,7 +57,8 @@ impl Store {
     ) -> Result<Checked, ArtifactError> {
         let wrong = |problem| {
             Ok(Checked::Wrong(Damage {
-                object: *digest,
+                part: Part::Object,
+                digest: *digest,
                 problem,
             }))
         };

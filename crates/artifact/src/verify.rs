@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use crate::objects::{Damage, ObjectFile, Problem};
+use crate::objects::{Damage, ObjectFile, Part, Problem};
 use crate::scan::while_telling;
-use crate::{Action, ArtifactError, Digest, EntryPath, Lookup, Store};
+use crate::{Action, ArtifactError, Digest, EntryPath, Lookup, Manifest, Store};
 
 /// What a full check found.
 #[derive(Debug, Default)]
 pub struct Verification {
     /// Records read.
     pub records: usize,
+    /// Manifests read.
+    pub manifests: usize,
     /// Objects read.
     pub objects: usize,
     /// Bytes of them, as they lie on the disk.
@@ -23,7 +25,7 @@ pub struct Verification {
     pub damaged_records: Vec<DamagedRecord>,
     /// Results that cannot be delivered.
     pub damaged_results: Vec<DamagedResult>,
-    /// Damaged objects that no result needs.
+    /// Damaged objects and manifests that no result needs.
     pub stray: Vec<Damage>,
 }
 
@@ -43,7 +45,7 @@ pub struct DamagedResult {
     pub key: Digest,
     /// The step it was made for.
     pub step: String,
-    /// What is wrong, with the files of the output that it hurts.
+    /// What is wrong, with the files of the output that it hurts: none are known where it is the manifest.
     pub damage: Vec<(Damage, Vec<EntryPath>)>,
 }
 
@@ -55,7 +57,7 @@ impl Verification {
 }
 
 impl Store {
-    /// Reads every record and every object. Results found damaged are misses from then on, even where
+    /// Reads every record, every manifest and every object. Results found damaged are misses from then on, even where
     /// the damage left no trace in the file's stats. Changes nothing else. `progress` hears of bytes
     /// read and bytes to read, from this thread.
     ///
@@ -78,9 +80,22 @@ impl Store {
         }
         report.records = actions.len();
 
-        let sizes: BTreeMap<Digest, u64> = actions
+        let mut manifests: BTreeMap<Digest, Result<Manifest, Damage>> = BTreeMap::new();
+        for digest in self.kept_manifests()? {
+            manifests.insert(digest, self.read_manifest(&digest)?);
+        }
+        for action in &actions {
+            if !manifests.contains_key(&action.output) {
+                let missing = self.read_manifest(&action.output)?;
+                manifests.insert(action.output, missing);
+            }
+        }
+        report.manifests = manifests.len();
+        let outputs: BTreeSet<Digest> = actions.iter().map(|action| action.output).collect();
+        let sizes: BTreeMap<Digest, u64> = outputs
             .iter()
-            .flat_map(|action| action.manifest.files())
+            .filter_map(|output| manifests[output].as_ref().ok())
+            .flat_map(Manifest::files)
             .map(|(_, size, digest)| (digest, size))
             .collect();
         let listed = self.objects.list()?;
@@ -108,8 +123,19 @@ impl Store {
         }
 
         for action in &actions {
+            let manifest = match &manifests[&action.output] {
+                Ok(manifest) => manifest,
+                Err(lost) => {
+                    report.damaged_results.push(DamagedResult {
+                        key: action.key,
+                        step: action.provenance.step.clone(),
+                        damage: vec![(lost.clone(), Vec::new())],
+                    });
+                    continue;
+                }
+            };
             let mut hurt: BTreeMap<Digest, Vec<EntryPath>> = BTreeMap::new();
-            for (path, _, digest) in action.manifest.files() {
+            for (path, _, digest) in manifest.files() {
                 if damage.contains_key(&digest) {
                     hurt.entry(digest).or_default().push(path.clone());
                 }
@@ -117,23 +143,26 @@ impl Store {
             if hurt.is_empty() {
                 continue;
             }
-            self.distrust_objects(&action.manifest);
+            self.distrust_objects(manifest);
             report.damaged_results.push(DamagedResult {
                 key: action.key,
                 step: action.provenance.step.clone(),
                 damage: hurt
                     .into_iter()
-                    .map(|(object, paths)| {
-                        let problem = damage[&object].clone();
-                        (Damage { object, problem }, paths)
-                    })
+                    .map(|(digest, paths)| (broken(digest, damage[&digest].clone()), paths))
                     .collect(),
             });
         }
         report.stray = damage
             .into_iter()
             .filter(|(digest, _)| !sizes.contains_key(digest))
-            .map(|(object, problem)| Damage { object, problem })
+            .map(|(digest, problem)| broken(digest, problem))
+            .chain(
+                manifests
+                    .into_iter()
+                    .filter(|(digest, _)| !outputs.contains(digest))
+                    .filter_map(|(_, read)| read.err()),
+            )
             .collect();
         Ok(report)
     }
@@ -150,5 +179,13 @@ impl Store {
             },
             None => self.objects.check(digest, file.stat.size, file, |_| {}),
         }
+    }
+}
+
+fn broken(digest: Digest, problem: Problem) -> Damage {
+    Damage {
+        part: Part::Object,
+        digest,
+        problem,
     }
 }

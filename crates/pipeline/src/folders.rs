@@ -10,7 +10,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fedact_artifact::{ArtifactError, Manifest, Store};
+use fedact_artifact::{ArtifactError, Digest, Store};
 
 use crate::{PipelineError, Stop};
 
@@ -59,12 +59,12 @@ impl Folders {
         self.root.join(step)
     }
 
-    /// Makes a step's folder hold exactly what the manifest says, and keeps it so. `on_wait` hears, at
+    /// Makes a step's folder hold exactly an output, and keeps it so. `on_wait` hears, at
     /// most once, that other readers are in the way.
     pub(crate) fn hold(
         &self,
         step: &str,
-        manifest: &Manifest,
+        output: &Digest,
         stop: &Stop,
         mut on_wait: impl FnMut(),
     ) -> Result<Held, Refusal> {
@@ -88,12 +88,12 @@ impl Folders {
         };
         loop {
             acquire(&path, File::try_lock_shared, &file, stop, &mut wait)?;
-            if self.store.is_materialized(manifest, &folder) {
+            if self.store.is_materialized(output, &folder) {
                 return Ok(Held(file));
             }
             file.unlock().map_err(failed(&path))?;
             acquire(&path, File::try_lock, &file, stop, &mut wait)?;
-            self.store.materialize(manifest, &folder)?;
+            self.store.materialize(output, &folder)?;
             // Between giving up the whole lock and sharing it, somebody else may come: look again.
             file.unlock().map_err(failed(&path))?;
         }

@@ -91,7 +91,7 @@ impl<'a> StoreRecords<'a> {
 impl Records for StoreRecords<'_> {
     fn lookup(&self, key: &Digest) -> Result<Option<Found>, PipelineError> {
         Ok(self.action(key)?.map(|action| Found {
-            output: action.output(),
+            output: action.output,
             seconds: action.provenance.seconds,
         }))
     }
@@ -110,7 +110,7 @@ fn latest_of_each(store: &Store) -> Result<HashMap<String, Latest>, PipelineErro
         if latest.is_none_or(|latest| latest.started < started) {
             let previous = Previous {
                 preimage: Preimage::from_json(&action.preimage),
-                output: action.output(),
+                output: action.output,
                 seconds: action.provenance.seconds,
             };
             all.insert(
@@ -139,8 +139,8 @@ pub fn digest_folders(
 ) -> Result<Contents, PipelineError> {
     let mut contents = Contents::default();
     for (path, node, binding) in graph.folders() {
-        let manifest = store.digest_folder(path, |done, total| progress(path, done, total))?;
-        if manifest.file_count() == 0 {
+        let found = store.digest_folder(path, |done, total| progress(path, done, total))?;
+        if found.files == 0 {
             return Err(PipelineError::Folder {
                 place: pipeline.place(&["steps", &node.name, "inputs", &binding.input]),
                 key: format!("steps.{}.inputs.{}", node.name, binding.input),
@@ -148,7 +148,7 @@ pub fn digest_folders(
                 problem: "has no file in it",
             });
         }
-        contents.folders.insert(path.clone(), manifest.digest());
+        contents.folders.insert(path.clone(), found.digest);
     }
     Ok(contents)
 }

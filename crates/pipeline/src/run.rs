@@ -204,11 +204,11 @@ impl Scheduler<'_> {
             .map(|(step, action)| (step.clone(), action.key))
             .collect();
         let task = Task {
-            manifests: node
+            outputs: node
                 .upstream()
                 .filter_map(|step| {
                     let action = self.actions.get(step)?;
-                    Some((step.to_owned(), action.manifest.clone()))
+                    Some((step.to_owned(), action.output))
                 })
                 .collect::<BTreeMap<_, _>>(),
             origins: Task::origins(node, &self.contents, |step| keys.get(step).copied()),
@@ -284,7 +284,7 @@ impl Scheduler<'_> {
                 (self.observe)(RunEvent::FromStore {
                     step: step.clone(),
                     key: action.key,
-                    output: action.output(),
+                    output: action.output,
                 });
                 self.outcome.from_store.push(step.clone());
                 self.done(step, *action);
@@ -294,9 +294,9 @@ impl Scheduler<'_> {
                 (self.observe)(RunEvent::Finished {
                     step: step.clone(),
                     key: action.key,
-                    output: action.output(),
+                    output: action.output,
                     seconds: action.provenance.seconds,
-                    unchanged: before.is_some_and(|before| before.output == action.output()),
+                    unchanged: before.is_some_and(|before| before.output == action.output),
                     metrics: action.provenance.metrics.clone(),
                     warnings: action.provenance.warnings.clone(),
                 });
@@ -328,7 +328,7 @@ impl Scheduler<'_> {
     }
 
     fn done(&mut self, step: String, action: Action) {
-        self.contents.steps.insert(step.clone(), action.output());
+        self.contents.steps.insert(step.clone(), action.output);
         self.states.insert(step.clone(), Progress::Done);
         self.rerun.remove(&step);
         self.actions.insert(step, Rc::new(action));

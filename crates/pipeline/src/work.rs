@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fedact_artifact::{
-    Action, Attempt, Digest, KeyLock, Manifest, Provenance, Source as Origin, Store, host_name,
+    Action, Attempt, Digest, KeyLock, Provenance, Source as Origin, Store, host_name,
 };
 use fedact_stage::{Event, Input, Job, Level};
 
@@ -32,8 +32,8 @@ pub(crate) struct Task {
     pub(crate) node: Node,
     pub(crate) preimage: Preimage,
     pub(crate) key: Digest,
-    /// The manifests of the steps it reads, by name.
-    pub(crate) manifests: BTreeMap<String, Manifest>,
+    /// The outputs of the steps it reads, by name.
+    pub(crate) outputs: BTreeMap<String, Digest>,
     /// Where each input comes from, for the provenance.
     pub(crate) origins: BTreeMap<String, Vec<Origin>>,
     pub(crate) threads: usize,
@@ -88,7 +88,7 @@ impl From<fedact_artifact::ArtifactError> for Ending {
 impl Workshop {
     /// Puts a result of the store into the step's folder.
     pub(crate) fn restore(&self, step: &str, action: Action) -> Ending {
-        match self.deliver(step, &action.manifest) {
+        match self.deliver(step, &action.output) {
             Ok(()) => Ending::FromStore {
                 action: Box::new(action),
             },
@@ -185,7 +185,7 @@ impl Workshop {
                 );
             },
         )?;
-        self.deliver(&task.node.name, &action.manifest)?;
+        self.deliver(&task.node.name, &action.output)?;
         Ok(Ending::Ran {
             action: Box::new(action),
         })
@@ -214,11 +214,11 @@ impl Workshop {
     /// Puts the outputs that a step reads into their folders and keeps them so.
     fn hold_inputs(&self, task: &Task) -> Result<Vec<Held>, Ending> {
         // In the order of their names, as the locks must be taken.
-        task.manifests
+        task.outputs
             .iter()
-            .map(|(step, manifest)| {
+            .map(|(step, output)| {
                 self.folders
-                    .hold(step, manifest, &self.stop, || {
+                    .hold(step, output, &self.stop, || {
                         self.tell(Message::Waiting {
                             step: task.node.name.clone(),
                             reason: in_use(&self.folders.of(step)),
@@ -249,8 +249,8 @@ impl Workshop {
         Ok(inputs)
     }
 
-    fn deliver(&self, step: &str, manifest: &Manifest) -> Result<(), Ending> {
-        self.folders.hold(step, manifest, &self.stop, || {
+    fn deliver(&self, step: &str, output: &Digest) -> Result<(), Ending> {
+        self.folders.hold(step, output, &self.stop, || {
             self.tell(Message::Waiting {
                 step: step.to_owned(),
                 reason: in_use(&self.folders.of(step)),
@@ -287,7 +287,7 @@ impl Workshop {
                 let Source::Folder(path) = source else {
                     continue;
                 };
-                if self.store.digest_folder(path, |_, _| {})?.digest() == origin.digest {
+                if self.store.digest_folder(path, |_, _| {})?.digest == origin.digest {
                     continue;
                 }
                 // What is in there may have been made of either state.

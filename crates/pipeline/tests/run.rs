@@ -437,11 +437,11 @@ fn two_runs_with_different_params_never_mix_their_folders() {
     for action in store.actions().unwrap() {
         let action = action.unwrap();
         let place = bench.folder.path().join("out");
-        store.materialize(&action.manifest, &place).unwrap();
+        store.materialize(&action.output, &place).unwrap();
         let text = std::fs::read_to_string(place.join("text.txt")).unwrap();
-        if action.output() == one {
+        if action.output == one {
             assert_eq!(text, "ONE");
-        } else if action.output() == two {
+        } else if action.output == two {
             assert_eq!(text, "TWO");
         }
     }

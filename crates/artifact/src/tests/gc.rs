@@ -14,15 +14,62 @@ fn publish(house: &House, name: &str, files: &[(&str, &str)]) -> Action {
     })
 }
 
+fn manifest_bytes(house: &House, action: &Action) -> u64 {
+    fs::metadata(house.store.manifest_file(&action.output))
+        .unwrap()
+        .len()
+}
+
+#[test]
+fn the_manifests_of_kept_results_and_of_their_inputs_stay() {
+    let house = House::new();
+    let folder = house.path("videos");
+    let digest_of = |content: &str| {
+        write(&folder.join("a.mp4"), content);
+        house
+            .store
+            .digest_folder(&folder, |_, _| {})
+            .unwrap()
+            .digest
+    };
+    let (named, told, unused) = (digest_of("one"), digest_of("two"), digest_of("three"));
+    let workspace = house.workspace(&key("kept"));
+    let provenance = Provenance {
+        inputs: [(
+            "videos".to_owned(),
+            vec![Source {
+                name: "videos".to_owned(),
+                digest: told,
+                key: None,
+            }],
+        )]
+        .into(),
+        ..provenance("step")
+    };
+    let kept = workspace
+        .publish(
+            json!({"inputs": {"videos": [{"digest": named}]}}),
+            provenance,
+        )
+        .unwrap();
+    let plan = collection(&house.store.inventory().unwrap(), &keep(&["kept"]));
+    house.store.collect(&plan).unwrap();
+    for digest in [named, told, kept.output] {
+        assert!(house.store.manifest(&digest).unwrap().is_some());
+    }
+    assert!(house.store.manifest(&unused).unwrap().is_none());
+}
+
 #[test]
 fn what_is_kept_stays_whole_and_the_rest_goes() {
     let house = House::new();
     let kept = publish(&house, "kept", &[("own", "own"), ("shared", "shared")]);
-    publish(&house, "old", &[("shared", "shared"), ("alone", "alone!")]);
+    let old = publish(&house, "old", &[("shared", "shared"), ("alone", "alone!")]);
+    let freed = 6 + manifest_bytes(&house, &old);
     let plan = collection(&house.store.inventory().unwrap(), &keep(&["kept"]));
     assert_eq!(plan.kept, [key("kept")]);
-    assert_eq!(plan.frees, 6);
-    assert_eq!(plan.doomed.len(), 2, "{plan:?}");
+    assert_eq!(plan.frees, freed);
+    assert_eq!(plan.doomed.len(), 3, "{plan:?}");
     assert!(
         house.store.lookup(&key("old")).unwrap().is_some(),
         "a plan deletes nothing"
@@ -32,9 +79,9 @@ fn what_is_kept_stays_whole_and_the_rest_goes() {
     assert_eq!(
         done,
         Collected {
-            removed: 2,
+            removed: 3,
             spared: 0,
-            freed: 6
+            freed
         }
     );
     assert_eq!(house.store.lookup(&key("kept")).unwrap().unwrap(), kept);
@@ -97,15 +144,15 @@ fn what_came_into_use_between_plan_and_deletion_is_spared() {
     publish(&house, "old", &[("x", "wanted again")]);
     publish(&house, "pinned later", &[("x", "pinned later")]);
     let plan = collection(&house.store.inventory().unwrap(), &keep(&[]));
-    assert_eq!(plan.doomed.len(), 4);
+    assert_eq!(plan.doomed.len(), 6);
     publish(&house, "new", &[("y", "wanted again")]);
     let mut pin = house.store.pin().unwrap();
     pin.add([&key("pinned later")]).unwrap();
     let done = house.store.collect(&plan).unwrap();
     assert_eq!(
         (done.removed, done.spared),
-        (1, 3),
-        "only the record of `old`"
+        (2, 4),
+        "only the record and the manifest of `old`"
     );
     assert!(house.store.lookup(&key("new")).unwrap().is_some());
     assert!(house.store.lookup(&key("pinned later")).unwrap().is_some());
@@ -134,11 +181,12 @@ fn an_object_that_a_step_links_to_frees_nothing_yet_and_the_step_stays() {
     let old = publish(&house, "old", &[("x", "content")]);
     house
         .store
-        .materialize(&old.manifest, &house.step("s"))
+        .materialize(&old.output, &house.step("s"))
         .unwrap();
     let plan = collection(&house.store.inventory().unwrap(), &keep(&[]));
-    assert_eq!(plan.frees, 0);
-    assert_eq!(house.store.collect(&plan).unwrap().freed, 0);
+    let freed = manifest_bytes(&house, &old);
+    assert_eq!(plan.frees, freed);
+    assert_eq!(house.store.collect(&plan).unwrap().freed, freed);
     assert_eq!(fs::read(house.step("s").join("x")).unwrap(), b"content");
 }
 
@@ -179,6 +227,7 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
         started: 0.0,
         bytes: 10,
         objects: objects.iter().map(|object| key(object)).collect(),
+        manifests: [key("input"), key(name)].into(),
     };
     let inventory = Inventory {
         results: vec![
@@ -195,6 +244,13 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
             object("o5", true),
             object("stray", false),
         ],
+        manifests: [
+            (key("input"), 3),
+            (key("kept"), 3),
+            (key("gone"), 3),
+            (key("of nothing"), 3),
+        ]
+        .into(),
         checkpoints: [(key("kept"), 5), (key("live"), 5), (key("next"), 5)].into(),
         live: [(key("live"), "process 1".to_owned())].into(),
     };
@@ -219,6 +275,19 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
         Item::Checkpoints(key("kept")),
         "its result is finished"
     );
-    assert_eq!(plan.frees, 10 + 10 + 5, "what is linked frees nothing");
+    let manifests: BTreeSet<Digest> = plan
+        .doomed
+        .iter()
+        .filter_map(|doomed| match &doomed.item {
+            Item::Manifest(digest) => Some(*digest),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(manifests, keep(&["gone", "of nothing"]));
+    assert_eq!(
+        plan.frees,
+        10 + 10 + 5 + 3 + 3,
+        "what is linked frees nothing"
+    );
     assert_eq!(plan.kept, [key("kept"), key("live")]);
 }

@@ -59,7 +59,7 @@ fn child() {
             work(&workspace);
             fault::arm(&point, nth, Fault::Kill);
             let action = workspace.publish(json!({}), provenance("s")).unwrap();
-            store.materialize(&action.manifest, &step).unwrap();
+            store.materialize(&action.output, &step).unwrap();
         }
         "disk full" => {
             let workspace = store.workspace(lock).unwrap();
@@ -67,7 +67,7 @@ fn child() {
             fault::arm(&point, nth, Fault::DiskFull);
             let error = workspace
                 .publish(json!({}), provenance("s"))
-                .and_then(|action| store.materialize(&action.manifest, &step))
+                .and_then(|action| store.materialize(&action.output, &step))
                 .unwrap_err();
             assert!(matches!(error, ArtifactError::DiskFull { .. }), "{error}");
         }
@@ -101,19 +101,16 @@ fn house_with_old_result() -> (House, Action) {
     });
     house
         .store
-        .materialize(&old.manifest, &house.step("s"))
+        .materialize(&old.output, &house.step("s"))
         .unwrap();
     (house, old)
 }
 
-/// The manifest of what a child makes.
-fn expected() -> Manifest {
-    static EXPECTED: std::sync::LazyLock<Manifest> = std::sync::LazyLock::new(|| {
-        House::new()
-            .publish(&key("new"), fill_with_oddities)
-            .manifest
-    });
-    EXPECTED.clone()
+/// The digest of what a child makes.
+fn expected() -> Digest {
+    static EXPECTED: std::sync::LazyLock<Digest> =
+        std::sync::LazyLock::new(|| House::new().publish(&key("new"), fill_with_oddities).output);
+    *EXPECTED
 }
 
 /// What must hold after the child ended, however it did; `finished`: its result was recorded.
@@ -137,7 +134,7 @@ fn check_after(house: &House, old: &Action, finished: bool, point: &str) {
     let found = store.lookup(&key("new")).unwrap();
     assert_eq!(found.is_some(), finished, "{point}");
     if let Some(found) = &found {
-        assert_eq!(found.manifest, expected, "{point}");
+        assert_eq!(found.output, expected, "{point}");
     } else {
         assert!(
             store.has_checkpoints(&key("new")),
@@ -145,7 +142,7 @@ fn check_after(house: &House, old: &Action, finished: bool, point: &str) {
         );
     }
     let step = house.step("s");
-    let is_old = store.is_materialized(&old.manifest, &step);
+    let is_old = store.is_materialized(&old.output, &step);
     let is_new = store.is_materialized(&expected, &step);
     assert!(
         is_old || (is_new && finished),
@@ -158,8 +155,8 @@ fn check_after(house: &House, old: &Action, finished: bool, point: &str) {
     }
     fill_with_oddities(again.output());
     let again = again.publish(json!({}), provenance("s")).unwrap();
-    assert_eq!(again.manifest, expected);
-    store.materialize(&again.manifest, &step).unwrap();
+    assert_eq!(again.output, expected);
+    store.materialize(&again.output, &step).unwrap();
     assert!(store.is_materialized(&expected, &step), "{point}");
     let verification = store.verify(|_, _| {}).unwrap();
     assert!(verification.is_whole(), "{point}: {verification:?}");

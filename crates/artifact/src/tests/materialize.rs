@@ -12,7 +12,7 @@ fn published(house: &House) -> Action {
 fn restore(house: &House, action: &Action) -> bool {
     house
         .store
-        .materialize(&action.manifest, &house.step("s"))
+        .materialize(&action.output, &house.step("s"))
         .unwrap()
         != Materialized::Unchanged
 }
@@ -41,7 +41,7 @@ fn a_step_that_is_right_is_left_alone_without_reading_it() {
             read = total
         })
         .unwrap();
-    assert_eq!((scanned, read), (action.manifest.clone(), 0));
+    assert_eq!((scanned, read), (house.manifest(&action), 0));
     assert!(!restore(&house, &action));
     assert!(house.store.lookup(&key("a")).unwrap().is_some());
 }
@@ -84,10 +84,7 @@ fn whatever_is_done_to_a_step_it_is_put_right() {
         assert!(house.store.lookup(&key("a")).unwrap().is_some(), "{name}");
         assert!(restore(&house, &action), "{name} went unnoticed");
         assert!(!restore(&house, &action), "{name} was not put right");
-        assert!(
-            house.store.is_materialized(&action.manifest, &step),
-            "{name}"
-        );
+        assert!(house.store.is_materialized(&action.output, &step), "{name}");
     }
 }
 
@@ -110,19 +107,19 @@ fn an_edit_through_the_link_is_a_miss_and_not_delivered() {
     assert!(
         !house
             .store
-            .is_materialized(&action.manifest, &house.step("s"))
+            .is_materialized(&action.output, &house.step("s"))
     );
     assert!(house.store.lookup(&key("a")).unwrap().is_none());
     for destination in ["s", "elsewhere"] {
         let error = house
             .store
-            .materialize(&action.manifest, &house.step(destination))
+            .materialize(&action.output, &house.step(destination))
             .unwrap_err();
         assert!(error.is_miss(), "{error}");
     }
     // Made anew, the object is whole again, and the step is put right.
     let again = published(&house);
-    assert_eq!(again.output(), action.output());
+    assert_eq!(again.output, action.output);
     assert!(restore(&house, &again));
     assert_eq!(fs::read(&file).unwrap(), noise(100_000));
 }
@@ -137,11 +134,7 @@ fn another_result_takes_the_place_of_the_old_one_entirely() {
         write(&output.join("sub"), "now a file");
     });
     assert!(restore(&house, &other));
-    assert!(
-        house
-            .store
-            .is_materialized(&other.manifest, &house.step("s"))
-    );
+    assert!(house.store.is_materialized(&other.output, &house.step("s")));
     assert!(restore(&house, &action), "and back");
     assert!(!restore(&house, &action));
     assert_eq!(fs::read_dir(house.store.tmp()).unwrap().count(), 0);
@@ -154,7 +147,7 @@ fn one_object_in_two_steps_stays_believed_in_both() {
     restore(&house, &action);
     house
         .store
-        .materialize(&action.manifest, &house.step("twin"))
+        .materialize(&action.output, &house.step("twin"))
         .unwrap();
     assert!(
         !restore(&house, &action),
@@ -194,7 +187,7 @@ fn the_store_itself_is_never_overwritten() {
     for destination in ["artifacts", "artifacts/store", "artifacts/store/objects"] {
         let error = house
             .store
-            .materialize(&action.manifest, &house.path(destination))
+            .materialize(&action.output, &house.path(destination))
             .unwrap_err();
         assert!(
             matches!(error, ArtifactError::OverlapsStore { .. }),
@@ -214,9 +207,10 @@ fn a_hostile_manifest_writes_nothing_outside() {
         },
     };
     let manifest = Manifest::new(vec![link.clone()]).unwrap();
+    let output = house.store.keep_manifest(&manifest).unwrap();
     let error = house
         .store
-        .materialize(&manifest, &house.step("s"))
+        .materialize(&output, &house.step("s"))
         .unwrap_err();
     assert!(
         matches!(error, ArtifactError::EscapingLink { .. }),

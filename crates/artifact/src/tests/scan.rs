@@ -8,10 +8,13 @@ fn let_settle() {
 /// Scans and counts the bytes that were read.
 fn digest(house: &House, folder: &Path) -> (Manifest, u64) {
     let mut read = 0;
-    let manifest = house
+    let found = house
         .store
         .digest_folder(folder, |_, total| read = total)
         .unwrap();
+    let manifest = house.store.manifest(&found.digest).unwrap().unwrap();
+    assert_eq!(found.files, manifest.file_count() as u64);
+    assert_eq!(found.bytes, manifest.total_size());
     (manifest, read)
 }
 

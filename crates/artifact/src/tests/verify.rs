@@ -1,8 +1,8 @@
 use super::*;
 
-fn digest_of(action: &Action, path: &str) -> Digest {
-    match &action
-        .manifest
+fn digest_of(house: &House, action: &Action, path: &str) -> Digest {
+    match &house
+        .manifest(action)
         .get(&EntryPath::new(path).unwrap())
         .unwrap()
         .kind
@@ -32,13 +32,16 @@ fn damage_that_leaves_no_trace_in_the_stats_is_found_and_is_a_miss_from_then_on(
     for file in ["big.bin", "table.jsonl"] {
         let house = House::new();
         let action = house.publish(&key("a"), fill_with_oddities);
-        let object = house.object_path(&digest_of(&action, file));
+        let object = house.object_path(&digest_of(&house, &action, file));
         let mut bytes = fs::read(&object).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 4;
         overwrite(&object, bytes);
         // As if the disk had done it: the store believes the stats.
-        house.store.remember_objects(&action.manifest).unwrap();
+        house
+            .store
+            .remember_objects(&house.manifest(&action))
+            .unwrap();
         assert!(house.store.lookup(&key("a")).unwrap().is_some());
 
         let found = house.store.verify(|_, _| {}).unwrap();
@@ -62,15 +65,19 @@ fn missing_truncated_and_stray_objects_and_damaged_records_are_all_named() {
     fs::write(house.store.action_file(&key("unreadable")), "{}").unwrap();
     let lost = Digest::of("lost");
     overwrite(&house.object_path(&lost), "LOST");
-    fs::remove_file(house.object_path(&digest_of(&action, "deep/twin-b"))).unwrap();
-    overwrite(&house.object_path(&digest_of(&action, "big.bin")), "short");
+    fs::remove_file(house.object_path(&digest_of(&house, &action, "deep/twin-b"))).unwrap();
+    overwrite(
+        &house.object_path(&digest_of(&house, &action, "big.bin")),
+        "short",
+    );
 
     let found = house.store.verify(|_, _| {}).unwrap();
     assert_eq!(found.damaged_records.len(), 1);
     assert_eq!(
         found.stray,
         [Damage {
-            object: lost,
+            part: Part::Object,
+            digest: lost,
             problem: Problem::Content
         }]
     );
