@@ -116,6 +116,7 @@ fn name(item: &Item) -> String {
         Item::Unreadable(path) => format!("record {}", path.display()),
         Item::Object { digest, .. } => format!("object {}", digest.short()),
         Item::Manifest(digest) => format!("manifest {}", digest.short()),
+        Item::Pack(output) => format!("small files of output {}", output.short()),
         Item::Checkpoints(key) => format!("checkpoints of {}", key.short()),
     }
 }

@@ -111,6 +111,7 @@ fn as_json(found: &Verification) -> serde_json::Value {
         "whole": found.is_whole(),
         "results": found.records,
         "manifests": found.manifests,
+        "packs": found.packs,
         "objects": found.objects,
         "bytes": found.bytes,
         "damaged_records": records,

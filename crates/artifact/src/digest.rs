@@ -16,6 +16,9 @@ const CHUNK: usize = 1 << 20;
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// Where there is none to take: no content that anybody knows has it.
+    pub(crate) const NONE: Self = Self([0; 32]);
+
     /// The digest with these bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)

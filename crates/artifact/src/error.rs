@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{Damage, STORE_VERSION};
+use crate::{Damage, Digest, STORE_VERSION};
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +120,20 @@ pub enum ArtifactError {
     InvalidManifest {
         /// What is wrong.
         reason: &'static str,
+    },
+    /// A result from elsewhere is not what its record says.
+    #[error(
+        "the result announced for step `{step}` is not what came: its {what} should be {announced} and is {found}; it was not taken in"
+    )]
+    NotAsAnnounced {
+        /// The step it was made for.
+        step: String,
+        /// What differs.
+        what: &'static str,
+        /// As the record says.
+        announced: Digest,
+        /// As it is.
+        found: Digest,
     },
     /// Objects are gone or damaged, so this output cannot be delivered: a miss, not a breakdown.
     #[error("the store no longer has this output whole: {}", summary(damage))]

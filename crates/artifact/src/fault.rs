@@ -6,6 +6,9 @@
 pub const POINTS: &[&str] = &[
     "publish: start",
     "publish: hashed",
+    "pack: written",
+    "pack: synced",
+    "pack: renamed",
     "object: compressed",
     "object: before rename",
     "object: after rename",

@@ -5,17 +5,22 @@
 //! needs. Everything else is listed with its reason and then deleted, a few at a time: publishers wait
 //! for a batch at the most, readers never.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::cache::StatCache;
 use crate::lock::LockFile;
 use crate::objects::read_folder;
-use crate::{Action, ArtifactError, Digest, Lookup, Store};
+use crate::{Action, ArtifactError, Digest, Lookup, Store, layout};
 
 /// How many files are deleted before publishers get their turn.
 const BATCH: usize = 2048;
+
+/// The objects of outputs, once they were looked up.
+type ObjectsOf = BTreeMap<Digest, BTreeSet<Digest>>;
 
 /// What the store holds, as far as collecting is concerned.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,6 +33,10 @@ pub struct Inventory {
     pub objects: Vec<StoredObject>,
     /// Manifests, with their bytes on the disk.
     pub manifests: BTreeMap<Digest, u64>,
+    /// Packs by the manifest of their output, with their bytes.
+    pub packs: BTreeMap<Digest, u64>,
+    /// Manifests of folders of the user's as they were when they were last read.
+    pub watched: BTreeSet<Digest>,
     /// Checkpoints by key, with their bytes.
     pub checkpoints: BTreeMap<Digest, u64>,
     /// Keys that live processes have pinned or locked, and who that is.
@@ -45,7 +54,9 @@ pub struct StoredResult {
     pub started: f64,
     /// Bytes of its files.
     pub bytes: u64,
-    /// Its objects.
+    /// Its output; its pack goes by the same digest.
+    pub output: Digest,
+    /// Its objects; what lies in its pack is not among them.
     pub objects: BTreeSet<Digest>,
     /// The manifests of its output and its inputs.
     pub manifests: BTreeSet<Digest>,
@@ -87,6 +98,8 @@ pub enum Item {
     },
     /// The manifest of an output or of a folder that was an input.
     Manifest(Digest),
+    /// The small files of an output, by its manifest.
+    Pack(Digest),
     /// The checkpoints of a key.
     Checkpoints(Digest),
 }
@@ -105,7 +118,7 @@ pub struct Doomed {
 /// What goes, and why.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Collection {
-    /// What goes: results first, then checkpoints, manifests and objects.
+    /// What goes: results first, then checkpoints, manifests, packs and objects.
     pub doomed: Vec<Doomed>,
     /// The keys of the results that stay.
     pub kept: Vec<Digest>,
@@ -128,13 +141,15 @@ pub struct Collected {
 pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection {
     let mut plan = Collection::default();
     let mut needed: BTreeSet<Digest> = BTreeSet::new();
-    let mut named: BTreeSet<Digest> = BTreeSet::new();
+    let mut named: BTreeSet<Digest> = inventory.watched.clone();
+    let mut outputs: BTreeSet<Digest> = BTreeSet::new();
     let stays = |key: &Digest| keep.contains(key) || inventory.live.contains_key(key);
     for result in &inventory.results {
         if stays(&result.key) {
             plan.kept.push(result.key);
             needed.extend(&result.objects);
             named.extend(&result.manifests);
+            outputs.insert(result.output);
             continue;
         }
         plan.doomed.push(Doomed {
@@ -183,6 +198,17 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
             bytes: *bytes,
         });
     }
+    for (output, bytes) in &inventory.packs {
+        if outputs.contains(output) {
+            continue;
+        }
+        plan.frees += bytes;
+        plan.doomed.push(Doomed {
+            item: Item::Pack(*output),
+            reason: "no kept result has it as output",
+            bytes: *bytes,
+        });
+    }
     for object in &inventory.objects {
         if needed.contains(&object.digest) {
             continue;
@@ -217,9 +243,12 @@ impl Store {
             live: self.live_keys()?,
             ..Inventory::default()
         };
+        let mut objects = BTreeMap::new();
         for key in self.keys()? {
             match self.read_action(&key)? {
-                Lookup::Hit(action) => inventory.results.push(self.stored_result(&action)?),
+                Lookup::Hit(action) => inventory
+                    .results
+                    .push(self.stored_result(&action, &mut objects)?),
                 Lookup::Unreadable { path, .. } => inventory.unreadable.push(path),
                 _ => {}
             }
@@ -233,10 +262,14 @@ impl Store {
             });
         }
         for digest in self.kept_manifests()? {
-            let bytes =
-                fs::symlink_metadata(self.manifest_file(&digest)).map_or(0, |file| file.len());
+            let bytes = file_bytes(&self.manifest_file(&digest));
             inventory.manifests.insert(digest, bytes);
         }
+        for output in self.kept_packs()? {
+            let bytes = file_bytes(&self.pack_file(&output));
+            inventory.packs.insert(output, bytes);
+        }
+        inventory.watched = self.watched_manifests()?;
         for folder in read_folder(&self.checkpoints_folder())? {
             let name = folder.file_name().and_then(|name| name.to_str());
             if let Some(key) = name.and_then(|name| name.parse().ok()) {
@@ -282,10 +315,11 @@ impl Store {
             })
             .collect();
         let mut done = Collected::default();
+        let mut objects = BTreeMap::new();
         for batch in plan.doomed.chunks(BATCH) {
             let _alone = self.exclude_publishers()?;
             // With publishers shut out, what is unused now stays so until they return.
-            let in_use = self.in_use(&planned)?;
+            let in_use = self.in_use(&planned, &mut objects)?;
             for doomed in batch {
                 if in_use.spares(&doomed.item) {
                     done.spared += 1;
@@ -301,14 +335,22 @@ impl Store {
     }
 
     /// What may not go at this moment, whatever a plan says; `planned` are the results that it dooms.
-    fn in_use(&self, planned: &BTreeMap<Digest, f64>) -> Result<InUse, ArtifactError> {
+    fn in_use(
+        &self,
+        planned: &BTreeMap<Digest, f64>,
+        objects: &mut ObjectsOf,
+    ) -> Result<InUse, ArtifactError> {
         let live = self.live_keys()?;
-        let mut in_use = InUse::default();
+        let mut in_use = InUse {
+            manifests: self.watched_manifests()?,
+            ..InUse::default()
+        };
         for action in self.actions()? {
-            let result = self.stored_result(&action?)?;
+            let result = self.stored_result(&action?, objects)?;
             if live.contains_key(&result.key) || planned.get(&result.key) != Some(&result.started) {
                 in_use.objects.extend(result.objects);
                 in_use.manifests.extend(result.manifests);
+                in_use.packs.insert(result.output);
                 in_use.records.insert(self.action_file(&result.key));
                 in_use.results.insert(result.key);
             }
@@ -338,6 +380,11 @@ impl Store {
                 let removed = fs::remove_file(&path);
                 (path, removed)
             }
+            Item::Pack(output) => {
+                let path = self.pack_file(output);
+                let removed = fs::remove_file(&path);
+                (path, removed)
+            }
             Item::Checkpoints(key) => {
                 let path = self.checkpoints_folder().join(key.to_string());
                 let removed = fs::remove_dir_all(&path);
@@ -351,17 +398,32 @@ impl Store {
         }
     }
 
-    /// Drops the stats of the objects of manifests that no record has any more.
+    /// The manifests of the folders of the user's whose stats are kept: another look at an unchanged folder
+    /// would not make them anew.
+    fn watched_manifests(&self) -> Result<BTreeSet<Digest>, ArtifactError> {
+        let caches = read_folder(&self.stats_folder())?;
+        Ok(caches
+            .iter()
+            .filter(|path| named(path).is_some_and(|name| name.starts_with("folder-")))
+            .filter_map(|path| StatCache::load(path).whole())
+            .map(|whole| whole.digest)
+            .collect())
+    }
+
+    /// Drops the stats of the parts of outputs that no record has any more, and of folders that are gone.
     fn remove_stale_stats(&self) -> Result<(), ArtifactError> {
         let mut current = BTreeSet::new();
         for action in self.actions()? {
-            current.insert(format!("objects-{}", action?.output));
+            current.insert(format!("parts-{}", action?.output));
         }
         for path in read_folder(&self.stats_folder())? {
-            let stale = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .is_some_and(|name| name.starts_with("objects-") && !current.contains(name));
+            let stale = named(&path).is_none_or(|name| {
+                if name.starts_with("parts-") {
+                    !current.contains(name)
+                } else {
+                    !StatCache::load(&path).folder().is_dir()
+                }
+            });
             if stale {
                 let _ = fs::remove_file(path);
             }
@@ -378,6 +440,7 @@ struct InUse {
     records: BTreeSet<PathBuf>,
     objects: BTreeSet<Digest>,
     manifests: BTreeSet<Digest>,
+    packs: BTreeSet<Digest>,
 }
 
 impl InUse {
@@ -388,6 +451,7 @@ impl InUse {
             Item::Unreadable(path) => self.records.contains(path),
             Item::Object { digest, .. } => self.objects.contains(digest),
             Item::Manifest(digest) => self.manifests.contains(digest),
+            Item::Pack(output) => self.packs.contains(output),
             Item::Checkpoints(key) => self.live.contains(key),
         }
     }
@@ -395,17 +459,37 @@ impl InUse {
 
 impl Store {
     /// A result whose manifest is lost needs no objects: it cannot be delivered any more.
-    fn stored_result(&self, action: &Action) -> Result<StoredResult, ArtifactError> {
-        let manifest = self.manifest(&action.output)?.unwrap_or_default();
+    fn stored_result(
+        &self,
+        action: &Action,
+        objects: &mut ObjectsOf,
+    ) -> Result<StoredResult, ArtifactError> {
+        let objects = match objects.entry(action.output) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let manifest = self.manifest(&action.output)?.unwrap_or_default();
+                let loose = layout(&manifest).loose;
+                unknown.insert(loose.into_iter().map(|(digest, _)| digest).collect())
+            }
+        };
         Ok(StoredResult {
+            output: action.output,
             key: action.key,
             step: action.provenance.step.clone(),
             started: action.provenance.started,
             bytes: action.bytes,
-            objects: manifest.files().map(|(_, _, digest)| digest).collect(),
+            objects: objects.clone(),
             manifests: action.manifests(),
         })
     }
+}
+
+fn named(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+fn file_bytes(path: &Path) -> u64 {
+    fs::symlink_metadata(path).map_or(0, |metadata| metadata.len())
 }
 
 fn folder_bytes(folder: &Path) -> u64 {

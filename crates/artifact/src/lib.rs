@@ -12,6 +12,7 @@
 //! │   ├── objects/                    bytes by the SHA-256 of their unpacked content
 //! │   │   ├── ab/cdef...              raw, read-only, linked into artifacts/<step>/
 //! │   │   └── 12/3456....zst          packed: text that shrinks to under half
+//! │   ├── packs/<digest of manifest>  the small files of an artifact that has very many, in one file
 //! │   ├── manifests/<digest>          what outputs, and folders that were inputs, consist of
 //! │   ├── actions/<key>.json          key preimage, digest of the output's manifest, provenance, checksum
 //! │   ├── checkpoints/<key>/          private to a key, gone on success, never an input
@@ -19,7 +20,7 @@
 //! │   ├── locks/collect               shared by publishers, exclusive for the collector
 //! │   ├── pins/<pid>-<n>              held by a run; the keys that no collection may take
 //! │   ├── stats/<folder>              digests under (path, size, mtime, ctime, inode): saves reading
-//! │   ├── stats/objects-<manifest>    the same for the objects of a manifest
+//! │   ├── stats/parts-<manifest>      the same for the parts of an artifact: manifest, pack, objects
 //! │   └── tmp/<id>/, tmp/<id>.lock    work in progress; swept when nobody holds the lock
 //! └── <step>/                         Store::materialize: the latest outputs, read-only
 //! ```
@@ -33,6 +34,8 @@
 //! * Locks, pins and `tmp/` are freed by the death of their process; nothing is guessed from numbers.
 
 mod action;
+mod adopt;
+mod cache;
 mod canonical;
 mod digest;
 mod error;
@@ -46,19 +49,25 @@ mod manifest;
 mod manifests;
 mod materialize;
 mod objects;
+mod pack;
+mod packs;
 mod path;
 mod pin;
 mod publish;
+mod reader;
 mod scan;
 mod scratch;
 mod stat;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod trust;
 mod verify;
+mod walk;
 
 pub use action::{Accepted, Action, Provenance, Source};
+pub use adopt::ScratchTree;
 pub use digest::{Digest, InvalidDigest, canonical_json};
 pub use error::ArtifactError;
 pub use gc::{
@@ -68,8 +77,10 @@ pub use lock::{Attempt, KeyLock, LockOwner, host_name};
 pub use manifest::{Entry, EntryKind, Manifest};
 pub use materialize::Materialized;
 pub use objects::{Damage, PACK_MIN_SIZE, Part, Problem, SAMPLE};
+pub use pack::{MEMBER_MAX, MEMBERS_MIN, Member, Packing, layout};
 pub use path::{EntryPath, LinkTarget};
 pub use pin::Pin;
 pub use publish::Workspace;
+pub use reader::{Content, Reader};
 pub use store::{FolderDigest, Lookup, STORE_VERSION, Store};
 pub use verify::{DamagedRecord, DamagedResult, Verification};

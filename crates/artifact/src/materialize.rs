@@ -1,26 +1,27 @@
 //! From the store to a folder that people and stages read: `artifacts/<step>/`.
 //!
 //! Files are read-only. Raw objects are hard links to the store, so that delivering gigabytes takes
-//! milliseconds; packed objects and executable files (whose permissions an object cannot share) are
-//! copies. Folders stay writable, so that `rm -rf artifacts` works. The new tree is made in the store's
+//! milliseconds; compressed objects, the small files of a pack and executable files (whose permissions an
+//! object cannot share) are copies. Folders stay writable, so that `rm -rf artifacts` works. The new tree is made in the store's
 //! `tmp/` and exchanged with the old one in one step: a reader sees one or the other, never a mixture.
 //!
 //! A folder that is right already costs one `stat` a file. Edits, deletions and additions there show in
 //! the stats; an edit through a hard link damages the object, too, which shows in the same way.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::objects::{Damage, Part};
-use crate::scan::Links;
+use crate::cache::{self, Cached, Kind, StatCache};
 use crate::scratch::Scratch;
-use crate::stat::{self, Cached, Stat};
-use crate::{ArtifactError, Digest, Entry, EntryKind, Manifest, Store, fault};
+use crate::stat::Stat;
+use crate::trust::Memory;
+use crate::walk::{self, Found, FoundKind, Links};
+use crate::{ArtifactError, Digest, EntryKind, FolderDigest, Manifest, Store, fault};
 
 /// What materialising did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +78,8 @@ impl Store {
     pub fn is_materialized(&self, output: &Digest, destination: &Path) -> bool {
         fs::symlink_metadata(destination).is_ok_and(|metadata| metadata.is_dir())
             && self
-                .scan(destination, Links::Keep, |_, _| {})
-                .is_ok_and(|there| there.digest() == *output)
+                .scan(destination, Links::Keep, |_| false, |_, _| {})
+                .is_ok_and(|(there, _)| there.digest == *output)
     }
 
     /// The absolute destination, whose parent is there and which does not overlap the store.
@@ -118,104 +119,62 @@ impl Store {
         Scratch::new(&beside)
     }
 
-    fn build(&self, manifest: &Manifest, tree: &Path) -> Result<(), ArtifactError> {
-        fs::create_dir(tree).map_err(ArtifactError::writing(tree))?;
-        let mut folders: Vec<PathBuf> = Vec::new();
-        for entry in manifest.entries() {
-            let folder = match entry.kind {
-                EntryKind::Directory => Some(entry.path.as_path()),
-                _ => entry.path.as_path().parent(),
-            };
-            if let Some(folder) = folder
-                && folders.last().is_none_or(|last| last != folder)
-            {
-                folders.push(folder.to_owned());
-            }
-        }
-        for folder in folders {
-            let folder = tree.join(folder);
-            fs::create_dir_all(&folder).map_err(ArtifactError::writing(&folder))?;
-        }
-        let damage: Vec<Damage> = manifest
-            .entries()
-            .par_iter()
-            .with_min_len(16)
-            .map(|entry| self.place(entry, &tree.join(entry.path.as_path())))
-            .filter_map(Result::transpose)
-            .collect::<Result<_, _>>()?;
-        if damage.is_empty() {
-            Ok(())
-        } else {
-            Err(ArtifactError::Unavailable { damage })
-        }
-    }
-
-    /// Puts one entry at its path in the new tree.
-    fn place(&self, entry: &Entry, path: &Path) -> Result<Option<Damage>, ArtifactError> {
-        let (size, sha256, executable) = match &entry.kind {
-            EntryKind::Directory => return Ok(None),
-            EntryKind::Symlink { target } => {
-                symlink(target.as_path(), path).map_err(ArtifactError::writing(path))?;
-                return Ok(None);
-            }
-            EntryKind::File {
-                size,
-                sha256,
-                executable,
-            } => (*size, *sha256, *executable),
-        };
-        let damage = |problem| Damage {
-            part: Part::Object,
-            digest: sha256,
-            problem,
-        };
-        let Some(object) = self.objects.find(&sha256)? else {
-            return Ok(Some(damage(crate::Problem::Missing)));
-        };
-        if !object.packed && !executable {
-            match fs::hard_link(&object.path, path) {
-                Ok(()) => return Ok(None),
-                // Too many links, another disk, a file system without links: a copy does as well.
-                Err(error) if error.kind() != io::ErrorKind::StorageFull => {}
-                Err(error) => return Err(ArtifactError::writing(path)(error)),
-            }
-        }
-        if let Some(problem) = self.objects.copy_out(&sha256, size, &object, path)? {
-            return Ok(Some(damage(problem)));
-        }
-        let mode = if executable { 0o555 } else { 0o444 };
-        fs::set_permissions(path, Permissions::from_mode(mode))
-            .map_err(ArtifactError::writing(path))?;
-        Ok(None)
-    }
-
-    /// Saves the stats of the new tree for its later place, and those of the objects, whose change
-    /// times moved when they were linked.
+    /// Saves the stats of the new tree for its later place, and those of the parts, as the change times of
+    /// objects moved when they were linked.
     fn remember_tree(
         &self,
         manifest: &Manifest,
         tree: &Path,
         destination: &Path,
     ) -> Result<(), ArtifactError> {
-        let cached: Vec<Cached> = manifest
-            .entries()
-            .par_iter()
-            .with_min_len(64)
-            .filter_map(|entry| {
-                let EntryKind::File { sha256, .. } = entry.kind else {
-                    return None;
-                };
-                let metadata = fs::symlink_metadata(tree.join(entry.path.as_path())).ok()?;
-                Some(Cached {
-                    path: entry.path.as_bytes().to_vec(),
-                    stat: Stat::of(&metadata),
-                    digest: sha256,
-                })
-            })
+        let built = walk::walk(tree, Links::Keep, &StatCache::default())?;
+        let cached = built
+            .into_par_iter()
+            .with_min_len(512)
+            .filter_map(|found| cached(manifest, found))
             .collect();
-        self.remember(&stat::cache_file(&self.stats_folder(), destination), cached);
-        self.remember_objects(manifest)
+        let mut memories = vec![Memory {
+            file: cache::cache_file(&self.stats_folder(), destination, Links::Keep),
+            cached,
+            whole: FolderDigest::of(manifest),
+            folder: destination.to_owned(),
+        }];
+        if let Some(parts) = self.stats_of_parts(manifest) {
+            memories.push(self.parts_memory(manifest, parts));
+        }
+        self.remember(memories);
+        Ok(())
     }
+}
+
+/// What the stat cache of a tree notes of a file that was made as the manifest says.
+fn cached(manifest: &Manifest, found: Found) -> Option<Cached> {
+    let (kind, stat, digest) = match (found.kind, &manifest.get(&found.path)?.kind) {
+        (
+            FoundKind::File { stat, .. },
+            EntryKind::File {
+                sha256, executable, ..
+            },
+        ) => {
+            let kind = if *executable {
+                Kind::Executable
+            } else {
+                Kind::File
+            };
+            (kind, stat, *sha256)
+        }
+        (FoundKind::Folder, EntryKind::Directory) => (Kind::Folder, Stat::default(), Digest::NONE),
+        (FoundKind::Link(target), EntryKind::Symlink { .. }) => {
+            (Kind::Link, Stat::default(), Digest::of(target.as_bytes()))
+        }
+        _ => return None,
+    };
+    Some(Cached {
+        path: found.path.as_bytes().to_vec(),
+        kind,
+        stat,
+        digest,
+    })
 }
 
 /// Puts the tree in the place of whatever is at the destination, which ends up where the tree was.

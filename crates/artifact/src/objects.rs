@@ -40,6 +40,10 @@ pub enum Part {
     Object,
     /// The list of its files.
     Manifest,
+    /// All of its small files.
+    Pack,
+    /// The content of one of the files in the pack.
+    Member,
 }
 
 impl std::fmt::Display for Part {
@@ -47,6 +51,8 @@ impl std::fmt::Display for Part {
         f.write_str(match self {
             Self::Object => "object",
             Self::Manifest => "manifest",
+            Self::Pack => "pack",
+            Self::Member => "file in a pack",
         })
     }
 }
@@ -99,9 +105,9 @@ pub(crate) struct ObjectFile {
 }
 
 impl ObjectFile {
-    /// `ab/cdef...` with the ending of a packed one: its name in stat caches.
+    /// `objects/ab/cdef...` with the ending of a packed one: its path in the store.
     pub(crate) fn name(&self, digest: &Digest) -> Vec<u8> {
-        let mut name = relative(digest);
+        let mut name = format!("objects/{}", relative(digest));
         if self.packed {
             name.push_str(".zst");
         }

@@ -31,7 +31,13 @@ impl EntryPath {
         }
     }
 
-    /// The same from bytes.
+    /// A path made of names that the system listed.
+    pub(crate) fn of_listed(path: Vec<u8>) -> Self {
+        debug_assert!(fault(Path::new(OsStr::from_bytes(&path))).is_none());
+        Self(path)
+    }
+
+    /// The same as [`EntryPath::new`] from bytes.
     pub(crate) fn from_bytes(path: &[u8]) -> Result<Self, ArtifactError> {
         Self::new(Path::new(OsStr::from_bytes(path)))
     }

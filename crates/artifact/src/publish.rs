@@ -2,7 +2,8 @@
 //! nothing or all of it.
 //!
 //! 1. Hash every file of the output (in parallel), refuse what an artifact may not contain.
-//! 2. Move the files into `objects/`, one rename each, and flush them to the disk.
+//! 2. Write very many small files into one pack; move the others into `objects/`, one rename each; flush
+//!    both to the disk.
 //! 3. Write the manifest to `tmp/`, flush it, rename it to `manifests/<digest>`, flush the folder.
 //! 4. Write the record to `tmp/`, flush it, rename it to `actions/<key>.json`, flush the folder.
 //! 5. Remove the checkpoints of the key and the workspace.
@@ -10,20 +11,21 @@
 //! Until the rename of step 4 the key has no result; objects and manifests without a record are harmless
 //! and go with the next collection. After it the result is whole.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde_json::Value;
 
+use crate::cache::StatCache;
 use crate::lock::KeyLock;
 use crate::objects::{Incoming, sync_folder};
-use crate::scan::{self, Links};
+use crate::scan;
 use crate::scratch::Scratch;
-use crate::stat::StatCache;
-use crate::trust::unique_objects;
-use crate::{Action, ArtifactError, Digest, Manifest, Provenance, Store, fault};
+use crate::walk::{self, Links};
+use crate::{Action, ArtifactError, Digest, Manifest, Provenance, Store, fault, layout};
 
 /// Up to this many files are flushed one by one; more of them by flushing the whole file system once.
 const FLUSH_SINGLY: usize = 128;
@@ -84,7 +86,11 @@ impl Store {
         Ok(action)
     }
 
-    fn write_action(&self, action: &Action, scratch: &Path) -> Result<(), ArtifactError> {
+    pub(crate) fn write_action(
+        &self,
+        action: &Action,
+        scratch: &Path,
+    ) -> Result<(), ArtifactError> {
         let file = self.action_file(&action.key);
         let temporary = scratch.join("action.json");
         let bytes = action
@@ -102,49 +108,85 @@ impl Store {
         sync_folder(&self.actions_folder())
     }
 
-    /// Moves the files of a folder into the objects; the folder is consumed.
-    pub(crate) fn take_in(
+    /// The manifest of a finished output, every file hashed, or what an artifact may not contain.
+    pub(crate) fn scan_output(
         &self,
         folder: &Path,
-        scratch: &Path,
         progress: impl FnMut(u64, u64),
     ) -> Result<Manifest, ArtifactError> {
         let passing = |name| fault::point(name).map_err(ArtifactError::writing(folder));
         passing("publish: start")?;
-        let found = scan::walk(folder, Links::Keep)?;
-        let manifest = scan::digest(folder, found, &StatCache::default(), progress)?.manifest;
+        let found = walk::walk(folder, Links::Keep, &StatCache::default())?;
+        let manifest = scan::digest(folder, found, progress)?.manifest;
         manifest.check_contained()?;
         passing("publish: hashed")?;
+        Ok(manifest)
+    }
 
-        // Identical files are one object: the first comes in, the rest go with the folder.
-        let objects = unique_objects(&manifest);
-        let mut sources: Vec<(Digest, &crate::EntryPath)> = manifest
-            .files()
-            .map(|(path, _, digest)| (digest, path))
-            .collect();
-        sources.sort_unstable();
-        sources.dedup_by_key(|(digest, _)| *digest);
-        let singly = sources.len() <= FLUSH_SINGLY;
-        sources
-            .par_iter()
-            .zip(&objects)
-            .try_for_each(|((digest, path), (size, _))| {
-                let incoming = Incoming {
-                    path: &folder.join(path.as_path()),
-                    digest: *digest,
-                    size: *size,
-                };
-                self.objects.insert(&incoming, scratch, singly)
-            })?;
+    /// From a scanned output to its record: contents, manifest, record, in this order; then what belongs to
+    /// an unfinished result goes.
+    pub(crate) fn finish(
+        &self,
+        action: &Action,
+        manifest: &Manifest,
+        folder: &Path,
+        scratch: &Path,
+    ) -> Result<(), ArtifactError> {
+        {
+            // From the first content to the record, the collector must not take what looks unused.
+            let _shared = self.share_with_collector()?;
+            self.take_in(manifest, folder, scratch)?;
+            self.write_manifest(manifest, scratch)?;
+            self.write_action(action, scratch)?;
+        }
+        let passing = |name| fault::point(name).map_err(ArtifactError::writing(self.root()));
+        passing("publish: action stored")?;
+        self.remember_parts(manifest);
+        let checkpoints = self.checkpoints_folder().join(action.key.to_string());
+        match fs::remove_dir_all(&checkpoints) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(ArtifactError::writing(checkpoints)(error));
+            }
+            _ => {}
+        }
+        passing("publish: checkpoints removed")
+    }
+
+    /// Takes the contents of a scanned folder into the store, flushed to the disk; the folder is consumed.
+    fn take_in(
+        &self,
+        manifest: &Manifest,
+        folder: &Path,
+        scratch: &Path,
+    ) -> Result<(), ArtifactError> {
+        let passing = |name| fault::point(name).map_err(ArtifactError::writing(folder));
+        // Identical files are one content: the first comes in, the rest go with the folder.
+        let mut sources: HashMap<Digest, &Path> = HashMap::new();
+        for (path, _, digest) in manifest.files() {
+            sources.entry(digest).or_insert(path.as_path());
+        }
+        let source = |digest: &Digest| sources.get(digest).copied();
+        let packing = layout(manifest);
+        self.write_pack(&manifest.digest(), &packing, source, folder, scratch)?;
+        let singly = packing.loose.len() <= FLUSH_SINGLY;
+        packing.loose.par_iter().try_for_each(|(digest, size)| {
+            let incoming = Incoming {
+                path: &folder.join(source(digest).unwrap_or(Path::new(""))),
+                digest: *digest,
+                size: *size,
+            };
+            self.objects.insert(&incoming, scratch, singly)
+        })?;
         passing("publish: objects stored")?;
+        if packing.loose.is_empty() {
+            return Ok(());
+        }
         if !singly {
             flush_file_system(self.objects.root())?;
         }
         self.objects
-            .sync_names(sources.iter().map(|(digest, _)| digest))?;
-        passing("publish: objects synced")?;
-        self.write_manifest(&manifest, scratch)?;
-        Ok(manifest)
+            .sync_names(packing.loose.iter().map(|(digest, _)| digest))?;
+        passing("publish: objects synced")
     }
 }
 
@@ -202,20 +244,11 @@ impl Workspace {
         provenance: Provenance,
         progress: impl FnMut(u64, u64),
     ) -> Result<Action, ArtifactError> {
-        let store = &self.store;
-        let (action, manifest) = {
-            // From the first object to the record, the collector must not take what looks unused.
-            let _shared = store.share_with_collector()?;
-            let manifest = store.take_in(&self.output, self.scratch.path(), progress)?;
-            let action = Action::new(self.lock.key, preimage, &manifest, provenance);
-            store.write_action(&action, self.scratch.path())?;
-            (action, manifest)
-        };
-        let passing = |name| fault::point(name).map_err(ArtifactError::writing(store.root()));
-        passing("publish: action stored")?;
-        store.remember_objects(&manifest)?;
-        fs::remove_dir_all(&self.checkpoints).map_err(ArtifactError::writing(&self.checkpoints))?;
-        passing("publish: checkpoints removed")?;
+        let manifest = self.store.scan_output(&self.output, progress)?;
+        let action = Action::new(self.lock.key, preimage, &manifest, provenance);
+        let scratch = self.scratch.path();
+        self.store
+            .finish(&action, &manifest, &self.output, scratch)?;
         Ok(action)
     }
 }

@@ -5,11 +5,13 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::cache::{self, StatCache};
 use crate::lock::{self, Attempt, CollectLock, KeyLock, LockFile, LockOwner};
 use crate::objects::{Damage, Objects, read_folder};
-use crate::scan::{self, Links};
+use crate::scan;
 use crate::scratch::{self, Scratch};
-use crate::stat::{self, StatCache};
+use crate::stat;
+use crate::walk::{self, Links};
 use crate::{Action, ArtifactError, Digest, Manifest};
 
 /// The layout of the store that this crate reads and writes; in the file `version`.
@@ -58,6 +60,16 @@ pub struct FolderDigest {
     pub bytes: u64,
 }
 
+impl FolderDigest {
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        Self {
+            digest: manifest.digest(),
+            files: manifest.file_count() as u64,
+            bytes: manifest.total_size(),
+        }
+    }
+}
+
 impl Store {
     /// Opens the store at `root`, or makes one there; sweeps what killed processes left behind.
     ///
@@ -74,6 +86,7 @@ impl Store {
         store.check_version()?;
         for folder in [
             store.objects.root().to_owned(),
+            store.packs_folder(),
             store.manifests_folder(),
             store.actions_folder(),
             store.checkpoints_folder(),
@@ -236,19 +249,13 @@ impl Store {
             Lookup::Hit(action) => action,
             other => return Ok(other),
         };
-        let damage = self.damage_of(&action.output)?;
-        Ok(if damage.is_empty() {
-            Lookup::Hit(action)
-        } else {
-            Lookup::Damaged { action, damage }
-        })
-    }
-
-    /// What is wrong with an output: its manifest, or its objects.
-    fn damage_of(&self, output: &Digest) -> Result<Vec<Damage>, ArtifactError> {
-        match self.read_manifest(output)? {
-            Ok(manifest) => self.check_objects(&manifest),
-            Err(damage) => Ok(vec![damage]),
+        if self.is_known_whole(&action.output) {
+            return Ok(Lookup::Hit(action));
+        }
+        match self.whole(&action.output) {
+            Ok(_) => Ok(Lookup::Hit(action)),
+            Err(ArtifactError::Unavailable { damage }) => Ok(Lookup::Damaged { action, damage }),
+            Err(error) => Err(error),
         }
     }
 
@@ -256,7 +263,7 @@ impl Store {
     pub(crate) fn whole(&self, output: &Digest) -> Result<Manifest, ArtifactError> {
         let damage = match self.read_manifest(output)? {
             Ok(manifest) => {
-                let damage = self.check_objects(&manifest)?;
+                let damage = self.check_parts(&manifest)?;
                 if damage.is_empty() {
                     return Ok(manifest);
                 }
@@ -349,34 +356,45 @@ impl Store {
         folder: &Path,
         progress: impl FnMut(u64, u64),
     ) -> Result<FolderDigest, ArtifactError> {
-        let manifest = self.scan(folder, Links::Follow, progress)?;
-        Ok(FolderDigest {
-            digest: self.keep_manifest(&manifest)?,
-            files: manifest.file_count() as u64,
-            bytes: manifest.total_size(),
-        })
+        let lost = |digest: &Digest| !self.manifest_file(digest).exists();
+        let (found, manifest) = self.scan(folder, Links::Follow, lost, progress)?;
+        if let Some(manifest) = manifest {
+            self.keep_manifest(&manifest)?;
+        }
+        Ok(found)
     }
 
-    /// Scans a folder with its stat cache.
+    /// Scans a folder with its stat cache. If nothing has changed since the last time, the manifest is not
+    /// made, unless `wanted` says so.
     pub(crate) fn scan(
         &self,
         folder: &Path,
         links: Links,
+        wanted: impl FnOnce(&Digest) -> bool,
         progress: impl FnMut(u64, u64),
-    ) -> Result<Manifest, ArtifactError> {
+    ) -> Result<(FolderDigest, Option<Manifest>), ArtifactError> {
         let real = folder
             .canonicalize()
             .map_err(ArtifactError::reading(folder))?;
-        let cache_file = stat::cache_file(&self.stats_folder(), &real);
+        let cache_file = cache::cache_file(&self.stats_folder(), &real, links);
         let cache = StatCache::load(&cache_file);
-        let found = scan::walk(&real, links)?;
-        // Taken before anything is read: what changes from now on is not believed.
-        let started = stat::file_system_now_ns(&self.tmp()).unwrap_or(i64::MIN);
-        let scanned = scan::digest(&real, found, &cache, progress)?;
-        if scanned.read > 0 {
-            // Files that were not read now were believed, and so had settled already.
-            StatCache::new(scanned.files, started).save(&cache_file, &self.tmp());
+        let found = walk::walk(&real, links, &cache)?;
+        let unchanged = cache
+            .whole()
+            .filter(|_| found.len() == cache.len() && found.iter().all(|found| found.as_cached));
+        if let Some(whole) = unchanged
+            && !wanted(&whole.digest)
+        {
+            return Ok((whole, None));
         }
-        Ok(scanned.manifest)
+        // Taken before anything is read: what changes from now on is not believed. Files that are not read
+        // now were believed, and so had settled already.
+        let started = stat::file_system_now_ns(&self.tmp()).unwrap_or(i64::MIN);
+        let scanned = scan::digest(&real, found, progress)?;
+        let whole = FolderDigest::of(&scanned.manifest);
+        if unchanged.is_none() {
+            StatCache::new(scanned.cached, whole, started, &real).save(&cache_file, &self.tmp());
+        }
+        Ok((whole, Some(scanned.manifest)))
     }
 }

@@ -9,10 +9,12 @@ use tempfile::TempDir;
 
 use crate::*;
 
+mod adopt;
 mod gc;
 mod killed;
 mod lookup;
 mod materialize;
+mod packs;
 mod publish;
 mod scan;
 mod verify;
@@ -113,6 +115,21 @@ fn fill_with_oddities(folder: &Path) {
     symlink("../plain.txt", folder.join("deep/link")).unwrap();
     symlink("nowhere", folder.join("dangling")).unwrap();
     symlink("deep", folder.join("link-to-folder")).unwrap();
+}
+
+/// The same, with enough small files for a pack, identical ones among them, and some large ones.
+fn fill_with_everything(folder: &Path) {
+    fill_with_oddities(folder);
+    for index in 0..90 {
+        let path = folder.join(format!("many/{}/{index}", index % 7));
+        write(&path, format!("file {}", index % 80));
+    }
+    for index in 0..3 {
+        write(
+            &folder.join(format!("large-{index}")),
+            noise(70_000 + index),
+        );
+    }
 }
 
 /// Bytes that neither pack nor repeat.

@@ -1,5 +1,6 @@
 //! Reading everything in the store and comparing it with its names.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::objects::{Damage, ObjectFile, Part, Problem};
 use crate::scan::while_telling;
-use crate::{Action, ArtifactError, Digest, EntryPath, Lookup, Manifest, Store};
+use crate::{Action, ArtifactError, Digest, EntryPath, Lookup, Manifest, Packing, Store, layout};
 
 /// What a full check found.
 #[derive(Debug, Default)]
@@ -17,9 +18,11 @@ pub struct Verification {
     pub records: usize,
     /// Manifests read.
     pub manifests: usize,
+    /// Packs read.
+    pub packs: usize,
     /// Objects read.
     pub objects: usize,
-    /// Bytes of them, as they lie on the disk.
+    /// Bytes of packs and objects, as they lie on the disk.
     pub bytes: u64,
     /// Records that cannot be read.
     pub damaged_records: Vec<DamagedRecord>,
@@ -45,7 +48,8 @@ pub struct DamagedResult {
     pub key: Digest,
     /// The step it was made for.
     pub step: String,
-    /// What is wrong, with the files of the output that it hurts: none are known where it is the manifest.
+    /// What is wrong, with the files of the output that it hurts: none are
+    /// named where it is the manifest or the whole pack.
     pub damage: Vec<(Damage, Vec<EntryPath>)>,
 }
 
@@ -57,7 +61,7 @@ impl Verification {
 }
 
 impl Store {
-    /// Reads every record, every manifest and every object. Results found damaged are misses from then on, even where
+    /// Reads every record, manifest, pack and object. Results found damaged are misses from then on, even where
     /// the damage left no trace in the file's stats. Changes nothing else. `progress` hears of bytes
     /// read and bytes to read, from this thread.
     ///
@@ -85,36 +89,50 @@ impl Store {
             manifests.insert(digest, self.read_manifest(&digest)?);
         }
         for action in &actions {
-            if !manifests.contains_key(&action.output) {
-                let missing = self.read_manifest(&action.output)?;
-                manifests.insert(action.output, missing);
+            if let Entry::Vacant(missing) = manifests.entry(action.output) {
+                missing.insert(self.read_manifest(&action.output)?);
             }
         }
         report.manifests = manifests.len();
         let outputs: BTreeSet<Digest> = actions.iter().map(|action| action.output).collect();
-        let sizes: BTreeMap<Digest, u64> = outputs
+        let packings: BTreeMap<Digest, Packing> = outputs
             .iter()
-            .filter_map(|output| manifests[output].as_ref().ok())
-            .flat_map(Manifest::files)
-            .map(|(_, size, digest)| (digest, size))
+            .filter_map(|output| Some((*output, layout(manifests[output].as_ref().ok()?))))
+            .collect();
+        let sizes: BTreeMap<Digest, u64> = packings
+            .values()
+            .flat_map(|packing| packing.loose.iter().copied())
             .collect();
         let listed = self.objects.list()?;
         let present: BTreeSet<Digest> = listed.iter().map(|(digest, _)| *digest).collect();
         report.objects = listed.len();
-        report.bytes = listed.iter().map(|(_, file)| file.stat.size).sum();
+        let packed = packings.values().filter_map(Packing::pack_size);
+        report.packs = packed.clone().count();
+        report.bytes =
+            listed.iter().map(|(_, file)| file.stat.size).sum::<u64>() + packed.sum::<u64>();
 
         let done = AtomicU64::new(0);
-        let mut damage: BTreeMap<Digest, Problem> = while_telling(
-            || {
-                listed
-                    .par_iter()
-                    .filter_map(|(digest, file)| {
-                        let problem = self.problem_of(digest, file, sizes.get(digest).copied());
-                        done.fetch_add(file.stat.size, Ordering::Relaxed);
-                        Some((*digest, problem?))
-                    })
-                    .collect()
-            },
+        let advance = |bytes| {
+            done.fetch_add(bytes, Ordering::Relaxed);
+        };
+        let check_objects = || -> BTreeMap<Digest, Problem> {
+            listed
+                .par_iter()
+                .filter_map(|(digest, file)| {
+                    let problem = self.problem_of(digest, file, sizes.get(digest).copied());
+                    advance(file.stat.size);
+                    Some((*digest, problem?))
+                })
+                .collect()
+        };
+        let check_packs = || -> BTreeMap<Digest, Vec<Damage>> {
+            packings
+                .par_iter()
+                .map(|(output, packing)| (*output, self.check_pack(output, packing, advance)))
+                .collect()
+        };
+        let (mut damage, torn) = while_telling(
+            || rayon::join(check_objects, check_packs),
             || progress(done.load(Ordering::Relaxed), report.bytes),
         );
         progress(report.bytes, report.bytes);
@@ -134,29 +152,40 @@ impl Store {
                     continue;
                 }
             };
-            let mut hurt: BTreeMap<Digest, Vec<EntryPath>> = BTreeMap::new();
+            let packing = &packings[&action.output];
+            let broken = |digest: &Digest| {
+                let problem = damage.get(digest)?.clone();
+                packing
+                    .member(digest)
+                    .is_none()
+                    .then(|| object(*digest, problem))
+            };
+            let mut hurt: BTreeMap<Digest, (Damage, Vec<EntryPath>)> = BTreeMap::new();
+            for damage in &torn[&action.output] {
+                hurt.insert(damage.digest, (damage.clone(), Vec::new()));
+            }
             for (path, _, digest) in manifest.files() {
-                if damage.contains_key(&digest) {
-                    hurt.entry(digest).or_default().push(path.clone());
+                if let Some(damage) = broken(&digest) {
+                    hurt.entry(digest).or_insert((damage, Vec::new()));
+                }
+                if let Some((_, paths)) = hurt.get_mut(&digest) {
+                    paths.push(path.clone());
                 }
             }
             if hurt.is_empty() {
                 continue;
             }
-            self.distrust_objects(manifest);
+            self.distrust(&action.output);
             report.damaged_results.push(DamagedResult {
                 key: action.key,
                 step: action.provenance.step.clone(),
-                damage: hurt
-                    .into_iter()
-                    .map(|(digest, paths)| (broken(digest, damage[&digest].clone()), paths))
-                    .collect(),
+                damage: hurt.into_values().collect(),
             });
         }
         report.stray = damage
             .into_iter()
             .filter(|(digest, _)| !sizes.contains_key(digest))
-            .map(|(digest, problem)| broken(digest, problem))
+            .map(|(digest, problem)| object(digest, problem))
             .chain(
                 manifests
                     .into_iter()
@@ -182,7 +211,7 @@ impl Store {
     }
 }
 
-fn broken(digest: Digest, problem: Problem) -> Damage {
+fn object(digest: Digest, problem: Problem) -> Damage {
     Damage {
         part: Part::Object,
         digest,

@@ -20,6 +20,17 @@ fn manifest_bytes(house: &House, action: &Action) -> u64 {
         .len()
 }
 
+/// How many stat caches of folders of the user's there are.
+fn folder_caches(house: &House) -> usize {
+    let names = fs::read_dir(house.store.stats_folder()).unwrap();
+    names
+        .filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().starts_with("folder-")
+        })
+        .count()
+}
+
 #[test]
 fn the_manifests_of_kept_results_and_of_their_inputs_stay() {
     let house = House::new();
@@ -33,6 +44,17 @@ fn the_manifests_of_kept_results_and_of_their_inputs_stay() {
             .digest
     };
     let (named, told, unused) = (digest_of("one"), digest_of("two"), digest_of("three"));
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    let current = digest_of("four");
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    assert_eq!(
+        house
+            .store
+            .digest_folder(&folder, |_, _| {})
+            .unwrap()
+            .digest,
+        current
+    );
     let workspace = house.workspace(&key("kept"));
     let provenance = Provenance {
         inputs: [(
@@ -52,12 +74,20 @@ fn the_manifests_of_kept_results_and_of_their_inputs_stay() {
             provenance,
         )
         .unwrap();
-    let plan = collection(&house.store.inventory().unwrap(), &keep(&["kept"]));
-    house.store.collect(&plan).unwrap();
-    for digest in [named, told, kept.output] {
-        assert!(house.store.manifest(&digest).unwrap().is_some());
-    }
-    assert!(house.store.manifest(&unused).unwrap().is_none());
+    let collect = || {
+        let plan = collection(&house.store.inventory().unwrap(), &keep(&["kept"]));
+        house.store.collect(&plan).unwrap();
+    };
+    let is_kept = |digest: &Digest| house.store.manifest(digest).unwrap().is_some();
+    collect();
+    assert!([named, told, kept.output].iter().all(is_kept));
+    assert!(!is_kept(&unused));
+    assert!(is_kept(&current), "the folder as it is now");
+    fs::remove_dir_all(&folder).unwrap();
+    collect();
+    collect();
+    assert!(!is_kept(&current), "the folder is gone");
+    assert_eq!(folder_caches(&house), 0);
 }
 
 #[test]
@@ -227,6 +257,7 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
         started: 0.0,
         bytes: 10,
         objects: objects.iter().map(|object| key(object)).collect(),
+        output: key(name),
         manifests: [key("input"), key(name)].into(),
     };
     let inventory = Inventory {
@@ -249,8 +280,11 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
             (key("kept"), 3),
             (key("gone"), 3),
             (key("of nothing"), 3),
+            (key("watched"), 3),
         ]
         .into(),
+        packs: [(key("kept"), 100), (key("input"), 100)].into(),
+        watched: [key("watched")].into(),
         checkpoints: [(key("kept"), 5), (key("live"), 5), (key("next"), 5)].into(),
         live: [(key("live"), "process 1".to_owned())].into(),
     };
@@ -284,9 +318,22 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
         })
         .collect();
     assert_eq!(manifests, keep(&["gone", "of nothing"]));
+    let packs: BTreeSet<Digest> = plan
+        .doomed
+        .iter()
+        .filter_map(|doomed| match &doomed.item {
+            Item::Pack(output) => Some(*output),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        packs,
+        keep(&["input"]),
+        "its manifest is named, but not as an output"
+    );
     assert_eq!(
         plan.frees,
-        10 + 10 + 5 + 3 + 3,
+        10 + 10 + 5 + 3 + 3 + 100,
         "what is linked frees nothing"
     );
     assert_eq!(plan.kept, [key("kept"), key("live")]);

@@ -39,7 +39,7 @@ fn text(output: &Output) -> String {
 /// Does a step's work in the child: something to go on from, and an output.
 fn work(workspace: &Workspace) {
     write(&workspace.checkpoints().join("epoch-1"), "half way");
-    fill_with_oddities(workspace.output());
+    fill_with_everything(workspace.output());
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn child() {
         "share" => {
             if store.lookup(&key("new")).unwrap().is_none() {
                 let workspace = store.workspace(lock).unwrap();
-                fill_with_oddities(workspace.output());
+                fill_with_everything(workspace.output());
                 std::thread::sleep(std::time::Duration::from_millis(150));
                 workspace.publish(json!({}), provenance("s")).unwrap();
                 println!("made it");
@@ -108,8 +108,11 @@ fn house_with_old_result() -> (House, Action) {
 
 /// The digest of what a child makes.
 fn expected() -> Digest {
-    static EXPECTED: std::sync::LazyLock<Digest> =
-        std::sync::LazyLock::new(|| House::new().publish(&key("new"), fill_with_oddities).output);
+    static EXPECTED: std::sync::LazyLock<Digest> = std::sync::LazyLock::new(|| {
+        House::new()
+            .publish(&key("new"), fill_with_everything)
+            .output
+    });
     *EXPECTED
 }
 
@@ -153,7 +156,7 @@ fn check_after(house: &House, old: &Action, finished: bool, point: &str) {
     if !finished {
         assert!(again.resumed(), "{point}");
     }
-    fill_with_oddities(again.output());
+    fill_with_everything(again.output());
     let again = again.publish(json!({}), provenance("s")).unwrap();
     assert_eq!(again.output, expected);
     store.materialize(&again.output, &step).unwrap();

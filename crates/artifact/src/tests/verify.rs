@@ -38,10 +38,7 @@ fn damage_that_leaves_no_trace_in_the_stats_is_found_and_is_a_miss_from_then_on(
         bytes[middle] ^= 4;
         overwrite(&object, bytes);
         // As if the disk had done it: the store believes the stats.
-        house
-            .store
-            .remember_objects(&house.manifest(&action))
-            .unwrap();
+        house.store.remember_parts(&house.manifest(&action));
         assert!(house.store.lookup(&key("a")).unwrap().is_some());
 
         let found = house.store.verify(|_, _| {}).unwrap();

@@ -1,0 +1,197 @@
+//! A new folder with all that a manifest says, made from the store: links to objects, copies out of the pack.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use rayon::prelude::*;
+use rustix::fs::{Mode, OFlags};
+
+use crate::objects::{Damage, Part, Problem};
+use crate::pack::Packing;
+use crate::packs::{self, RUN};
+use crate::{ArtifactError, Digest, Entry, EntryKind, EntryPath, Manifest, Store, layout};
+
+/// A place for a content from the pack.
+struct Place<'a> {
+    content: Digest,
+    path: &'a EntryPath,
+    executable: bool,
+}
+
+impl Store {
+    /// Makes the folder `tree` and fills it. Every byte that is copied is checked on the way.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Unavailable`] if something is gone or damaged.
+    pub(crate) fn build(&self, manifest: &Manifest, tree: &Path) -> Result<(), ArtifactError> {
+        fs::create_dir(tree).map_err(ArtifactError::writing(tree))?;
+        make_folders(manifest, tree)?;
+        let packing = layout(manifest);
+        let mut damage = self.unpack(manifest, &packing, tree)?;
+        damage.extend(
+            manifest
+                .entries()
+                .par_iter()
+                .with_min_len(16)
+                .filter(|entry| !in_pack(entry, &packing))
+                .map(|entry| self.place(entry, &tree.join(entry.path.as_path())))
+                .filter_map(Result::transpose)
+                .collect::<Result<Vec<_>, _>>()?,
+        );
+        if damage.is_empty() {
+            Ok(())
+        } else {
+            Err(ArtifactError::Unavailable { damage })
+        }
+    }
+
+    /// Writes the small files out of the pack, a run of members at a time.
+    fn unpack(
+        &self,
+        manifest: &Manifest,
+        packing: &Packing,
+        tree: &Path,
+    ) -> Result<Vec<Damage>, ArtifactError> {
+        let output = manifest.digest();
+        let pack = match self.open_pack(&output, packing) {
+            Ok(None) => return Ok(Vec::new()),
+            Ok(Some(pack)) => pack,
+            Err(damage) => return Ok(vec![damage]),
+        };
+        let mut places: Vec<Place<'_>> = manifest
+            .entries()
+            .iter()
+            .filter_map(|entry| match entry.kind {
+                EntryKind::File {
+                    sha256, executable, ..
+                } if in_pack(entry, packing) => Some(Place {
+                    content: sha256,
+                    path: &entry.path,
+                    executable,
+                }),
+                _ => None,
+            })
+            .collect();
+        places.sort_unstable_by_key(|place| place.content);
+        let folder = File::open(tree).map_err(ArtifactError::reading(tree))?;
+        let damage: Vec<Vec<Damage>> = packing
+            .runs(RUN)
+            .par_iter()
+            .map(|run| {
+                let read = match packs::read_run(&pack, run) {
+                    Ok(read) => read,
+                    Err(error) => return Ok(vec![packs::lost(&output, error)]),
+                };
+                let mut damage = Vec::new();
+                let mut written = Ok(());
+                read.for_each(|member, bytes| {
+                    let Some(bytes) = bytes else {
+                        damage.push(packs::damaged(member));
+                        return;
+                    };
+                    let from = places.partition_point(|place| place.content < member.digest);
+                    for place in places[from..]
+                        .iter()
+                        .take_while(|place| place.content == member.digest)
+                    {
+                        if written.is_ok() {
+                            written = write_file(folder.as_fd(), place, bytes)
+                                .map_err(ArtifactError::writing(tree.join(place.path.as_path())));
+                        }
+                    }
+                });
+                written.map(|()| damage)
+            })
+            .collect::<Result<_, ArtifactError>>()?;
+        Ok(damage.into_iter().flatten().collect())
+    }
+
+    /// Puts one entry at its path in the new tree.
+    fn place(&self, entry: &Entry, path: &Path) -> Result<Option<Damage>, ArtifactError> {
+        let (size, sha256, executable) = match &entry.kind {
+            EntryKind::Directory => return Ok(None),
+            EntryKind::Symlink { target } => {
+                symlink(target.as_path(), path).map_err(ArtifactError::writing(path))?;
+                return Ok(None);
+            }
+            EntryKind::File {
+                size,
+                sha256,
+                executable,
+            } => (*size, *sha256, *executable),
+        };
+        let damage = |problem| Damage {
+            part: Part::Object,
+            digest: sha256,
+            problem,
+        };
+        let Some(object) = self.objects.find(&sha256)? else {
+            return Ok(Some(damage(Problem::Missing)));
+        };
+        if !object.packed && !executable {
+            match fs::hard_link(&object.path, path) {
+                Ok(()) => return Ok(None),
+                // Too many links, another disk, a file system without links: a copy does as well.
+                Err(error) if error.kind() != io::ErrorKind::StorageFull => {}
+                Err(error) => return Err(ArtifactError::writing(path)(error)),
+            }
+        }
+        if let Some(problem) = self.objects.copy_out(&sha256, size, &object, path)? {
+            return Ok(Some(damage(problem)));
+        }
+        let mode = if executable { 0o555 } else { 0o444 };
+        fs::set_permissions(path, Permissions::from_mode(mode))
+            .map_err(ArtifactError::writing(path))?;
+        Ok(None)
+    }
+}
+
+fn make_folders(manifest: &Manifest, tree: &Path) -> Result<(), ArtifactError> {
+    let mut last: Option<&Path> = None;
+    for entry in manifest.entries() {
+        let folder = match entry.kind {
+            EntryKind::Directory => Some(entry.path.as_path()),
+            _ => entry.path.as_path().parent(),
+        };
+        if folder != last
+            && let Some(folder) = folder
+        {
+            let folder = tree.join(folder);
+            fs::create_dir_all(&folder).map_err(ArtifactError::writing(&folder))?;
+        }
+        last = folder;
+    }
+    Ok(())
+}
+
+fn in_pack(entry: &Entry, packing: &Packing) -> bool {
+    match &entry.kind {
+        EntryKind::File { size, sha256, .. } => {
+            *size <= crate::MEMBER_MAX
+                && packing.pack_size().is_some()
+                && packing.member(sha256).is_some()
+        }
+        _ => false,
+    }
+}
+
+/// Makes a file with its final permissions, whatever the process's mask.
+fn write_file(tree: BorrowedFd<'_>, place: &Place<'_>, bytes: &[u8]) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(if place.executable { 0o555 } else { 0o444 });
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(
+        tree,
+        place.path.as_bytes(),
+        flags,
+        mode,
+    )?);
+    (&file).write_all(bytes)?;
+    let stat = rustix::fs::fstat(&file)?;
+    if Mode::from_raw_mode(stat.st_mode) != mode {
+        rustix::fs::fchmod(&file, mode)?;
+    }
+    Ok(())
+}
