@@ -167,7 +167,7 @@ impl ArtifactError {
 
     /// Turns a failure to write `path` into its error, for `map_err`; tells a full disk and a missing
     /// permission from the rest.
-    pub(crate) fn writing(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+    pub fn writing(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| {
             let path = path.as_ref();
             match source.kind() {
