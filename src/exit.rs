@@ -37,6 +37,8 @@ pub struct Refusal {
     pub message: String,
     /// What would mend it.
     pub help: Option<String>,
+    /// What else is wrong, in the same way.
+    pub others: Vec<(String, Option<String>)>,
 }
 
 impl Refusal {
@@ -46,6 +48,7 @@ impl Refusal {
             code,
             message: message.into(),
             help: Some(help.into()),
+            others: Vec::new(),
         }
     }
 
@@ -55,21 +58,29 @@ impl Refusal {
             code: Code::Failed,
             message: format!("cannot {action}: {error}"),
             help: None,
+            others: Vec::new(),
         }
     }
 }
 
 impl From<PipelineError> for Refusal {
     fn from(error: PipelineError) -> Self {
+        let code = match error.fault() {
+            Fault::Usage => Code::Usage,
+            Fault::Pipeline => Code::Invalid,
+            Fault::Store => Code::Store,
+            Fault::System => Code::Failed,
+        };
+        let problems = error.problems().iter();
+        let mut all = problems.map(|problem| (problem.to_string(), problem.remedy()));
+        let (message, help) = all
+            .next()
+            .unwrap_or_else(|| (error.to_string(), error.remedy()));
         Self {
-            code: match error.fault() {
-                Fault::Usage => Code::Usage,
-                Fault::Pipeline => Code::Invalid,
-                Fault::Store => Code::Store,
-                Fault::System => Code::Failed,
-            },
-            message: error.to_string(),
-            help: error.remedy(),
+            code,
+            message,
+            help,
+            others: all.collect(),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! `fedact graph`.
 
+use std::collections::HashMap;
+
 use clap::{Args, ValueEnum};
-use fedact_pipeline::{Graph, Source};
-use serde_json::{Value, json};
+use fedact_pipeline::{Graph, Node, Source};
+use serde_json::{Map, Value, json};
 
 use crate::exit::{Code, Refusal};
 use crate::output;
@@ -47,31 +49,86 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     Ok(Code::Done)
 }
 
-fn name(source: &Source) -> String {
-    match source {
-        Source::Step(step) => step.clone(),
-        Source::Folder(path) => path.display().to_string(),
+/// A step of the file, with its instances taken together.
+struct Drawn<'g> {
+    nodes: &'g [Node],
+    /// Each input with the names of what it is bound to, in any instance.
+    inputs: Vec<(&'g str, Vec<String>)>,
+}
+
+impl<'g> Drawn<'g> {
+    fn of(graph: &'g Graph, nodes: &'g [Node]) -> Self {
+        let mut inputs: Vec<(&str, Vec<String>)> = Vec::new();
+        for binding in nodes.iter().flat_map(|node| &node.inputs) {
+            let at = inputs.iter().position(|(input, _)| *input == binding.input);
+            let at = at.unwrap_or_else(|| {
+                inputs.push((&binding.input, Vec::new()));
+                inputs.len() - 1
+            });
+            for source in &binding.sources {
+                let name = match source {
+                    Source::Step(step) => graph.get(step).map_or(step, |node| &node.step).clone(),
+                    Source::Folder(path) => path.display().to_string(),
+                };
+                if !inputs[at].1.contains(&name) {
+                    inputs[at].1.push(name);
+                }
+            }
+        }
+        Self { nodes, inputs }
+    }
+
+    fn step(&self) -> &str {
+        &self.nodes[0].step
+    }
+
+    fn stage(&self) -> &'static str {
+        self.nodes[0].definition().name
+    }
+
+    /// The axes of a matrix step, each with its values.
+    fn axes(&self) -> Vec<(&str, Vec<&str>)> {
+        let labels = |at: usize| {
+            self.nodes
+                .iter()
+                .filter_map(move |node| node.labels.get(at))
+        };
+        (0..self.nodes[0].labels.len())
+            .map(|at| {
+                let mut values: Vec<&str> = Vec::new();
+                for label in labels(at) {
+                    if !values.contains(&label.text.as_str()) {
+                        values.push(&label.text);
+                    }
+                }
+                (self.nodes[0].labels[at].axis.as_str(), values)
+            })
+            .collect()
     }
 }
 
 fn as_text(graph: &Graph) -> String {
-    let width = graph.nodes().iter().map(|node| node.name.len()).max();
+    let width = graph.steps().map(|nodes| nodes[0].step.len()).max();
     let width = width.unwrap_or(0);
     let mut text = String::new();
-    for node in graph.nodes() {
-        let inputs: Vec<String> = node
-            .inputs
-            .iter()
-            .map(|binding| {
-                let sources: Vec<String> = binding.sources.iter().map(name).collect();
-                format!("{}: {}", binding.input, sources.join(", "))
-            })
-            .collect();
-        text.push_str(&format!("{:width$}  {}", node.name, node.definition().name));
-        if !inputs.is_empty() {
-            text.push_str(&format!(" ({})", inputs.join("; ")));
+    for nodes in graph.steps() {
+        let step = Drawn::of(graph, nodes);
+        text.push_str(&format!("{:width$}  {}", step.step(), step.stage()));
+        if !step.inputs.is_empty() {
+            let inputs = step.inputs.iter();
+            let inputs = inputs.map(|(input, sources)| format!("{input}: {}", sources.join(", ")));
+            text.push_str(&format!(" ({})", inputs.collect::<Vec<_>>().join("; ")));
         }
-        text.push_str(&format!(" -> {}\n", node.definition().output));
+        text.push_str(&format!(" -> {}", nodes[0].definition().output));
+        let axes = step.axes();
+        if !axes.is_empty() {
+            let axes = axes
+                .iter()
+                .map(|(axis, values)| format!("{axis} ({})", values.join(", ")));
+            let axes = axes.collect::<Vec<_>>().join(" x ");
+            text.push_str(&format!(", {} instances: {axes}", nodes.len()));
+        }
+        text.push('\n');
     }
     text
 }
@@ -79,27 +136,32 @@ fn as_text(graph: &Graph) -> String {
 fn as_mermaid(graph: &Graph) -> String {
     let mut text = "flowchart LR\n".to_owned();
     // Names of folders, and steps that are called like a word of the language, cannot be identifiers.
-    let mut identifiers: Vec<String> = Vec::new();
-    let mut identifier = |name: String, text: &mut String, label: &str| {
-        let index = identifiers.iter().position(|known| *known == name);
-        let index = index.unwrap_or_else(|| {
-            text.push_str(&format!("  n{}{label}\n", identifiers.len()));
-            identifiers.push(name);
-            identifiers.len() - 1
+    let mut identifiers: HashMap<String, usize> = HashMap::new();
+    let mut identifier = |name: &str, text: &mut String, label: &str| {
+        let next = identifiers.len();
+        let index = *identifiers.entry(name.to_owned()).or_insert_with(|| {
+            text.push_str(&format!("  n{next}{label}\n"));
+            next
         });
         format!("n{index}")
     };
-    for node in graph.nodes() {
-        let label = format!("[\"{}<br><i>{}</i>\"]", node.name, node.definition().name);
+    for nodes in graph.steps() {
+        let step = Drawn::of(graph, nodes);
+        let axes: Vec<&str> = step.axes().into_iter().map(|(axis, _)| axis).collect();
+        let matrix = if axes.is_empty() {
+            String::new()
+        } else {
+            format!("<br>{} instances: {}", nodes.len(), axes.join(" x "))
+        };
+        let label = format!("[\"{}<br><i>{}</i>{matrix}\"]", step.step(), step.stage());
         let mut edges = Vec::new();
-        for binding in &node.inputs {
-            for source in &binding.sources {
-                let from = name(source);
+        for (input, sources) in &step.inputs {
+            for from in sources {
                 let label = format!("[(\"{}\")]", from.replace('"', "'"));
-                edges.push((identifier(from, &mut text, &label), binding.input.clone()));
+                edges.push((identifier(from, &mut text, &label), input));
             }
         }
-        let to = identifier(node.name.clone(), &mut text, &label);
+        let to = identifier(step.step(), &mut text, &label);
         for (from, input) in edges {
             text.push_str(&format!("  {from} -->|{input}| {to}\n"));
         }
@@ -114,6 +176,8 @@ fn as_json(graph: &Graph) -> Value {
         .map(|node| {
             json!({
                 "step": node.name,
+                "of": node.step,
+                "labels": labels(node),
                 "stage": node.definition().name,
                 "output": node.definition().output,
                 "inputs": node.inputs,
@@ -122,4 +186,12 @@ fn as_json(graph: &Graph) -> Value {
         })
         .collect();
     json!({ "steps": steps })
+}
+
+/// The value of an instance on every axis of its step's matrix.
+pub fn labels(node: &Node) -> Map<String, Value> {
+    let labels = node.labels.iter();
+    labels
+        .map(|label| (label.axis.clone(), label.value.clone()))
+        .collect()
 }

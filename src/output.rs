@@ -37,9 +37,17 @@ fn write(bytes: &[u8]) -> Result<(), Refusal> {
 
 /// Says why the command did not do what was asked.
 pub fn complain(refusal: &Refusal) {
-    let mut text = format!("error: {}\n", refusal.message);
-    if let Some(help) = &refusal.help {
-        text.push_str(&format!("help: {help}\n"));
+    let mut text = String::new();
+    let mut all = std::iter::once((&refusal.message, &refusal.help))
+        .chain(refusal.others.iter().map(|(message, help)| (message, help)))
+        .peekable();
+    while let Some((message, help)) = all.next() {
+        text.push_str(&format!("error: {message}\n"));
+        // What helps against several errors in a row is said once.
+        let repeated = all.peek().is_some_and(|(_, next)| *next == help);
+        if let Some(help) = help.as_ref().filter(|_| !repeated) {
+            text.push_str(&format!("help: {help}\n"));
+        }
     }
     if refusal.code == Code::Usage {
         text.push_str(

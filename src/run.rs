@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use fedact_pipeline::{Graph, Outcome, RunEvent, Settings, Stop, StoreRecords};
+use fedact_pipeline::{Capacity, Estimate, Graph, Outcome, RunEvent, Settings, Stop, StoreRecords};
 use fedact_stage::Kind;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::exit::{Code, Refusal};
 use crate::progress::{self, Progress};
 use crate::session::{self, Session};
-use crate::{launch, output, status};
+use crate::{launch, memory, output, status};
 
 /// `fedact run`.
 #[derive(Debug, Args)]
@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Cores to share out among steps that run side by side [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// Memory to share out among steps that run side by side, as in `8GiB` [default: what is available].
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    memory: Option<u64>,
     /// When a step fails, still run those that do not need it.
     #[arg(long)]
     keep_going: bool,
@@ -46,10 +49,11 @@ pub struct Arguments {
 pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
     let graph = session.graph.only(&arguments.steps)?;
+    let mut forced: BTreeSet<String> = BTreeSet::new();
     for step in &arguments.force {
-        session.graph.require(step)?;
+        let nodes = session.graph.select(step)?;
+        forced.extend(nodes.into_iter().map(|node| node.name.clone()));
     }
-    let forced: BTreeSet<String> = arguments.force.iter().cloned().collect();
     let store = session.store()?;
     let records = StoreRecords::new(&store);
     let progress = (!arguments.json).then(progress::for_this_terminal);
@@ -58,23 +62,28 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         json: arguments.json,
         failed_to_print: None,
     };
+    let capacity = Capacity {
+        cores: arguments.jobs.map_or_else(all_cores, usize::from),
+        memory: arguments.memory.or_else(memory::available),
+    };
     let (plan, contents) = session.plan(&graph, &store, &records, &forced, &mut |event| {
         observer.hear(event);
     })?;
     if arguments.dry_run {
         drop(observer);
+        let estimate = Estimate::of(&graph, &plan, capacity);
         if arguments.json {
-            output::json(&RunEvent::Planned { plan })?;
+            output::json(&RunEvent::Planned { plan, estimate })?;
         } else {
             output::text(&status::table(&plan))?;
-            output::text(&status::forecast(&plan))?;
+            output::text(&status::forecast(&plan, &estimate, capacity.cores))?;
         }
         return Ok(Code::Done);
     }
     let settings = Settings {
         artifacts: session.artifacts.clone(),
         launcher: launch::launcher()?,
-        cores: arguments.jobs.map_or_else(all_cores, usize::from),
+        capacity,
         keep_going: arguments.keep_going,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         stop: stop_on_signals()?,
@@ -96,6 +105,11 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         output::text(&summary(&outcome, &graph, &session))?;
     }
     Ok(code(&outcome))
+}
+
+fn memory_size(text: &str) -> Result<u64, String> {
+    fedact_pipeline::parse_bytes(text)
+        .ok_or_else(|| "write an amount as in `8GiB` or `500MB`".to_owned())
 }
 
 /// The cores that this process may use.

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use fedact_artifact::{Action, Digest, EntryKind, Store};
-use fedact_pipeline::StoreRecords;
+use fedact_pipeline::{Plan, StoreRecords};
 use serde_json::{Value, json};
 
 use crate::exit::{Code, Refusal};
-use crate::output;
 use crate::session::{self, Session};
+use crate::{output, results};
 
 /// How many files are listed.
 const FILES: usize = 20;
@@ -17,8 +17,9 @@ const FILES: usize = 20;
 /// `fedact show`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The step.
-    step: String,
+    /// The step. Of a matrix step, or of several, the results are shown as one table.
+    #[arg(value_name = "STEP", required = true)]
+    steps: Vec<String>,
     #[command(flatten)]
     session: session::Arguments,
     /// Print JSON.
@@ -33,23 +34,19 @@ pub struct Arguments {
 /// What is wrong with the pipeline or the store; a step that has no result.
 pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
-    let step = session.graph.require(&arguments.step)?.name.clone();
+    let step = match arguments.steps.as_slice() {
+        [one] => match session.graph.select(one)?.as_slice() {
+            [node] => node.name.clone(),
+            _ => return results::command(&session, &arguments.steps, arguments.json),
+        },
+        several => return results::command(&session, several, arguments.json),
+    };
     let graph = session.graph.only(std::slice::from_ref(&step))?;
     let store = session.store()?;
     let records = StoreRecords::new(&store);
     let (plan, _) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
-    let planned = plan.steps.iter().find(|planned| planned.step == step);
-    let current = match planned.and_then(|planned| planned.key) {
-        Some(key) => records.action(&key)?.map(|action| Action::clone(&action)),
-        None => None,
-    };
-    let fresh = current.is_some();
-    let action = match (current, records.latest_key(&step)?) {
-        (Some(action), _) => Some(action),
-        (None, Some(key)) => store.record_of(&key)?,
-        (None, None) => None,
-    };
-    let Some(action) = action else {
+    let result = result_of(&step, &plan, &records, &store)?;
+    let Some((action, fresh)) = result else {
         return Err(Refusal::new(
             Code::Failed,
             format!("step `{step}` has no result yet"),
@@ -71,6 +68,28 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     }
     output::text(&description(&step, fresh, &action, &store)?)?;
     Ok(Code::Done)
+}
+
+/// The result that the planned step would give, or else its latest one; and whether it is the first.
+///
+/// # Errors
+/// What is wrong with the store.
+pub fn result_of(
+    step: &str,
+    plan: &Plan,
+    records: &StoreRecords<'_>,
+    store: &Store,
+) -> Result<Option<(Action, bool)>, Refusal> {
+    let planned = plan.steps.iter().find(|planned| planned.step == step);
+    if let Some(key) = planned.and_then(|planned| planned.key)
+        && let Some(action) = records.action(&key)?
+    {
+        return Ok(Some((Action::clone(&action), true)));
+    }
+    let Some(key) = records.latest_key(step)? else {
+        return Ok(None);
+    };
+    Ok(store.record_of(&key)?.map(|action| (action, false)))
 }
 
 fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Result<String, Refusal> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use fedact_pipeline::{Plan, PlannedStep, State, StoreRecords};
+use fedact_pipeline::{Estimate, Plan, PlannedStep, State, StoreRecords};
 use serde::Serialize;
 
 use crate::exit::{Code, Refusal};
@@ -93,8 +93,8 @@ pub fn state(state: &State) -> String {
     }
 }
 
-/// How much a run would do, and how long it may take.
-pub fn forecast(plan: &Plan) -> String {
+/// How much a run on so many cores would do, and how long it may take.
+pub fn forecast(plan: &Plan, estimate: &Estimate, cores: usize) -> String {
     if plan.nothing_to_do() {
         return "nothing to do\n".to_owned();
     }
@@ -108,19 +108,26 @@ pub fn forecast(plan: &Plan) -> String {
     if perhaps > 0 {
         text.push_str(&format!(", and up to {perhaps} more that depend on those"));
     }
-    let work: Vec<&PlannedStep> = plan
-        .steps
-        .iter()
-        .filter(|step| step.state != State::Fresh)
-        .collect();
-    let known: f64 = work.iter().filter_map(|step| step.last_seconds).sum();
-    if known > 0.0 {
-        let complete = work.iter().all(|step| step.last_seconds.is_some());
-        let bound = if complete { "at most" } else { "more than" };
+    if estimate.seconds > 0.0 {
         text.push_str(&format!(
-            "; {bound} {} if they take as long as the last time and run one by one",
-            output::duration(known)
+            "; about {} on {cores} {}",
+            output::duration(estimate.seconds),
+            if cores == 1 { "core" } else { "cores" }
         ));
+    }
+    let shown: Vec<&str> = estimate
+        .unknown
+        .iter()
+        .take(5)
+        .map(String::as_str)
+        .collect();
+    let more = estimate.unknown.len() - shown.len();
+    if !shown.is_empty() && estimate.seconds > 0.0 {
+        text.push_str(&format!(", not counting {}", shown.join(", ")));
+        if more > 0 {
+            text.push_str(&format!(" and {more} more"));
+        }
+        text.push_str(", of which no time is known");
     }
     text.push('\n');
     text

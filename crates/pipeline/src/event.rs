@@ -6,7 +6,7 @@ use fedact_artifact::Digest;
 use fedact_stage::{Event, Metrics};
 use serde::Serialize;
 
-use crate::{Failure, Plan};
+use crate::{Estimate, Failure, Plan};
 
 /// One thing that happened in a run. As JSON, one object a line, it is the output of `run --json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,6 +25,8 @@ pub enum RunEvent {
     Planned {
         /// The plan.
         plan: Plan,
+        /// How long it may take.
+        estimate: Estimate,
     },
     /// A step's result came out of the store.
     FromStore {

@@ -2,36 +2,47 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use fedact_stage::{Arity, Definition, InputSpec, Kind};
+use fedact_stage::{Definition, Kind};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::file::{InputEntry, SourceEntry, Step};
+use crate::inputs::Surroundings;
+use crate::matrix::{self, Instance, Label, Selection};
+use crate::resources::Needs;
 use crate::suggest::nearest;
-use crate::{Catalogue, Pipeline, PipelineError, StageEntry};
+use crate::{Catalogue, Pipeline, PipelineError, Problem, StageEntry, given};
 
-/// A pipeline that can be planned: every stage is known, every input is of a kind it may be, every
-/// param is in range.
+/// A pipeline that can be planned: every matrix is expanded, every stage is known, every input is of a kind it
+/// may be, every param is in range.
 #[derive(Debug, Clone)]
 pub struct Graph {
     nodes: Vec<Node>,
+    /// The index of each node by its name.
+    by_name: HashMap<String, usize>,
     file: PathBuf,
 }
 
-/// One step.
+/// One step, or one instance of a matrix step.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// Its name.
+    /// Its name; that of an instance says its value on every axis, as in `tuned@seed=0`.
     pub name: String,
+    /// The step of the file.
+    pub step: String,
+    /// Its value on every axis; none for a plain step.
+    pub labels: Vec<Label>,
     /// Its stage.
     pub stage: StageEntry,
     /// Versions of the libraries that decide its results.
-    pub libraries: std::collections::BTreeMap<String, String>,
+    pub libraries: Arc<std::collections::BTreeMap<String, String>>,
     /// Its params, every default filled in.
     pub params: Value,
     /// Its inputs, in the order of the stage's definition.
     pub inputs: Vec<Binding>,
+    /// What it needs of the machine.
+    pub needs: Needs,
 }
 
 /// What one input is bound to.
@@ -93,100 +104,202 @@ impl Graph {
     /// Checks a pipeline against the stages that there are.
     ///
     /// # Errors
-    /// The first thing that is wrong, by place.
+    /// Everything that is wrong with it, in the order of the file.
     pub fn build(pipeline: &Pipeline, catalogue: &Catalogue) -> Result<Self, PipelineError> {
-        let stages = pipeline
-            .steps
+        let mut problems = pipeline.problems.clone();
+        let stages: HashMap<&str, Stage> = catalogue
+            .stages()
             .iter()
-            .map(|step| stage_of(pipeline, catalogue, step))
-            .collect::<Result<Vec<_>, _>>()?;
-        let outputs: HashMap<&str, Kind> = pipeline
-            .steps
-            .iter()
-            .zip(&stages)
-            .map(|(step, stage)| (step.name.as_str(), stage.definition.output))
+            .map(|entry| {
+                let libraries = Arc::new(catalogue.libraries_of(entry.definition));
+                let entry = entry.clone();
+                (entry.definition.name, Stage { entry, libraries })
+            })
             .collect();
-        let mut nodes = Vec::with_capacity(stages.len());
-        for (step, stage) in pipeline.steps.iter().zip(stages) {
-            let checker = InputChecker {
-                pipeline,
-                step,
-                definition: stage.definition,
-                outputs: &outputs,
-            };
-            nodes.push(Node {
-                name: step.name.clone(),
-                libraries: catalogue.libraries_of(stage.definition),
-                inputs: checker.bindings()?,
-                params: params_of(pipeline, step, stage.definition)?,
-                stage,
-            });
+        for step in &pipeline.steps {
+            if let Some((stage, spot)) = &step.stage
+                && !stages.contains_key(stage.as_str())
+            {
+                problems.push(Problem::UnknownStage {
+                    place: pipeline.place(*spot),
+                    step: step.name.clone(),
+                    stage: stage.clone(),
+                    suggestion: nearest(stage, catalogue.names()),
+                    known: catalogue.names().map(str::to_owned).collect(),
+                });
+            }
         }
-        let order = order(pipeline, &nodes)?;
-        let mut slots: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
-        let nodes = order
-            .into_iter()
-            .filter_map(|index| slots[index].take())
-            .collect();
-        Ok(Self {
-            nodes,
-            file: pipeline.file.clone(),
-        })
+        let instances = matrix::expand(pipeline, &mut problems);
+        let stage_of = |instance: &Instance<'_>| {
+            let (stage, _) = instance.step.stage.as_ref()?;
+            stages.get(stage.as_str())
+        };
+        let mut around = Surroundings {
+            pipeline,
+            instances: &instances,
+            outputs: instances
+                .iter()
+                .map(|instance| stage_of(instance).map(|stage| stage.entry.definition.output))
+                .collect::<Vec<Option<Kind>>>(),
+            folders: HashMap::new(),
+        };
+        let mut nodes = Vec::with_capacity(instances.len());
+        for instance in &instances {
+            let Some(stage) = stage_of(instance) else {
+                continue;
+            };
+            let mut found = Vec::new();
+            let definition = stage.entry.definition;
+            let inputs = around.bindings(instance, definition, &mut found);
+            let params = given::resolve(pipeline, instance, definition, &mut found);
+            if let Some(params) = params {
+                let needs = given::needs(pipeline, instance, definition, &params, &mut found);
+                nodes.push(Node {
+                    name: instance.name.clone(),
+                    step: instance.step.name.clone(),
+                    labels: instance.labels.clone(),
+                    libraries: Arc::clone(&stage.libraries),
+                    stage: stage.entry.clone(),
+                    params,
+                    inputs,
+                    needs,
+                });
+            }
+            // What is wrong with a step is wrong with each of its instances, and said once.
+            for problem in found {
+                if !problems.iter().any(|known| known.says_the_same(&problem)) {
+                    problems.push(problem);
+                }
+            }
+        }
+        if !problems.is_empty() {
+            problems.sort_by_cached_key(Problem::origin);
+            return Err(PipelineError::Invalid(problems));
+        }
+        Ok(Self::of(nodes, pipeline.file.clone()))
     }
 
-    /// The steps, each after those it needs; otherwise in the order of the file.
+    fn of(nodes: Vec<Node>, file: PathBuf) -> Self {
+        let by_name = nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| (node.name.clone(), index))
+            .collect();
+        Self {
+            nodes,
+            by_name,
+            file,
+        }
+    }
+
+    /// The steps, each after those it needs; otherwise in the order of the file. The instances of a matrix step
+    /// stand together.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The step of this name.
-    pub fn get(&self, name: &str) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.name == name)
+    /// The steps of the file, each with its instances; a plain step is its only one.
+    pub fn steps(&self) -> impl Iterator<Item = &[Node]> {
+        self.nodes.chunk_by(|one, next| one.step == next.step)
     }
 
-    /// The step of this name.
+    /// Where in [`Self::nodes`] the step or instance of this name is.
+    pub(crate) fn index(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The step or instance of this name.
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        self.by_name.get(name).map(|&index| &self.nodes[index])
+    }
+
+    /// The one step or instance of this name.
     ///
     /// # Errors
-    /// Names the steps that there are.
+    /// A name that is no step's, or that stands for several instances: names what there is.
     pub fn require(&self, name: &str) -> Result<&Node, PipelineError> {
-        self.get(name).ok_or_else(|| {
-            let known: Vec<String> = self.nodes.iter().map(|node| node.name.clone()).collect();
-            PipelineError::NoSuchStep {
-                file: self.file.clone(),
-                name: name.to_owned(),
-                suggestion: nearest(name, known.iter().map(String::as_str)),
-                known,
+        match self.select(name)?.as_slice() {
+            [only] => Ok(only),
+            several => {
+                let example = &several[0].name;
+                Err(PipelineError::NoSuchStep {
+                    file: self.file.clone(),
+                    problem: format!(
+                        "`{name}` stands for {} instances, and one is wanted",
+                        several.len()
+                    ),
+                    suggestion: None,
+                    known: format!("name one of them, as in `{example}`"),
+                })
             }
+        }
+    }
+
+    /// What a name on the command line stands for: a step, all instances of a matrix step (`tuned`), or some
+    /// of them (`tuned@seed=0`). Never empty.
+    ///
+    /// # Errors
+    /// A name that stands for nothing: names what there is.
+    pub fn select(&self, name: &str) -> Result<Vec<&Node>, PipelineError> {
+        if let Some(node) = self.get(name) {
+            return Ok(vec![node]);
+        }
+        let selection = Selection::parse(name);
+        let of_step: Vec<&Node> = self
+            .nodes
+            .iter()
+            .filter(|node| node.step == selection.step)
+            .collect();
+        let taken: Vec<&Node> = of_step
+            .iter()
+            .copied()
+            .filter(|node| selection.takes(&node.labels))
+            .collect();
+        if !taken.is_empty() {
+            return Ok(taken);
+        }
+        let (problem, known, suggestion) = match matrix::refuse(&selection, &axes_of(&of_step)) {
+            Some((problem, known)) if !of_step.is_empty() => (problem, known, None),
+            _ => {
+                let names: Vec<&str> = self.steps().map(|nodes| nodes[0].step.as_str()).collect();
+                (
+                    format!("there is no step `{}`", selection.step),
+                    format!("its steps are {}", names.join(", ")),
+                    nearest(selection.step, names.iter().copied()),
+                )
+            }
+        };
+        Err(PipelineError::NoSuchStep {
+            file: self.file.clone(),
+            problem,
+            suggestion,
+            known,
         })
     }
 
     /// The same graph with only the steps named and what they need; all steps where none is named.
     ///
     /// # Errors
-    /// A name that is no step's.
+    /// A name that stands for nothing.
     pub fn only(&self, targets: &[String]) -> Result<Self, PipelineError> {
         if targets.is_empty() {
             return Ok(self.clone());
         }
         let mut kept = BTreeSet::new();
-        let mut open: Vec<&str> = Vec::new();
+        let mut open: Vec<&Node> = Vec::new();
         for target in targets {
-            open.push(&self.require(target)?.name);
+            open.extend(self.select(target)?);
         }
-        while let Some(name) = open.pop() {
-            if kept.insert(name.to_owned()) {
-                open.extend(self.get(name).into_iter().flat_map(Node::upstream));
+        while let Some(node) = open.pop() {
+            if kept.insert(node.name.as_str()) {
+                open.extend(node.upstream().filter_map(|name| self.get(name)));
             }
         }
-        Ok(Self {
-            nodes: self
-                .nodes
-                .iter()
-                .filter(|node| kept.contains(&node.name))
-                .cloned()
-                .collect(),
-            file: self.file.clone(),
-        })
+        let kept = self
+            .nodes
+            .iter()
+            .filter(|node| kept.contains(node.name.as_str()));
+        Ok(Self::of(kept.cloned().collect(), self.file.clone()))
     }
 
     /// Every folder of the user's that a step reads, with the first step and input that does.
@@ -208,261 +321,21 @@ impl Graph {
     }
 }
 
-fn stage_of(
-    pipeline: &Pipeline,
-    catalogue: &Catalogue,
-    step: &Step,
-) -> Result<StageEntry, PipelineError> {
-    catalogue
-        .get(&step.stage)
-        .cloned()
-        .ok_or_else(|| PipelineError::UnknownStage {
-            place: pipeline.place(&["steps", &step.name, "stage"]),
-            step: step.name.clone(),
-            stage: step.stage.clone(),
-            suggestion: nearest(&step.stage, catalogue.names()),
-            known: catalogue.names().map(str::to_owned).collect(),
-        })
+/// A stage with what is the same for all its steps.
+struct Stage {
+    entry: StageEntry,
+    libraries: Arc<std::collections::BTreeMap<String, String>>,
 }
 
-fn params_of(
-    pipeline: &Pipeline,
-    step: &Step,
-    definition: &Definition,
-) -> Result<Value, PipelineError> {
-    (definition.resolve)(&step.params).map_err(|source| PipelineError::Params {
-        origin: pipeline.origin_of_param(&step.name, source.key()),
-        step: step.name.clone(),
-        stage: definition.name.to_owned(),
-        source,
-    })
-}
-
-/// Binds and checks the inputs of one step.
-struct InputChecker<'a> {
-    pipeline: &'a Pipeline,
-    step: &'a Step,
-    definition: &'static Definition,
-    outputs: &'a HashMap<&'a str, Kind>,
-}
-
-impl InputChecker<'_> {
-    fn bindings(&self) -> Result<Vec<Binding>, PipelineError> {
-        for entry in &self.step.inputs {
-            if self.definition.input(&entry.name).is_none() {
-                let known = || self.definition.inputs.iter().map(|input| input.name);
-                return Err(PipelineError::UnknownInput {
-                    place: self.place(&[&entry.name]),
-                    stage: self.definition.name.to_owned(),
-                    input: entry.name.clone(),
-                    suggestion: nearest(&entry.name, known()),
-                    known: known().map(str::to_owned).collect(),
-                });
-            }
-        }
-        self.definition
-            .inputs
-            .iter()
-            .filter_map(|spec| self.binding(spec).transpose())
-            .collect()
-    }
-
-    fn binding(&self, spec: &InputSpec) -> Result<Option<Binding>, PipelineError> {
-        let entry = self
-            .step
-            .inputs
-            .iter()
-            .find(|entry| entry.name == spec.name);
-        let Some(entry) = entry else {
-            if spec.arity.required() {
-                return Err(PipelineError::MissingInput {
-                    place: self.place(&[]),
-                    step: self.step.name.clone(),
-                    stage: self.definition.name.to_owned(),
-                    input: spec.name.to_owned(),
-                    summary: spec.summary.to_owned(),
-                    kinds: spec.kinds.to_vec(),
-                });
-            }
-            return Ok(None);
-        };
-        self.check_count(spec, entry)?;
-        let sources = entry
-            .sources
-            .iter()
-            .enumerate()
-            .map(|(index, source)| self.source(spec, entry, index, source))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut names = BTreeSet::new();
-        for (index, source) in sources.iter().enumerate() {
-            let name = source.name();
-            if !names.insert(name.clone()) {
-                return Err(PipelineError::RepeatedInput {
-                    place: self.item_place(entry, index),
-                    key: self.key(&entry.name),
-                    name,
-                });
-            }
-        }
-        // A list that may be empty and is, is the same as one left out.
-        if sources.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Binding {
-            input: spec.name.to_owned(),
-            list: spec.arity.list(),
-            sources,
-        }))
-    }
-
-    fn check_count(&self, spec: &InputSpec, entry: &InputEntry) -> Result<(), PipelineError> {
-        let count = entry.sources.len();
-        let expected = match spec.arity {
-            Arity::One if count != 1 => "exactly one",
-            Arity::Optional if count > 1 => "one or none",
-            Arity::Many if count == 0 => "one or more",
-            _ => return Ok(()),
-        };
-        Err(PipelineError::WrongCount {
-            place: self.place(&[&entry.name]),
-            key: self.key(&entry.name),
-            stage: self.definition.name.to_owned(),
-            count,
-            expected,
-        })
-    }
-
-    fn source(
-        &self,
-        spec: &InputSpec,
-        entry: &InputEntry,
-        index: usize,
-        source: &SourceEntry,
-    ) -> Result<Source, PipelineError> {
-        match source {
-            SourceEntry::Folder(path) => {
-                let problem = match std::fs::metadata(path) {
-                    Ok(metadata) if metadata.is_dir() => return Ok(Source::Folder(path.clone())),
-                    Ok(_) => "is not a folder",
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
-                    Err(_) => "cannot be read",
-                };
-                Err(PipelineError::Folder {
-                    place: self.item_place(entry, index),
-                    key: self.key(&entry.name),
-                    path: path.clone(),
-                    problem,
-                })
-            }
-            SourceEntry::Step(name) => {
-                let Some(&found) = self.outputs.get(name.as_str()) else {
-                    return Err(PipelineError::UnknownStep {
-                        place: self.item_place(entry, index),
-                        key: self.key(&entry.name),
-                        name: name.clone(),
-                        suggestion: nearest(name, self.outputs.keys().copied()),
-                    });
-                };
-                if !spec.kinds.contains(&found) {
-                    return Err(PipelineError::WrongKind {
-                        place: self.item_place(entry, index),
-                        key: self.key(&entry.name),
-                        source_step: name.clone(),
-                        found,
-                        stage: self.definition.name.to_owned(),
-                        expected: spec.kinds.to_vec(),
-                    });
-                }
-                Ok(Source::Step(name.clone()))
-            }
+/// The axes that nodes of one step lie along, each with the texts of its values.
+fn axes_of(nodes: &[&Node]) -> Vec<(String, Vec<String>)> {
+    let mut axes: Vec<(String, Vec<String>)> = Vec::new();
+    for label in nodes.iter().flat_map(|node| &node.labels) {
+        match axes.iter_mut().find(|(axis, _)| *axis == label.axis) {
+            Some((_, texts)) if texts.contains(&label.text) => {}
+            Some((_, texts)) => texts.push(label.text.clone()),
+            None => axes.push((label.axis.clone(), vec![label.text.clone()])),
         }
     }
-
-    fn key(&self, input: &str) -> String {
-        format!("steps.{}.inputs.{input}", self.step.name)
-    }
-
-    fn place(&self, below_inputs: &[&str]) -> crate::Place {
-        let mut path = vec!["steps", &self.step.name];
-        if !below_inputs.is_empty() {
-            path.push("inputs");
-            path.extend(below_inputs);
-        }
-        self.pipeline.place(&path)
-    }
-
-    fn item_place(&self, entry: &InputEntry, index: usize) -> crate::Place {
-        if entry.list {
-            self.place(&[&entry.name, &index.to_string()])
-        } else {
-            self.place(&[&entry.name])
-        }
-    }
-}
-
-/// How far the walk over a step is.
-#[derive(Clone, Copy, PartialEq)]
-enum Mark {
-    Unseen,
-    Open,
-    Done,
-}
-
-/// The indices of the nodes, each after those it needs.
-fn order(pipeline: &Pipeline, nodes: &[Node]) -> Result<Vec<usize>, PipelineError> {
-    let index: HashMap<&str, usize> = nodes
-        .iter()
-        .enumerate()
-        .map(|(index, node)| (node.name.as_str(), index))
-        .collect();
-    let upstream: Vec<Vec<usize>> = nodes
-        .iter()
-        .map(|node| {
-            node.upstream()
-                .filter_map(|name| index.get(name).copied())
-                .collect()
-        })
-        .collect();
-    let mut marks = vec![Mark::Unseen; nodes.len()];
-    let mut order = Vec::with_capacity(nodes.len());
-    for start in 0..nodes.len() {
-        if marks[start] != Mark::Unseen {
-            continue;
-        }
-        // The open steps from `start` on, each with how many of its inputs have been followed. A list
-        // and not recursion: a chain of steps may be longer than the stack is deep.
-        let mut path = vec![(start, 0)];
-        marks[start] = Mark::Open;
-        while let Some((step, followed)) = path.last_mut() {
-            let step = *step;
-            let Some(&next) = upstream[step].get(*followed) else {
-                marks[step] = Mark::Done;
-                order.push(step);
-                path.pop();
-                continue;
-            };
-            *followed += 1;
-            match marks[next] {
-                Mark::Done => {}
-                Mark::Unseen => {
-                    marks[next] = Mark::Open;
-                    path.push((next, 0));
-                }
-                Mark::Open => {
-                    let circle: Vec<String> = path
-                        .iter()
-                        .map(|(step, _)| *step)
-                        .skip_while(|step| *step != next)
-                        .chain([next])
-                        .map(|step| nodes[step].name.clone())
-                        .collect();
-                    return Err(PipelineError::Cycle {
-                        place: pipeline.place(&["steps", &circle[0], "inputs"]),
-                        circle,
-                    });
-                }
-            }
-        }
-    }
-    Ok(order)
+    axes
 }

@@ -113,7 +113,7 @@ impl Preimage {
             format: KEY_VERSION,
             stage: node.definition().name.to_owned(),
             code: node.stage.code.clone(),
-            libraries: node.libraries.clone(),
+            libraries: (*node.libraries).clone(),
             params: node.params.clone(),
             inputs,
         })

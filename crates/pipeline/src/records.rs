@@ -8,7 +8,7 @@ use fedact_artifact::{Action, Digest, Pin, Store};
 
 use crate::key::Contents;
 use crate::plan::{Found, Previous, Records};
-use crate::{Graph, Pipeline, PipelineError, Preimage};
+use crate::{Graph, Pipeline, PipelineError, Preimage, Problem};
 
 /// The records of a store. Pins every key before it looks it up, so that no collection takes a result
 /// between the plan and its use; remembers what it found.
@@ -141,12 +141,12 @@ pub fn digest_folders(
     for (path, node, binding) in graph.folders() {
         let found = store.digest_folder(path, |done, total| progress(path, done, total))?;
         if found.files == 0 {
-            return Err(PipelineError::Folder {
-                place: pipeline.place(&["steps", &node.name, "inputs", &binding.input]),
-                key: format!("steps.{}.inputs.{}", node.name, binding.input),
+            return Err(PipelineError::from(Problem::Folder {
+                place: pipeline.place_of_input(&node.step, &binding.input),
+                key: format!("steps.{}.inputs.{}", node.step, binding.input),
                 path: path.clone(),
                 problem: "has no file in it",
-            });
+            }));
         }
         contents.folders.insert(path.clone(), found.digest);
     }

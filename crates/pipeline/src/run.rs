@@ -6,20 +6,23 @@ use std::rc::Rc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use fedact_artifact::{Action, Digest, Store};
-use fedact_stage::Cores;
-
 use crate::event::NotRun;
 use crate::folders::Folders;
 use crate::plan::Records;
+use crate::queue::{Prepared, Queue};
+use crate::shares::{Capacity, Share};
 use crate::work::{Ending, Message, Task, Workshop};
 use crate::{
-    Contents, Graph, Launcher, Node, Outcome, PipelineError, Plan, Preimage, RunEvent, Stop,
+    Contents, Estimate, Graph, Launcher, Outcome, PipelineError, Plan, Preimage, RunEvent, Stop,
     StoreRecords,
 };
+use fedact_artifact::{Action, Digest, Store};
 
 /// How often the scheduler looks whether it should stop.
 const PULSE: Duration = Duration::from_millis(50);
+
+/// How many results at most are on their way out of the store at once: it is the disk that they wait for.
+const RESTORING: usize = 16;
 
 /// How a plan is to be run.
 #[derive(Clone)]
@@ -28,8 +31,8 @@ pub struct Settings {
     pub artifacts: PathBuf,
     /// How a stage's process is started.
     pub launcher: Launcher,
-    /// Cores to share out; at least 1.
-    pub cores: usize,
+    /// Cores and memory to share out.
+    pub capacity: Capacity,
     /// Whether steps that do not need a failed one still run.
     pub keep_going: bool,
     /// The version of fedact, for the provenance.
@@ -72,11 +75,9 @@ pub fn run(
         workshop,
         observe,
         began: Instant::now(),
-        states: graph
-            .nodes()
-            .iter()
-            .map(|node| (node.name.clone(), Progress::Waiting))
-            .collect(),
+        states: vec![Progress::Waiting; graph.nodes().len()],
+        queue: Queue::of(graph),
+        restoring: 0,
         last_seconds: plan
             .steps
             .iter()
@@ -87,7 +88,10 @@ pub fn run(
         actions: HashMap::new(),
         outcome: Outcome::default(),
     };
-    (scheduler.observe)(RunEvent::Planned { plan: plan.clone() });
+    (scheduler.observe)(RunEvent::Planned {
+        plan: plan.clone(),
+        estimate: Estimate::of(graph, plan, settings.capacity),
+    });
     let result = scheduler.drive(&inbox);
     if result.is_err() {
         scheduler.workshop.stop.ask();
@@ -97,12 +101,14 @@ pub fn run(
 }
 
 /// Where a step is.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Progress {
     /// Not started.
     Waiting,
-    /// Its thread runs, with so many cores.
-    Running { key: Digest, cores: usize },
+    /// Its thread puts its result into its folder.
+    Restoring { key: Digest },
+    /// Its thread makes its result.
+    Running { key: Digest, share: Share },
     /// Its output is there.
     Done,
     /// It failed.
@@ -119,7 +125,11 @@ struct Scheduler<'a> {
     workshop: Workshop,
     observe: &'a mut dyn FnMut(RunEvent),
     began: Instant,
-    states: HashMap<String, Progress>,
+    /// By the index of the node.
+    states: Vec<Progress>,
+    queue: Queue,
+    /// How many threads only put results into folders.
+    restoring: usize,
     last_seconds: HashMap<String, f64>,
     /// Steps to run although the store has their results.
     forced: BTreeSet<String>,
@@ -139,11 +149,7 @@ impl Scheduler<'_> {
             if !self.workshop.stop.asked() {
                 self.start_what_is_ready()?;
             }
-            if !self
-                .states
-                .values()
-                .any(|state| matches!(state, Progress::Running { .. }))
-            {
+            if self.restoring == 0 && self.taken().is_empty() {
                 return Ok(());
             }
             match inbox.recv_timeout(PULSE) {
@@ -155,54 +161,71 @@ impl Scheduler<'_> {
     }
 
     fn start_what_is_ready(&mut self) -> Result<(), PipelineError> {
-        for node in self.graph.nodes() {
-            if self.states[&node.name] != Progress::Waiting {
-                continue;
-            }
-            if let Some(needs) = self.blocked_by(node) {
-                self.drop_step(&node.name, NotRun::Needs { step: needs });
-                continue;
-            }
-            let Some(preimage) = Preimage::of(node, &self.contents) else {
+        while let Some(index) = self.queue.next_blocked() {
+            self.drop_blocked(index);
+        }
+        for index in self.queue.ready() {
+            let node = &self.graph.nodes()[index];
+            let Some(prepared) = self.prepare(index)? else {
                 continue;
             };
-            self.start(node, preimage)?;
+            if let Some(action) = prepared.action {
+                if self.restoring < RESTORING {
+                    self.restore(index, &action)?;
+                }
+                continue;
+            }
+            let Some(share) = self.settings.capacity.share(node.needs, &self.taken()) else {
+                continue;
+            };
+            self.start(index, prepared, share)?;
         }
         Ok(())
     }
 
-    /// The first step it needs that will not have an output.
-    fn blocked_by(&self, node: &Node) -> Option<String> {
-        node.upstream()
-            .find(|step| {
-                matches!(
-                    self.states.get(*step),
-                    Some(Progress::Failed | Progress::Dropped)
-                )
-            })
-            .map(str::to_owned)
-    }
-
-    fn start(&mut self, node: &Node, preimage: Preimage) -> Result<(), PipelineError> {
+    /// What the step would be run for, and its result where the store has it; asked once, because nothing of it
+    /// changes while the step waits for cores.
+    fn prepare(&mut self, index: usize) -> Result<Option<Prepared>, PipelineError> {
+        if let Some(prepared) = self.queue.prepared(index) {
+            return Ok(Some(prepared));
+        }
+        let node = &self.graph.nodes()[index];
+        let Some(preimage) = Preimage::of(node, &self.contents) else {
+            return Ok(None);
+        };
         let key = preimage.key();
         let forced = self.forced.contains(&node.name) || self.rerun.contains(&node.name);
-        if !forced && let Some(action) = self.records.action(&key)? {
-            let workshop = self.workshop.clone();
-            let (step, action) = (node.name.clone(), Action::clone(&action));
-            self.states
-                .insert(node.name.clone(), Progress::Running { key, cores: 0 });
-            return spawn(&self.workshop, &node.name, move || {
-                workshop.restore(&step, action)
-            });
-        }
-        let Some(cores) = self.cores_for(node) else {
-            return Ok(());
+        let prepared = Prepared {
+            preimage: Rc::new(preimage),
+            key,
+            forced,
+            action: if forced {
+                None
+            } else {
+                self.records.action(&key)?
+            },
         };
-        let keys: HashMap<String, Digest> = self
-            .actions
-            .iter()
-            .map(|(step, action)| (step.clone(), action.key))
-            .collect();
+        self.queue.remember(index, prepared.clone());
+        Ok(Some(prepared))
+    }
+
+    fn restore(&mut self, index: usize, action: &Action) -> Result<(), PipelineError> {
+        let step = self.graph.nodes()[index].name.clone();
+        self.set(index, Progress::Restoring { key: action.key });
+        let (workshop, name, action) = (self.workshop.clone(), step.clone(), action.clone());
+        spawn(&self.workshop, &step, move || {
+            workshop.restore(&name, action)
+        })
+    }
+
+    fn start(
+        &mut self,
+        index: usize,
+        prepared: Prepared,
+        share: Share,
+    ) -> Result<(), PipelineError> {
+        let node = &self.graph.nodes()[index];
+        let key_of = |step: &str| Some(self.actions.get(step)?.key);
         let task = Task {
             outputs: node
                 .upstream()
@@ -211,41 +234,55 @@ impl Scheduler<'_> {
                     Some((step.to_owned(), action.output))
                 })
                 .collect::<BTreeMap<_, _>>(),
-            origins: Task::origins(node, &self.contents, |step| keys.get(step).copied()),
+            origins: Task::origins(node, &self.contents, key_of),
             node: node.clone(),
-            preimage,
-            key,
-            threads: cores,
-            forced,
+            preimage: Preimage::clone(&prepared.preimage),
+            key: prepared.key,
+            threads: share.cores,
+            forced: prepared.forced,
         };
-        self.states
-            .insert(node.name.clone(), Progress::Running { key, cores });
+        let key = prepared.key;
+        self.set(index, Progress::Running { key, share });
         let workshop = self.workshop.clone();
         spawn(&self.workshop, &node.name, move || {
             workshop.carry_out(&task)
         })
     }
 
-    /// How many cores a step gets now; `None` while there are too few.
-    fn cores_for(&self, node: &Node) -> Option<usize> {
-        let total = self.settings.cores.max(1);
-        let used: usize = self
-            .states
-            .values()
-            .map(|state| match state {
-                Progress::Running { cores, .. } => *cores,
-                _ => 0,
-            })
-            .sum();
-        let free = total.saturating_sub(used);
-        match (node.definition().cores)(&node.params) {
-            Cores::All => (free > 0).then_some(free),
-            // What wants more than there is runs alone.
-            Cores::Fixed(wanted) if wanted > total => (used == 0).then_some(wanted),
-            Cores::Fixed(wanted) => {
-                let wanted = wanted.max(1);
-                (wanted <= free).then_some(wanted)
-            }
+    /// What the running steps have.
+    fn taken(&self) -> Vec<Share> {
+        let share = |state: &Progress| match state {
+            Progress::Running { share, .. } => Some(*share),
+            _ => None,
+        };
+        self.states.iter().filter_map(share).collect()
+    }
+
+    /// Moves a step on, and with it those that wait for it.
+    fn set(&mut self, index: usize, progress: Progress) {
+        let before = std::mem::replace(&mut self.states[index], progress);
+        match (before, progress) {
+            (Progress::Restoring { .. }, Progress::Restoring { .. }) => {}
+            (Progress::Restoring { .. }, _) => self.restoring -= 1,
+            (_, Progress::Restoring { .. }) => self.restoring += 1,
+            _ => {}
+        }
+        match progress {
+            Progress::Waiting => self.queue.put_back(index, before == Progress::Done),
+            Progress::Done => self.queue.done(index),
+            Progress::Failed | Progress::Dropped => self.queue.give_up(index),
+            Progress::Restoring { .. } | Progress::Running { .. } => self.queue.take(index),
+        }
+    }
+
+    fn drop_blocked(&mut self, index: usize) {
+        let node = &self.graph.nodes()[index];
+        let gone = |step: &&str| {
+            let state = self.graph.index(step).map(|index| self.states[index]);
+            matches!(state, Some(Progress::Failed | Progress::Dropped))
+        };
+        if let Some(needs) = node.upstream().find(gone).map(str::to_owned) {
+            self.drop_step(index, NotRun::Needs { step: needs });
         }
     }
 
@@ -262,16 +299,16 @@ impl Scheduler<'_> {
     }
 
     fn tell_started(&mut self, step: String, resumed: bool) {
-        let Some(Progress::Running { key, cores }) = self.states.get(&step).cloned() else {
+        let Some(index) = self.graph.index(&step) else {
             return;
         };
-        let Some(node) = self.graph.get(&step) else {
+        let Progress::Running { key, share } = self.states[index] else {
             return;
         };
         (self.observe)(RunEvent::Started {
-            stage: node.definition().name.to_owned(),
+            stage: self.graph.nodes()[index].definition().name.to_owned(),
             key,
-            cores,
+            cores: share.cores,
             resumed,
             last_seconds: self.last_seconds.get(&step).copied(),
             step,
@@ -279,6 +316,9 @@ impl Scheduler<'_> {
     }
 
     fn end(&mut self, step: String, ending: Ending) -> Result<(), PipelineError> {
+        let Some(index) = self.graph.index(&step) else {
+            return Ok(());
+        };
         match ending {
             Ending::FromStore { action } => {
                 (self.observe)(RunEvent::FromStore {
@@ -287,7 +327,7 @@ impl Scheduler<'_> {
                     output: action.output,
                 });
                 self.outcome.from_store.push(step.clone());
-                self.done(step, *action);
+                self.done(index, *action);
             }
             Ending::Ran { action } => {
                 let before = self.records.latest(&step)?;
@@ -301,22 +341,22 @@ impl Scheduler<'_> {
                     warnings: action.provenance.warnings.clone(),
                 });
                 self.outcome.ran.push(step.clone());
-                self.done(step, *action);
+                self.done(index, *action);
             }
-            Ending::Gone => self.gone(&step),
+            Ending::Gone => self.gone(index),
             Ending::Stopped => {
                 let reason = if self.outcome.interrupted {
                     NotRun::Interrupted
                 } else {
                     NotRun::OtherFailure
                 };
-                self.drop_step(&step, reason);
+                self.drop_step(index, reason);
             }
             Ending::Failed(failure) => {
                 self.outcome.invalid_input = failure.invalid_input
                     && (self.outcome.failed.is_empty() || self.outcome.invalid_input);
                 self.outcome.failed.push(step.clone());
-                self.states.insert(step.clone(), Progress::Failed);
+                self.set(index, Progress::Failed);
                 (self.observe)(RunEvent::Failed { step, failure });
                 if !self.settings.keep_going {
                     self.workshop.stop.ask();
@@ -327,59 +367,61 @@ impl Scheduler<'_> {
         Ok(())
     }
 
-    fn done(&mut self, step: String, action: Action) {
+    fn done(&mut self, index: usize, action: Action) {
+        let step = self.graph.nodes()[index].name.clone();
         self.contents.steps.insert(step.clone(), action.output);
-        self.states.insert(step.clone(), Progress::Done);
         self.rerun.remove(&step);
         self.actions.insert(step, Rc::new(action));
+        self.set(index, Progress::Done);
     }
 
     /// Objects were lost between the plan and now. A result on its way out of the store is made again;
     /// a step that could not have its inputs waits until the steps before it have been looked at anew.
-    fn gone(&mut self, step: &str) {
-        let Some(Progress::Running { key, cores }) = self.states.get(step).cloned() else {
-            return;
-        };
-        self.records.forget(&key);
-        self.states.insert(step.to_owned(), Progress::Waiting);
-        if cores == 0 {
-            self.rerun.insert(step.to_owned());
-            return;
-        }
-        for upstream in self.graph.get(step).into_iter().flat_map(Node::upstream) {
-            if let Some(action) = self.actions.remove(upstream) {
-                self.records.forget(&action.key);
+    fn gone(&mut self, index: usize) {
+        let node = &self.graph.nodes()[index];
+        match self.states[index] {
+            Progress::Restoring { key } => {
+                self.records.forget(&key);
+                self.rerun.insert(node.name.clone());
+                self.set(index, Progress::Waiting);
             }
-            self.contents.steps.remove(upstream);
-            self.outcome.from_store.retain(|name| name != upstream);
-            self.states.insert(upstream.to_owned(), Progress::Waiting);
+            Progress::Running { key, .. } => {
+                self.records.forget(&key);
+                self.set(index, Progress::Waiting);
+                for upstream in node.upstream() {
+                    let Some(action) = self.actions.remove(upstream) else {
+                        continue;
+                    };
+                    self.records.forget(&action.key);
+                    self.contents.steps.remove(upstream);
+                    self.outcome.from_store.retain(|name| name != upstream);
+                    if let Some(index) = self.graph.index(upstream) {
+                        self.set(index, Progress::Waiting);
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
-    fn drop_step(&mut self, step: &str, reason: NotRun) {
-        self.states.insert(step.to_owned(), Progress::Dropped);
-        self.outcome.not_run.push(step.to_owned());
-        (self.observe)(RunEvent::NotRun {
-            step: step.to_owned(),
-            reason,
-        });
+    fn drop_step(&mut self, index: usize, reason: NotRun) {
+        self.set(index, Progress::Dropped);
+        let step = self.graph.nodes()[index].name.clone();
+        self.outcome.not_run.push(step.clone());
+        (self.observe)(RunEvent::NotRun { step, reason });
     }
 
     fn conclude(mut self) -> Outcome {
-        let left: Vec<String> = self
-            .graph
-            .nodes()
-            .iter()
-            .filter(|node| self.states[&node.name] == Progress::Waiting)
-            .map(|node| node.name.clone())
-            .collect();
-        for step in left {
+        for index in 0..self.states.len() {
+            if self.states[index] != Progress::Waiting {
+                continue;
+            }
             let reason = if self.outcome.interrupted {
                 NotRun::Interrupted
             } else {
                 NotRun::OtherFailure
             };
-            self.drop_step(&step, reason);
+            self.drop_step(index, reason);
         }
         self.outcome.seconds = self.began.elapsed().as_secs_f64();
         (self.observe)(RunEvent::Ended {

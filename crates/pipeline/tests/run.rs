@@ -344,6 +344,93 @@ fn cores_are_shared_out_and_never_exceeded() {
 }
 
 #[test]
+fn memory_is_shared_out_and_what_wants_more_than_there_is_runs_alone() {
+    let steps: String = [(0, "3GiB"), (1, "2GiB"), (2, "9GiB"), (3, "1GiB"), (4, "2GiB")]
+        .map(|(index, memory)| {
+            format!(
+                "  s{index}: {{stage: source, params: {{text: t{index}, sleep_ms: 60}}, resources: {{memory: {memory}}}}}\n"
+            )
+        })
+        .concat();
+    let bench = Bench::new(&steps);
+    let mut run = bench.run();
+    run.cores = 8;
+    run.memory = Some(4 << 30);
+    let mut running: Vec<String> = Vec::new();
+    let (mut most, mut beside_the_large) = (0, 0);
+    let ended = run.go().unwrap();
+    for event in &ended.events {
+        match event {
+            RunEvent::Started { step, .. } => running.push(step.clone()),
+            RunEvent::Finished { step, .. } => running.retain(|name| name != step),
+            _ => {}
+        }
+        let gibibytes = |step: &String| match step.as_str() {
+            "s0" => 3,
+            "s1" | "s4" => 2,
+            "s3" => 1,
+            _ => 0,
+        };
+        most = most.max(running.iter().map(gibibytes).sum());
+        if running.iter().any(|step| step == "s2") {
+            beside_the_large = beside_the_large.max(running.len() - 1);
+        }
+    }
+    assert_eq!(ended.outcome.ran.len(), 5);
+    assert_eq!(most, 4, "four gibibytes were to be used, and no more");
+    assert_eq!(beside_the_large, 0);
+}
+
+#[test]
+fn a_matrix_runs_its_instances_and_a_list_takes_them_all() {
+    let bench = Bench::new(
+        "  a: {stage: source, matrix: {params.text: [x, y, z]}}\n  b: {stage: capitals, inputs: {videos: a}}\n  all: {stage: join, inputs: {clips: [b]}}\n",
+    );
+    let first = bench.go();
+    assert_eq!(first.outcome.ran.len(), 7);
+    assert_eq!(bench.text_of("all"), "b@text=x=X\nb@text=y=Y\nb@text=z=Z\n");
+    // One more value runs that one and what lists it; a plain step with the params of an instance runs nothing.
+    bench.write(
+        "  a: {stage: source, matrix: {params.text: [w, x, y, z]}}\n  b: {stage: capitals, inputs: {videos: a}}\n  all: {stage: join, inputs: {clips: [b]}}\n  same: {stage: source, params: {text: y}}\n",
+    );
+    let second = bench.go();
+    assert_eq!(sorted(&second.outcome.ran), ["a@text=w", "all", "b@text=w"]);
+    assert!(bench.text_of("all").starts_with("b@text=w=W\n"));
+    let mut run = bench.run();
+    run.targets = vec!["b@text=y".into()];
+    assert_eq!(
+        sorted(&run.go().unwrap().outcome.from_store),
+        ["a@text=y", "b@text=y"]
+    );
+}
+
+#[test]
+fn an_estimate_plays_the_plan_through_on_the_cores_there_are() {
+    let bench = Bench::new(
+        "  a: {stage: source, params: {sleep_ms: 300}, matrix: {params.text: [t, u, v, w]}}\n  b: {stage: capitals, inputs: {videos: a}}\n",
+    );
+    let estimate = |ended: &Ended| match &ended.events[0] {
+        RunEvent::Planned { estimate, .. } => estimate.clone(),
+        other => panic!("{other:?}"),
+    };
+    let first = estimate(&bench.go());
+    assert_eq!((first.seconds, first.unknown.len()), (0.0, 8));
+    let nothing = estimate(&bench.go());
+    assert_eq!((nothing.seconds, nothing.unknown.len()), (0.0, 0));
+    // Four steps of 0.3 s on two cores; the new instance counts as long as the others.
+    let again = estimate(
+        &bench
+            .run()
+            .set("a.count=2")
+            .set("a.text=[t, u, v, x]")
+            .go()
+            .unwrap(),
+    );
+    assert_eq!(again.unknown, Vec::<String>::new());
+    assert!((0.6..1.2).contains(&again.seconds), "{again:?}");
+}
+
+#[test]
 fn an_interrupted_run_ends_at_once_and_goes_on_from_its_checkpoints() {
     let bench = Bench::new("");
     bench.write(&format!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fedact_artifact::Store;
 use fedact_pipeline::{
-    Graph, Outcome, Override, Pipeline, PipelineError, Plan, RunEvent, Settings, Stop,
+    Capacity, Graph, Outcome, Override, Pipeline, PipelineError, Plan, RunEvent, Settings, Stop,
     StoreRecords, digest_folders,
 };
 
@@ -21,6 +21,7 @@ pub struct Run {
     pub targets: Vec<String>,
     pub forced: BTreeSet<String>,
     pub cores: usize,
+    pub memory: Option<u64>,
     pub keep_going: bool,
     pub stop: Stop,
     pub watch: Box<dyn FnMut(&RunEvent)>,
@@ -43,6 +44,7 @@ impl Run {
             targets: Vec::new(),
             forced: BTreeSet::new(),
             cores: 2,
+            memory: None,
             keep_going: false,
             stop: Stop::new(),
             watch: Box::new(|_| {}),
@@ -72,7 +74,10 @@ impl Run {
                 command.arg("execute");
                 command
             }),
-            cores: self.cores,
+            capacity: Capacity {
+                cores: self.cores,
+                memory: self.memory,
+            },
             keep_going: self.keep_going,
             version: "test".into(),
             stop: self.stop,

@@ -1,0 +1,363 @@
+//! The results of several steps, or of the instances of a matrix step, as one table.
+
+use std::collections::BTreeSet;
+
+use fedact_artifact::Action;
+use fedact_pipeline::{Graph, Node, StoreRecords};
+use serde_json::{Map, Value, json};
+
+use crate::exit::{Code, Refusal};
+use crate::output;
+use crate::session::Session;
+use crate::show;
+
+/// One instance and what the store knows of it.
+struct Row<'g> {
+    node: &'g Node,
+    /// Its result, and whether a run would leave it as it is.
+    result: Option<(Action, bool)>,
+}
+
+impl Row<'_> {
+    fn metrics(&self) -> impl Iterator<Item = (&String, &Value)> {
+        let metrics = self
+            .result
+            .iter()
+            .map(|(action, _)| &action.provenance.metrics);
+        metrics.flatten()
+    }
+
+    fn number(&self, metric: &str) -> Option<f64> {
+        self.metrics().find(|(name, _)| *name == metric)?.1.as_f64()
+    }
+
+    /// Its place on every axis but one.
+    fn place_without(&self, axis: &str) -> (&str, Vec<(&str, &str)>) {
+        let labels = self.node.labels.iter().filter(|label| label.axis != axis);
+        let labels = labels.map(|label| (label.axis.as_str(), label.text.as_str()));
+        (&self.node.step, labels.collect())
+    }
+}
+
+/// Prints the results of the named steps beside each other.
+///
+/// # Errors
+/// What is wrong with the store; no result at all.
+pub fn command(session: &Session, names: &[String], as_json: bool) -> Result<Code, Refusal> {
+    let graph = session.graph.only(names)?;
+    let store = session.store()?;
+    let records = StoreRecords::new(&store);
+    let (plan, _) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
+    let rows = selected(&graph, names)?
+        .into_iter()
+        .map(|node| {
+            let result = show::result_of(&node.name, &plan, &records, &store)?;
+            Ok(Row { node, result })
+        })
+        .collect::<Result<Vec<_>, Refusal>>()?;
+    if rows.iter().all(|row| row.result.is_none()) {
+        let names = names.join(" ");
+        return Err(Refusal::new(
+            Code::Failed,
+            format!("no result yet of {names}"),
+            format!("`fedact run {names}` makes them"),
+        ));
+    }
+    if as_json {
+        output::json(&as_value(&rows))?;
+    } else {
+        output::text(&as_text(&rows))?;
+    }
+    Ok(Code::Done)
+}
+
+/// The nodes of all names, each once, in the order of the graph.
+fn selected<'g>(graph: &'g Graph, names: &[String]) -> Result<Vec<&'g Node>, Refusal> {
+    let mut wanted = BTreeSet::new();
+    for name in names {
+        wanted.extend(graph.select(name)?.into_iter().map(|node| &node.name));
+    }
+    let nodes = graph.nodes().iter();
+    Ok(nodes.filter(|node| wanted.contains(&node.name)).collect())
+}
+
+/// What is there first, each once.
+fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut found: Vec<&str> = Vec::new();
+    for name in names {
+        if !found.contains(&name.as_str()) {
+            found.push(name);
+        }
+    }
+    found
+}
+
+fn axes_of<'g>(rows: &[Row<'g>]) -> Vec<&'g str> {
+    let labels = rows.iter().flat_map(|row| &row.node.labels);
+    distinct(labels.map(|label| &label.axis))
+}
+
+/// The axis that repeats the same experiment: over it, results have a mean and a deviation.
+fn repetitions<'a>(axes: &[&'a str]) -> Option<&'a str> {
+    axes.iter()
+        .copied()
+        .find(|axis| *axis == "seed" || axis.ends_with(".seed"))
+}
+
+/// Rows that differ in the repetition alone.
+fn groups<'r, 'g>(rows: &'r [Row<'g>], over: &str) -> Vec<Vec<&'r Row<'g>>> {
+    let mut groups: Vec<Vec<&Row<'_>>> = Vec::new();
+    let repeated = rows.iter().filter(|row| row.result.is_some());
+    for row in repeated.filter(|row| row.node.labels.iter().any(|label| label.axis == over)) {
+        let place = row.place_without(over);
+        match groups
+            .iter_mut()
+            .find(|group| group[0].place_without(over) == place)
+        {
+            Some(group) => group.push(row),
+            None => groups.push(vec![row]),
+        }
+    }
+    groups
+}
+
+/// The mean and the standard deviation of a sample (over n - 1); no deviation of a single value.
+fn statistics(values: &[f64]) -> Option<(f64, Option<f64>)> {
+    let count = values.len() as f64;
+    if values.is_empty() {
+        return None;
+    }
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
+    Some((mean, deviation))
+}
+
+fn statistics_of(group: &[&Row<'_>], metric: &str) -> Option<(f64, Option<f64>)> {
+    let values: Vec<f64> = group.iter().filter_map(|row| row.number(metric)).collect();
+    statistics(&values)
+}
+
+/// The metrics that are single values, in the order in which they come.
+fn columns<'r>(rows: &'r [Row<'_>]) -> Vec<&'r str> {
+    let single = |value: &Value| !value.is_array() && !value.is_object();
+    let metrics = rows.iter().flat_map(Row::metrics);
+    distinct(
+        metrics
+            .filter(|(_, value)| single(value))
+            .map(|(name, _)| name),
+    )
+}
+
+fn as_value(rows: &[Row<'_>]) -> Value {
+    let axes = axes_of(rows);
+    let labels = |row: &Row<'_>, without: Option<&str>| -> Map<String, Value> {
+        let labels = row.node.labels.iter();
+        let labels = labels.filter(|label| Some(label.axis.as_str()) != without);
+        labels
+            .map(|label| (label.axis.clone(), label.value.clone()))
+            .collect()
+    };
+    let table: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            let result = row.result.as_ref();
+            json!({
+                "step": row.node.name,
+                "of": row.node.step,
+                "labels": labels(row, None),
+                "fresh": result.is_some_and(|(_, fresh)| *fresh),
+                "key": result.map(|(action, _)| action.key),
+                "seconds": result.map(|(action, _)| action.provenance.seconds),
+                "metrics": result.map(|(action, _)| &action.provenance.metrics),
+            })
+        })
+        .collect();
+    let over = repetitions(&axes);
+    let summary: Vec<Value> = over
+        .map(|over| groups(rows, over))
+        .into_iter()
+        .flatten()
+        .map(|group| {
+            let metrics: Map<String, Value> = columns(rows)
+                .into_iter()
+                .filter_map(|metric| {
+                    let (mean, deviation) = statistics_of(&group, metric)?;
+                    Some((
+                        metric.to_owned(),
+                        json!({"mean": mean, "deviation": deviation}),
+                    ))
+                })
+                .collect();
+            json!({
+                "of": group[0].node.step,
+                "labels": labels(group[0], over),
+                "count": group.len(),
+                "metrics": metrics,
+            })
+        })
+        .collect();
+    json!({ "axes": axes, "rows": table, "over": over, "summary": summary })
+}
+
+fn as_text(rows: &[Row<'_>]) -> String {
+    let axes = axes_of(rows);
+    let metrics = columns(rows);
+    let several = rows.iter().any(|row| row.node.step != rows[0].node.step);
+    let settled = rows.iter().all(|row| matches!(row.result, Some((_, true))));
+    let place = |row: &Row<'_>, axes: &[&str]| -> Vec<String> {
+        let step = several.then(|| row.node.step.clone());
+        let labels = axes.iter().map(|axis| {
+            let label = row.node.labels.iter().find(|label| label.axis == *axis);
+            label.map_or_else(String::new, |label| label.text.clone())
+        });
+        step.into_iter().chain(labels).collect()
+    };
+    let heading = |axes: &[&str], then: &str| -> Vec<String> {
+        let step = several.then_some("step");
+        let names = step.into_iter().chain(axes.iter().copied()).chain([then]);
+        names
+            .chain(metrics.iter().copied())
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut table = vec![heading(&axes, "")];
+    if !settled {
+        table[0].push("state".to_owned());
+    }
+    for row in rows {
+        let mut cells = place(row, &axes);
+        cells.extend(metrics.iter().map(|metric| {
+            let value = row.metrics().find(|(name, _)| name == metric);
+            value.map_or_else(String::new, |(_, value)| cell(value))
+        }));
+        if !settled {
+            let state = match &row.result {
+                Some((_, true)) => "fresh",
+                Some(_) => "stale",
+                None => "no result",
+            };
+            cells.push(state.to_owned());
+        }
+        table.push(cells);
+    }
+    let mut text = aligned(&table);
+    if let Some(over) = repetitions(&axes) {
+        let others: Vec<&str> = axes.iter().copied().filter(|axis| *axis != over).collect();
+        let mut table = vec![heading(&others, "runs")];
+        for group in groups(rows, over) {
+            let mut cells = place(group[0], &others);
+            cells.push(group.len().to_string());
+            cells.extend(
+                metrics
+                    .iter()
+                    .map(|metric| match statistics_of(&group, metric) {
+                        Some((mean, Some(deviation))) => {
+                            format!("{} ± {}", number(mean), number(deviation))
+                        }
+                        Some((mean, None)) => number(mean),
+                        None => String::new(),
+                    }),
+            );
+            table.push(cells);
+        }
+        text.push_str(&format!("\nmean and standard deviation over {over}\n"));
+        text.push_str(&aligned(&table));
+    }
+    text
+}
+
+/// A metric in a cell.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Number(whole) if whole.is_u64() || whole.is_i64() => whole.to_string(),
+        Value::Number(fraction) => fraction.as_f64().map_or_else(String::new, number),
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// Four digits, which is more than a sample of runs supports.
+fn number(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude != 0.0 && !(1e-3..1e7).contains(&magnitude) {
+        return format!("{value:.3e}");
+    }
+    let decimals = match magnitude {
+        large if large >= 1000.0 => 0,
+        large if large >= 100.0 => 1,
+        large if large >= 10.0 => 2,
+        large if large >= 1.0 => 3,
+        _ => 4,
+    };
+    format!("{value:.decimals$}")
+}
+
+/// Columns as wide as their widest cell; numbers to the right.
+fn aligned(table: &[Vec<String>]) -> String {
+    let columns = table.first().map_or(0, Vec::len);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            let cells = table.iter().map(|row| row[column].chars().count());
+            cells.max().unwrap_or(0)
+        })
+        .collect();
+    let numeric: Vec<bool> = (0..columns)
+        .map(|column| {
+            let digit = |cell: &String| {
+                cell.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+            };
+            let mut cells = table.iter().skip(1).map(|row| &row[column]);
+            cells.all(|cell| cell.is_empty() || digit(cell))
+        })
+        .collect();
+    let mut text = String::new();
+    for row in table {
+        let mut line = String::new();
+        for ((cell, width), numeric) in row.iter().zip(&widths).zip(&numeric) {
+            if *numeric {
+                line.push_str(&format!("{cell:>width$}  "));
+            } else {
+                line.push_str(&format!("{cell:<width$}  "));
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deviation_is_that_of_a_sample() {
+        assert_eq!(
+            statistics(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).map(|(mean, _)| mean),
+            Some(5.0)
+        );
+        let (_, deviation) = statistics(&[1.0, 2.0, 3.0]).unwrap();
+        assert_eq!(deviation, Some(1.0));
+        assert_eq!(statistics(&[3.5]), Some((3.5, None)));
+        assert_eq!(statistics(&[]), None);
+    }
+
+    #[test]
+    fn numbers_are_as_long_as_they_are_worth() {
+        assert_eq!(number(0.81234), "0.8123");
+        assert_eq!(number(12.3456), "12.35");
+        assert_eq!(number(123456.7), "123457");
+        assert_eq!(number(0.0), "0.0000");
+        assert_eq!(number(0.000_012_34), "1.234e-5");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let table = [["seed", "name"], ["0", "a"], ["10", "bcd"]]
+            .map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(aligned(&table), "seed  name\n   0  a\n  10  bcd\n");
+    }
+}

@@ -1,0 +1,194 @@
+//! The documented pipeline format on the real stages: the examples hold, a matrix runs and is shown.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[allow(dead_code)]
+mod bench;
+
+use bench::{Bench, TINY};
+use serde_json::{Value, json};
+
+/// The YAML blocks of the page.
+fn examples() -> Vec<String> {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/pipeline.md")).unwrap();
+    let blocks = page.split("```yaml\n").skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_example_of_the_page_is_a_pipeline() {
+    let bench = Bench::new("");
+    let examples = examples();
+    assert_eq!(examples.len(), 5);
+    for example in &examples {
+        bench.write(example);
+        bench.fedact(&["graph"]).done();
+    }
+    let instances = |example: &str, step: &str| {
+        bench.write(example);
+        let graph: Value =
+            serde_json::from_str(&bench.fedact(&["graph", "--json"]).done().stdout).unwrap();
+        let steps = graph["steps"].as_array().unwrap().clone();
+        steps
+            .into_iter()
+            .filter(|node| node["of"] == step)
+            .collect::<Vec<_>>()
+    };
+    let thirty = instances(&examples[2], "tuned");
+    assert_eq!(thirty.len(), 30);
+    assert_eq!(
+        thirty[0]["step"],
+        "tuned@strategy=fedasync,seed=0,local_epochs=1"
+    );
+    assert_eq!(instances(&examples[3], "tuned").len(), 6);
+    let report = instances(&examples[3], "report");
+    assert_eq!(
+        report[0]["inputs"][0]["sources"].as_array().unwrap().len(),
+        7
+    );
+    let text = bench.fedact(&["graph"]).done().stdout.clone();
+    assert!(
+        text.contains("federate (model: quantized; clips: clips) -> federated, 6 instances: seed (0, 1, 2) x strategy (fedasync, fedavg)\n"),
+        "{text}"
+    );
+    let drawn = bench
+        .fedact(&["graph", "--format", "mermaid"])
+        .done()
+        .stdout
+        .clone();
+    assert!(
+        drawn.contains("[\"tuned<br><i>federate</i><br>6 instances: seed x strategy\"]"),
+        "{drawn}"
+    );
+    assert_eq!(drawn.matches("-->|models|").count(), 2, "{drawn}");
+}
+
+#[test]
+fn a_matrix_runs_and_its_results_are_one_table() {
+    let bench = Bench::new(&format!(
+        "  videos:\n    stage: synthesize\n    params: {TINY}\n    matrix: {{params.fps: [8, 10], params.seed: [1, 2]}}\n  one: {{stage: synthesize, params: {TINY}}}\n"
+    ));
+    let none = bench.fedact(&["show", "videos"]);
+    none.refused(1, &["no result yet of videos", "fedact run videos"]);
+    let some = bench.fedact(&["run", "videos@fps=8"]);
+    assert!(some.done().stdout.starts_with("ran 2 steps ("), "{some:#?}");
+    assert!(bench.path("artifacts/videos@fps=8,seed=2").is_dir());
+    let status = bench.fedact(&["status"]);
+    assert!(
+        status
+            .done()
+            .stdout
+            .contains("videos@fps=10,seed=1  synthesize  never run"),
+        "{status:#?}"
+    );
+
+    let dry = bench.fedact(&[
+        "run",
+        "videos",
+        "--dry-run",
+        "--jobs",
+        "2",
+        "--memory",
+        "4GiB",
+    ]);
+    assert!(
+        dry.done().stdout.contains("would run 2 of 4; about "),
+        "{dry:#?}"
+    );
+    assert!(dry.stdout.contains(" on 2 cores\n"), "{dry:#?}");
+    bench.fedact(&["run"]).done();
+    let forced = bench.fedact(&["run", "--force", "videos@seed=2"]);
+    assert!(
+        forced
+            .done()
+            .stdout
+            .starts_with("ran 2 steps (videos@fps=8,seed=2, videos@fps=10,seed=2)")
+            || forced
+                .stdout
+                .starts_with("ran 2 steps (videos@fps=10,seed=2, videos@fps=8,seed=2)"),
+        "{forced:#?}"
+    );
+
+    let table: Value =
+        serde_json::from_str(&bench.fedact(&["show", "videos", "--json"]).done().stdout).unwrap();
+    assert_eq!(table["axes"], json!(["fps", "seed"]));
+    assert_eq!(table["over"], "seed");
+    assert_eq!(table["rows"].as_array().unwrap().len(), 4);
+    assert_eq!(table["rows"][1]["step"], "videos@fps=8,seed=2");
+    assert_eq!(table["rows"][1]["labels"], json!({"fps": 8, "seed": 2}));
+    assert_eq!(table["rows"][1]["fresh"], true);
+    assert_eq!(table["summary"].as_array().unwrap().len(), 2);
+    assert_eq!(table["summary"][1]["labels"], json!({"fps": 10}));
+    assert_eq!(table["summary"][1]["count"], 2);
+    let metrics = table["rows"][1]["metrics"].as_object().unwrap();
+    let (name, value) = metrics.iter().find(|(_, value)| value.is_number()).unwrap();
+    let summary = &table["summary"][0]["metrics"][name];
+    let values =
+        [&table["rows"][0], &table["rows"][1]].map(|row| row["metrics"][name].as_f64().unwrap());
+    assert!(
+        (summary["mean"].as_f64().unwrap() - (values[0] + values[1]) / 2.0).abs() < 1e-9,
+        "{value}"
+    );
+
+    let text = bench
+        .fedact(&["show", "videos", "one"])
+        .done()
+        .stdout
+        .clone();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("step    fps  seed  "), "{text}");
+    assert!(lines[1].starts_with("videos    8     1  "), "{text}");
+    assert!(
+        text.contains("\nmean and standard deviation over seed\nstep    fps  runs  "),
+        "{text}"
+    );
+    // One instance is shown like any step.
+    let one = bench.fedact(&["show", "videos@fps=8,seed=1"]);
+    assert!(
+        one.done()
+            .stdout
+            .starts_with("videos@fps=8,seed=1 (stage synthesize)\n"),
+        "{one:#?}"
+    );
+    bench.fedact(&["run", "videos@fps=9"]).refused(
+        2,
+        &[
+            "the axis `fps` of step `videos` has no value `9`",
+            "its axes are fps (8, 10), seed (1, 2)",
+        ],
+    );
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let bench = Bench::new(
+        "  v:\n    stage: synthesise\n  w: {stage: synthesize, params: &p {fps: 3000}}\n  c: {stage: extract, inputs: {videos: x}, params: {frmes: 3}}\n  d: {stage: synthesize, params: *p}\n",
+    );
+    let refused = bench.fedact(&["run", "--set", "y.fps=3"]);
+    refused.refused(
+        3,
+        &[
+            "error: pipeline.yaml:4:5: `steps.v.stage`: unknown stage `synthesise`",
+            "error: pipeline.yaml:5:38: step `w`: `fps` is 3000",
+            "error: pipeline.yaml:6:32: `steps.c.inputs.videos`: there is no step `x`",
+            "error: pipeline.yaml:6:53: step `c`: unknown key `frmes` (did you mean `frames`?)",
+            "error: --set y.fps=3: unknown key `y`",
+        ],
+    );
+    assert_eq!(refused.stderr.matches("error: ").count(), 5, "{refused:#?}");
+    assert_eq!(refused.stderr.matches("help: ").count(), 5, "{refused:#?}");
+}
+
+#[test]
+fn memory_has_a_unit() {
+    let bench = Bench::new("  v: {stage: synthesize}\n");
+    let refused = bench.fedact(&["run", "--memory", "lots"]);
+    assert_eq!(refused.code, 2, "{refused:#?}");
+    assert!(
+        refused.stderr.contains("write an amount as in `8GiB`"),
+        "{refused:#?}"
+    );
+}
