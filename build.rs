@@ -58,7 +58,7 @@ fn main() {
 
     let mut code = String::new();
     for (name, member) in &members {
-        if member.folder.starts_with(root.join("stages")) {
+        if member.folder.parent() == Some(&root.join("stages")) {
             let digest = code_digest(&root, name, &members, &lock);
             writeln!(code, "    ({name:?}, {digest:?}),").expect("a string grows");
         }
@@ -81,8 +81,8 @@ fn main() {
 fn members(root: &Path) -> BTreeMap<String, Member> {
     let mut members = BTreeMap::new();
     for group in ["crates", "stages"] {
-        // A crate that is added or removed shows in the folder's own time.
-        for entry in WalkDir::new(root.join(group)).min_depth(1).max_depth(1) {
+        // `stages/<stage>/params` is a crate of its own.
+        for entry in WalkDir::new(root.join(group)).min_depth(1).max_depth(2) {
             let folder = entry.expect("the workspace can be read").into_path();
             let file = folder.join("Cargo.toml");
             if file.is_file() {
@@ -177,7 +177,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         let entry = entry.expect("a crate can be read");
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if LEFT_OUT.contains(&&*name) || hidden(&name) {
+        let another_crate = entry.path().join("Cargo.toml").is_file();
+        if LEFT_OUT.contains(&&*name) || hidden(&name) || another_crate {
             continue;
         }
         println!("cargo::rerun-if-changed={}", entry.path().display());

@@ -3,38 +3,8 @@
 use std::path::PathBuf;
 
 use fedact_clips::ClipsError;
+use fedact_recipe::OutOfRange;
 use tch::TchError;
-
-/// A setting that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` is {value}, but must be {expected}")]
-pub struct OutOfRange {
-    /// The field, with dots between the parts.
-    pub key: String,
-    /// What was given.
-    pub value: String,
-    /// What would be right.
-    pub expected: String,
-}
-
-impl OutOfRange {
-    /// Refuses `value` unless `holds`.
-    pub(crate) fn unless(
-        holds: bool,
-        key: &str,
-        value: impl std::fmt::Display,
-        expected: &str,
-    ) -> Result<(), Self> {
-        if holds {
-            return Ok(());
-        }
-        Err(Self {
-            key: key.to_owned(),
-            value: value.to_string(),
-            expected: expected.to_owned(),
-        })
-    }
-}
 
 /// Why a model could not be read, written, built or trained; every message names the file or the
 /// value and the way out.

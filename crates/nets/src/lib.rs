@@ -7,7 +7,6 @@
 //! Everything random derives from a `seed` argument through ChaCha and not from torch's global
 //! generator, so that results do not depend on what ran before.
 
-mod architecture;
 mod error;
 mod info;
 mod model;
@@ -21,8 +20,8 @@ pub mod score;
 pub mod train;
 pub mod weights;
 
-pub use architecture::{Architecture, BlockLayout, ConvLayout, Family, Layout};
-pub use error::{NetsError, OutOfRange};
+pub use error::NetsError;
+pub use fedact_recipe::{Architecture, BlockLayout, ConvLayout, Family, Layout, OutOfRange};
 pub use info::{FORMAT_VERSION, InputGeometry, MEAN, ModelInfo, STD, files};
 pub use model::{Classifier, FloatModel, Model};
 pub use r3d::R3d;

@@ -47,6 +47,15 @@ impl OutOfRange {
             expected: expected.to_owned(),
         })
     }
+
+    /// The same with the key one level further down: a refusal by a part of the params, as the params see it.
+    #[must_use]
+    pub fn within(self, part: &str) -> Self {
+        Self {
+            key: format!("{part}.{}", self.key),
+            ..self
+        }
+    }
 }
 
 /// Why params were refused.

@@ -9,7 +9,7 @@ use fedact_video::{Frames, Geometry, Video, VideoError, sample};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::params::{ExtractParams, Method, Short};
+use fedact_extract_params::{ExtractParams, Method, Short};
 
 /// A video of which more is missing than this share of what its container promises is suspect; AVI
 /// counts frames that merely repeat the last.

@@ -7,7 +7,7 @@ use fedact_clips::Split;
 use walkdir::WalkDir;
 
 use crate::error::ExtractError;
-use crate::params::{ExtractParams, Layout};
+use fedact_extract_params::{ExtractParams, Layout};
 
 /// UCF101's folder of split lists.
 const UCF_LISTS: &str = "ucfTrainTestlist";

@@ -14,8 +14,8 @@ use crate::checkpoint::{Checkpoints, Key};
 use crate::cut::{Summary, cut, digest, problem};
 use crate::error::ExtractError;
 use crate::layout::{Candidate, Found, find};
-use crate::params::ExtractParams;
 use crate::split::{by_groups, groups};
+use fedact_extract_params::ExtractParams;
 
 /// How often the pace is shown, even while no video is finished.
 const HEARTBEAT: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@ use fedact_clips::ClipsError;
 use fedact_nets::NetsError;
 use fedact_stage::StageError;
 
-use crate::params::FEWEST_CLIPS;
+use fedact_quantize_params::FEWEST_CLIPS;
 
 /// Why a model could not be quantized.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ use serde_json::json;
 use tch::{Device, Tensor};
 
 use crate::error::QuantizeError;
-use crate::params::{FEWEST_CLIPS, QuantizeParams};
+use fedact_quantize_params::{FEWEST_CLIPS, QuantizeParams};
 
 /// Below this ratio of signal to noise at the logits a warning is given: classes close to each other
 /// begin to change places.

@@ -2,18 +2,18 @@
 
 use std::f32::consts::TAU;
 
-use crate::action::{Action, Rhythm};
 use crate::backdrop::{Backdrop, Reach};
 use crate::camera::{Camera, Frame};
 use crate::canvas::{Canvas, Grain, Light};
 use crate::figure::Drawing;
 use crate::motion::{self, Prop};
-use crate::params::Params;
 use crate::random::Draws;
 use crate::scene::Scene;
 use crate::skeleton::Joints;
 use crate::subject::Subject;
 use crate::vector::{Rotation, Vec3};
+use fedact_synthesize_params::Params;
+use fedact_synthesize_params::{Action, Rhythm};
 
 /// Frequencies of the shaking hand in hertz: two across, two up and down.
 const SHAKE_HERTZ: [f32; 4] = [1.3, 3.1, 1.7, 2.6];
@@ -231,7 +231,7 @@ fn frame_figure(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::Set;
+    use fedact_synthesize_params::Set;
 
     fn plan(action: Action, subject_number: u32, params: &Params) -> Clip {
         let subject = Subject::draw(params.seed, params.set, subject_number, params.difficulty);

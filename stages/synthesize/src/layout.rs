@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::action::Action;
+use fedact_synthesize_params::Action;
 
 /// The folder of the lists.
 pub(crate) const LISTS: &str = "ucfTrainTestlist";

@@ -5,7 +5,6 @@
 //! Every person and every clip draws from a random stream of its own, so the bytes of a video depend on
 //! its params and its name only.
 
-mod action;
 mod backdrop;
 mod camera;
 mod canvas;
@@ -14,7 +13,6 @@ mod error;
 mod figure;
 mod layout;
 mod motion;
-mod params;
 mod random;
 mod scene;
 mod skeleton;
@@ -24,32 +22,18 @@ mod vector;
 use std::fs;
 use std::path::Path;
 
-use fedact_stage::{Cores, Definition, Job, Kind, Library, Metrics, Reporter, StageError};
+use fedact_stage::{Job, Metrics, Reporter, StageError};
 use fedact_video::{Codec, VideoWriter};
 use rayon::prelude::*;
 
-pub use action::{Action, Rhythm, Set};
 pub use error::SynthesizeError;
-pub use params::Params;
+pub use fedact_synthesize_params::{Action, DEFINITION, Params, Rhythm, Set};
 
 use canvas::Grain;
 use clip::Clip;
 use layout::Video;
 use random::Draws;
 use subject::Subject;
-
-/// The stage as the planner sees it.
-pub static DEFINITION: Definition = Definition {
-    name: "synthesize",
-    summary: "Renders labelled videos of moving human figures, so that a new machine has data",
-    package: "fedact-synthesize",
-    inputs: &[],
-    output: Kind::Videos,
-    libraries: &[Library::Ffmpeg],
-    resolve: params::resolve,
-    schema: fedact_stage::schema::<Params>,
-    cores: |_| Cores::All,
-};
 
 /// Renders and encodes every video of the set, and writes the lists.
 ///

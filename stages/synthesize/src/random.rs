@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::action::{Action, Set};
+use fedact_synthesize_params::{Action, Set};
 
 /// A stream of draws for one person or one clip.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! What differs from clip to clip of one person: camera, light, room, timing.
 
 use crate::backdrop::{Pattern, Room};
-use crate::params::Params;
 use crate::random::Draws;
 use crate::subject::Colour;
 use crate::vector::Vec3;
+use fedact_synthesize_params::Params;
 
 /// The setting of one clip.
 #[derive(Debug, Clone)]

@@ -1,9 +1,9 @@
 //! Persons: body, clothes and way of moving, the same in all of a person's clips.
 
-use crate::action::Set;
 use crate::motion::Style;
 use crate::random::Draws;
 use crate::skeleton::Body;
+use fedact_synthesize_params::Set;
 
 /// Red, green and blue between 0 and 1.
 pub(crate) type Colour = [f32; 3];

@@ -1,147 +1,31 @@
 //! Random views of a clip. All frames of a clip get the same view, since motion is what counts.
 
+use fedact_recipe::{Augmentation, OutOfRange};
 use rand::Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use super::normalise::Normalisation;
-use crate::{InputGeometry, OutOfRange};
+use crate::InputGeometry;
 
-/// How much views may differ from the stored clip.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Augmentation {
-    /// Smallest and largest share of the picture's area that a view shows, scaled to the full size
-    /// (random resized crop; Szegedy et al. 2015, arXiv 1409.4842, section 6). `[1, 1]` is none.
-    pub scale: [f64; 2],
-    /// Largest factor by which a view is stretched in one direction; 1 is none.
-    pub aspect: f64,
-    /// Share of clips that are mirrored left to right. 0 by default: a mirrored wave of the left hand
-    /// is one of the right hand.
-    pub flip: f64,
-    /// Classes that mirroring turns into each other, as pairs of names; every other class keeps its
-    /// label.
-    pub flip_pairs: Vec<[String; 2]>,
-    /// Brightness is multiplied by a factor between 1 minus and 1 plus this.
-    pub brightness: f64,
-    /// Contrast likewise, about the clip's mean grey.
-    pub contrast: f64,
-    /// Frames by which a view may begin earlier or later; the first or last frame stands in for what
-    /// was not stored.
-    pub shift: u32,
-    /// Largest factor by which a view plays faster or slower about its middle, to the nearest stored
-    /// frame; 1 is none.
-    pub speed: f64,
-}
-
-impl Default for Augmentation {
-    fn default() -> Self {
-        Self {
-            scale: [0.6, 1.0],
-            aspect: 1.15,
-            flip: 0.0,
-            flip_pairs: Vec::new(),
-            brightness: 0.2,
-            contrast: 0.2,
-            shift: 1,
-            speed: 1.0,
-        }
+/// For each class the class that a mirrored clip belongs to.
+pub(super) fn mirrored_labels(
+    augmentation: &Augmentation,
+    classes: &[String],
+) -> Result<Vec<usize>, OutOfRange> {
+    let mut labels: Vec<usize> = (0..classes.len()).collect();
+    for pair in &augmentation.flip_pairs {
+        let find = |name: &String| {
+            let found = classes.iter().position(|class| class == name);
+            found.ok_or_else(|| OutOfRange {
+                key: "flip_pairs".to_owned(),
+                value: name.clone(),
+                expected: format!("one of the classes {}", classes.join(", ")),
+            })
+        };
+        let (left, right) = (find(&pair[0])?, find(&pair[1])?);
+        labels[left] = right;
+        labels[right] = left;
     }
-}
-
-impl Augmentation {
-    /// Every view is the stored clip.
-    pub fn none() -> Self {
-        Self {
-            scale: [1.0, 1.0],
-            aspect: 1.0,
-            flip: 0.0,
-            flip_pairs: Vec::new(),
-            brightness: 0.0,
-            contrast: 0.0,
-            shift: 0,
-            speed: 1.0,
-        }
-    }
-
-    /// Refuses values out of range.
-    ///
-    /// # Errors
-    /// The first of them.
-    pub fn check(&self) -> Result<(), OutOfRange> {
-        let [least, most] = self.scale;
-        let ordered = 0.01 <= least && least <= most && most <= 1.0;
-        let range = "two shares, ascending, between 0.01 and 1";
-        OutOfRange::unless(ordered, "scale", format!("[{least}, {most}]"), range)?;
-        for (key, factor) in [("aspect", self.aspect), ("speed", self.speed)] {
-            OutOfRange::unless(
-                (1.0..=4.0).contains(&factor),
-                key,
-                factor,
-                "between 1 and 4",
-            )?;
-        }
-        let shares = [
-            ("flip", self.flip),
-            ("brightness", self.brightness),
-            ("contrast", self.contrast),
-        ];
-        for (key, share) in shares {
-            OutOfRange::unless((0.0..=1.0).contains(&share), key, share, "between 0 and 1")?;
-        }
-        Ok(())
-    }
-
-    /// For each class the class that a mirrored clip belongs to.
-    pub(super) fn mirrored_labels(&self, classes: &[String]) -> Result<Vec<usize>, OutOfRange> {
-        let mut labels: Vec<usize> = (0..classes.len()).collect();
-        for pair in &self.flip_pairs {
-            let find = |name: &String| {
-                let found = classes.iter().position(|class| class == name);
-                found.ok_or_else(|| OutOfRange {
-                    key: "flip_pairs".to_owned(),
-                    value: name.clone(),
-                    expected: format!("one of the classes {}", classes.join(", ")),
-                })
-            };
-            let (left, right) = (find(&pair[0])?, find(&pair[1])?);
-            labels[left] = right;
-            labels[right] = left;
-        }
-        Ok(labels)
-    }
-
-    /// Draws a view. The draws are the same in number whatever the settings, so that one setting
-    /// does not change what the others draw.
-    pub fn view(&self, input: InputGeometry, random: &mut impl Rng) -> View {
-        let mut between = |least: f64, most: f64| least + (most - least) * random.random::<f64>();
-        let area = between(self.scale[0], self.scale[1]);
-        let stretch = between(-1.0, 1.0) * self.aspect.ln() / 2.0;
-        let width = (area.sqrt() * stretch.exp()).min(1.0);
-        let height = (area.sqrt() * (-stretch).exp()).min(1.0);
-        let (left, top) = (between(0.0, 1.0 - width), between(0.0, 1.0 - height));
-        let mirrored = between(0.0, 1.0) < self.flip;
-        let brightness = between(1.0 - self.brightness, 1.0 + self.brightness);
-        let contrast = between(1.0 - self.contrast, 1.0 + self.contrast);
-        let shift = f64::from(self.shift);
-        let shift = between(-shift, shift).round();
-        let speed = (between(-1.0, 1.0) * self.speed.ln()).exp();
-        let middle = (input.frames as f64 - 1.0) / 2.0;
-        let last = input.frames.saturating_sub(1) as f64;
-        let source = |frame: usize| (frame as f64 - middle) * speed + middle + shift;
-        View {
-            left,
-            top,
-            width,
-            height,
-            mirrored,
-            brightness,
-            contrast,
-            frames: (0..input.frames)
-                .map(|frame| source(frame).round().clamp(0.0, last) as usize)
-                .collect(),
-        }
-    }
+    Ok(labels)
 }
 
 /// One view of a clip. Lengths are shares of the stored picture's sides.
@@ -166,6 +50,38 @@ pub struct View {
 }
 
 impl View {
+    /// Draws a view. The draws are the same in number whatever the settings, so that one setting
+    /// does not change what the others draw.
+    pub fn draw(augmentation: &Augmentation, input: InputGeometry, random: &mut impl Rng) -> Self {
+        let mut between = |least: f64, most: f64| least + (most - least) * random.random::<f64>();
+        let area = between(augmentation.scale[0], augmentation.scale[1]);
+        let stretch = between(-1.0, 1.0) * augmentation.aspect.ln() / 2.0;
+        let width = (area.sqrt() * stretch.exp()).min(1.0);
+        let height = (area.sqrt() * (-stretch).exp()).min(1.0);
+        let (left, top) = (between(0.0, 1.0 - width), between(0.0, 1.0 - height));
+        let mirrored = between(0.0, 1.0) < augmentation.flip;
+        let brightness = between(1.0 - augmentation.brightness, 1.0 + augmentation.brightness);
+        let contrast = between(1.0 - augmentation.contrast, 1.0 + augmentation.contrast);
+        let shift = f64::from(augmentation.shift);
+        let shift = between(-shift, shift).round();
+        let speed = (between(-1.0, 1.0) * augmentation.speed.ln()).exp();
+        let middle = (input.frames as f64 - 1.0) / 2.0;
+        let last = input.frames.saturating_sub(1) as f64;
+        let source = |frame: usize| (frame as f64 - middle) * speed + middle + shift;
+        Self {
+            left,
+            top,
+            width,
+            height,
+            mirrored,
+            brightness,
+            contrast,
+            frames: (0..input.frames)
+                .map(|frame| source(frame).round().clamp(0.0, last) as usize)
+                .collect(),
+        }
+    }
+
     /// Writes the view of one clip: bytes \[frames, height, width, 3\] to normalised numbers
     /// \[3, frames, height, width\].
     pub(super) fn write(
@@ -299,7 +215,11 @@ mod tests {
     }
 
     fn identity() -> View {
-        Augmentation::none().view(INPUT, &mut ChaCha8Rng::seed_from_u64(0))
+        View::draw(
+            &Augmentation::none(),
+            INPUT,
+            &mut ChaCha8Rng::seed_from_u64(0),
+        )
     }
 
     /// Compares every value of the view with the stored one that `source` names.
@@ -387,7 +307,7 @@ mod tests {
         wild.check().unwrap();
         let mut random = ChaCha8Rng::seed_from_u64(1);
         for _ in 0..500 {
-            let view = wild.view(INPUT, &mut random);
+            let view = View::draw(&wild, INPUT, &mut random);
             assert!(view.left >= 0.0 && view.left + view.width <= 1.0 + 1e-9);
             assert!(view.top >= 0.0 && view.top + view.height <= 1.0 + 1e-9);
             assert_eq!(view.frames.len(), INPUT.frames);
@@ -403,10 +323,9 @@ mod tests {
             flip_pairs: vec![["right".to_owned(), "left".to_owned()]],
             ..Augmentation::default()
         };
-        assert_eq!(augmentation.mirrored_labels(&classes).unwrap(), [2, 1, 0]);
+        assert_eq!(mirrored_labels(&augmentation, &classes).unwrap(), [2, 1, 0]);
         augmentation.flip_pairs[0][1] = "lfet".to_owned();
-        let error = augmentation
-            .mirrored_labels(&classes)
+        let error = mirrored_labels(&augmentation, &classes)
             .unwrap_err()
             .to_string();
         assert!(

@@ -3,10 +3,11 @@
 use std::sync::mpsc::sync_channel;
 
 use fedact_clips::ClipSet;
+use fedact_recipe::Augmentation;
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
-use super::augment::Augmentation;
+use super::augment::{View, mirrored_labels};
 use super::normalise::Normalisation;
 use crate::random::{Purpose, key, stream};
 use crate::{InputGeometry, ModelInfo, NetsError};
@@ -121,7 +122,7 @@ impl<'a> Loader<'a> {
         let mirrored = match &settings.augmentation {
             Some(augmentation) => {
                 augmentation.check()?;
-                augmentation.mirrored_labels(classes)?
+                mirrored_labels(augmentation, classes)?
             }
             None => Vec::new(),
         };
@@ -227,7 +228,7 @@ impl<'a> Loader<'a> {
             if let Some(augmentation) = &self.settings.augmentation {
                 let seed = self.settings.seed;
                 let mut random = stream(Purpose::Augmentation, seed, epoch, key(&clip.id));
-                let view = augmentation.view(self.input, &mut random);
+                let view = View::draw(augmentation, self.input, &mut random);
                 if view.mirrored {
                     label = self.mirrored[label];
                 }

@@ -4,5 +4,6 @@ mod augment;
 mod loader;
 mod normalise;
 
-pub use augment::{Augmentation, View};
+pub use augment::View;
+pub use fedact_recipe::Augmentation;
 pub use loader::{Batch, Loader, LoaderSettings, Remainder};

@@ -27,11 +27,11 @@ mod scheme;
 #[cfg(test)]
 mod tests;
 
+pub use fedact_recipe::{CalibrationSettings, Execution, Method};
 pub use flat::ParameterShape;
 pub use model::QuantizedModel;
-pub use network::Execution;
 pub use noise::{Compared, NOISELESS_DECIBELS, NoiseMeter, PlaceNoise, decibels};
-pub use observer::{CalibrationSettings, Method, Observer};
+pub use observer::Observer;
 pub use scheme::{
     ACTIVATION_MAXIMUM, Activation, Affine, Quantization, WEIGHT_MAXIMUM, quantize_weight,
     weight_scale,

@@ -1,25 +1,11 @@
 //! The folded network: convolutions with bias, and the places where activations become bytes.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use fedact_recipe::Execution;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::{ACTIVATION_MAXIMUM, Affine, WEIGHT_MAXIMUM};
 use crate::{BlockLayout, ConvLayout, Layout};
-
-/// How a quantized network is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Execution {
-    /// The folded network in 32 bits, nothing rounded.
-    Float,
-    /// In 32 bits, with every weight and activation rounded to a value that its byte can stand for:
-    /// what int8 kernels compute, up to the last bits of sums. Gradients pass straight through the
-    /// rounding and stop where a value is cut off (Bengio et al. 2013, arXiv 1308.3432).
-    #[default]
-    Simulated,
-}
 
 /// A place where an activation is stored as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

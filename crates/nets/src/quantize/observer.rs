@@ -1,43 +1,8 @@
 //! Watches activations during calibration and settles the range that their bytes shall cover.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use fedact_recipe::{CalibrationSettings, Method};
 
 use super::Affine;
-
-/// How the range of an activation is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// From the smallest to the largest value seen: nothing is cut off, one outlier coarsens the rest.
-    MinMax,
-    /// Leaves out a small share of the values at each end.
-    Percentile,
-    /// The range whose mean squared error over the values seen, rounding and cutting off together, is
-    /// least.
-    #[default]
-    Mse,
-}
-
-/// What calibration needs to know.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct CalibrationSettings {
-    /// How ranges are found.
-    pub method: Method,
-    /// For [`Method::Percentile`]: the share of values in percent, above 50 and up to 100, that lies
-    /// below the upper end of the range (and above its lower end).
-    pub percentile: f64,
-}
-
-impl Default for CalibrationSettings {
-    fn default() -> Self {
-        Self {
-            method: Method::default(),
-            percentile: 99.99,
-        }
-    }
-}
 
 /// Bins of the histogram: sixteen for each of the 256 levels, eight at the least after growing.
 const BINS: usize = 4096;

@@ -12,11 +12,12 @@ use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
-use crate::data::{Augmentation, Batch, Loader, LoaderSettings};
+use crate::data::{Batch, Loader, LoaderSettings};
 use crate::quantize::{Execution, QuantizedModel};
 use crate::{Classifier, FloatModel, NetsError};
 
-pub use optimizer::{Optimizer, OptimizerSettings, Rule};
+pub use fedact_recipe::{OptimizerSettings, Rule, TrainingSettings};
+pub use optimizer::Optimizer;
 pub use schedule::Schedule;
 
 /// A network that can be trained.
@@ -46,29 +47,6 @@ impl Trainable for QuantizedModel {
     fn train_logits(&self, clips: &Tensor) -> Tensor {
         self.logits(clips, Execution::Simulated)
     }
-}
-
-/// How a network is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainingSettings {
-    /// Passes over the clips.
-    pub epochs: u32,
-    /// Clips in a batch; those that do not fill one are left out of the epoch.
-    pub batch_size: usize,
-    /// The highest learning rate; see [`Schedule`].
-    pub learning_rate: f64,
-    /// Epochs of the rise to it.
-    pub warmup_epochs: f64,
-    /// Weight decay; not on biases and batch norm.
-    pub weight_decay: f64,
-    /// Largest norm of the gradient; 0 is no limit.
-    pub clip_gradient: f64,
-    /// The rule.
-    pub optimizer: OptimizerSettings,
-    /// Random views.
-    pub augmentation: Augmentation,
-    /// Order and views depend on it.
-    pub seed: u64,
 }
 
 /// A finished epoch.

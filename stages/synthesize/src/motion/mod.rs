@@ -10,8 +10,8 @@ mod prop;
 
 use std::f32::consts::TAU;
 
-use crate::action::Action;
 use crate::skeleton::Pose;
+use fedact_synthesize_params::Action;
 
 use moves::STAND;
 pub(crate) use prop::{BALL_RADIUS, Prop, prop};

@@ -1,8 +1,8 @@
 //! Things that belong to an action: a ball, a stool.
 
-use crate::action::Action;
 use crate::skeleton::{Body, Joints};
 use crate::vector::Vec3;
+use fedact_synthesize_params::Action;
 
 use super::moves::{GRASP, RELEASE};
 use super::{Style, pose};

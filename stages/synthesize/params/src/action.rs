@@ -185,7 +185,7 @@ impl Action {
     }
 
     /// The action whose motion is played, and whether it is played backwards.
-    pub(crate) fn played(self) -> (Self, bool) {
+    pub fn played(self) -> (Self, bool) {
         match self {
             Self::StandUp => (Self::SitDown, true),
             Self::StraightenUp => (Self::BendDown, true),
@@ -196,7 +196,7 @@ impl Action {
 
     /// How the body moves over the floor, in metres a second at an ordinary tempo: to the left and to
     /// the front.
-    pub(crate) fn travel(self) -> (f32, f32) {
+    pub fn travel(self) -> (f32, f32) {
         match self {
             Self::Walk => (0.0, 1.3),
             Self::Run => (0.0, 2.8),

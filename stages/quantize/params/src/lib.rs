@@ -1,9 +1,15 @@
-//! The params of the stage.
+//! Params of the stage `quantize`, and its definition: all that planning needs of it, without torch and FFmpeg.
+//!
+//! The work is in `fedact-quantize`, one folder up.
 
-use fedact_nets::quantize::{CalibrationSettings, Method};
+mod definition;
+
+use fedact_recipe::{CalibrationSettings, Method};
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use definition::DEFINITION;
 
 /// Fewer calibration clips than this say too little about a network's activations.
 pub const FEWEST_CLIPS: usize = 4;

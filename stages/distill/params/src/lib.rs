@@ -1,11 +1,15 @@
-//! What can be set.
+//! Params of the stage `distill`, and its definition: all that planning needs of it, without torch and FFmpeg.
+//!
+//! The work is in `fedact-distill`, one folder up.
 
-use fedact_nets::data::Augmentation;
-use fedact_nets::train::{OptimizerSettings, TrainingSettings};
-use fedact_nets::{Architecture, OutOfRange as NetsOutOfRange};
+mod definition;
+
+use fedact_recipe::{Architecture, Augmentation, OptimizerSettings, TrainingSettings};
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use definition::DEFINITION;
 
 /// The params of `distill`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -114,13 +118,7 @@ impl DistillParams {
 
 impl Params for DistillParams {
     fn check(&self) -> Result<(), OutOfRange> {
-        let within = |part: &'static str| {
-            move |error: NetsOutOfRange| OutOfRange {
-                key: format!("{part}.{}", error.key),
-                value: error.value,
-                expected: error.expected,
-            }
-        };
+        let within = |part: &'static str| move |refusal: OutOfRange| refusal.within(part);
         self.model.check().map_err(within("model"))?;
         self.optimizer.check().map_err(within("optimizer"))?;
         self.augmentation.check().map_err(within("augmentation"))?;

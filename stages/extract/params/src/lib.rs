@@ -1,9 +1,15 @@
-//! What a user may set.
+//! Params of the stage `extract`, and its definition: all that planning needs of it, without torch and FFmpeg.
+//!
+//! The work is in `fedact-extract`, one folder up.
+
+mod definition;
 
 use fedact_stage::{OutOfRange, Params};
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use definition::DEFINITION;
 
 /// How a folder of videos is organised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,9 +1,8 @@
 //! Which network: family, depth and width, and the convolutions that follow from them.
 
+use fedact_stage::OutOfRange;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::OutOfRange;
 
 /// A family of networks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

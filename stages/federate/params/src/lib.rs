@@ -1,14 +1,19 @@
-//! What a user may set.
+//! Params of the stage `federate`, and its definition: all that planning needs of it, without torch and FFmpeg.
+//!
+//! The work is in `fedact-federate`, one folder up.
+
+mod definition;
 
 use std::collections::BTreeMap;
 
 use fedact_federation::device::{Catalogue, DeviceProfile};
 use fedact_federation::strategy::{AlphaDecay, Mixing};
-use fedact_nets::data::Augmentation;
-use fedact_nets::quantize::Execution;
+use fedact_recipe::{Augmentation, Execution};
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use definition::DEFINITION;
 
 /// How the fine-tuned model comes about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -340,11 +345,9 @@ impl Params for FederateParams {
         let clip = self.clip_gradient;
         let fits = clip.is_finite() && clip >= 0.0;
         OutOfRange::unless(fits, "clip_gradient", clip, "a finite number, 0 or more")?;
-        self.augmentation.check().map_err(|fault| OutOfRange {
-            key: format!("augmentation.{}", fault.key),
-            value: fault.value,
-            expected: fault.expected,
-        })
+        self.augmentation
+            .check()
+            .map_err(|refusal| refusal.within("augmentation"))
     }
 }
 

@@ -1,11 +1,17 @@
-//! Params of the stage and their ranges.
+//! Params of the stage `synthesize`, and its definition: all that planning needs of it, without torch and FFmpeg.
+//!
+//! The work is in `fedact-synthesize`, one folder up.
+
+mod action;
+mod definition;
 
 use fedact_stage::{OutOfRange, Params as _, ParamsError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::action::{Action, Set};
+pub use action::{Action, Rhythm, Set};
+pub use definition::DEFINITION;
 
 /// Params of `synthesize`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -155,7 +161,7 @@ impl fedact_stage::Params for Params {
 
 /// Fills in and checks the params; defaults that hang on the set become visible, so that a default
 /// written out gives the same key as one left out.
-pub(crate) fn resolve(given: &Value) -> Result<Value, ParamsError> {
+fn resolve(given: &Value) -> Result<Value, ParamsError> {
     let resolved = fedact_stage::resolve::<Params>(given)?;
     let unreadable = |error: serde_json::Error| ParamsError::Type {
         key: String::new(),

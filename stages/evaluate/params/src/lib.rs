@@ -1,8 +1,14 @@
-//! The params of the stage.
+//! Params of the stage `evaluate`, and its definition: all that planning needs of it, without torch and FFmpeg.
+//!
+//! The work is in `fedact-evaluate`, one folder up.
+
+mod definition;
 
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use definition::DEFINITION;
 
 /// How models are tested and what the report looks like.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,0 +1,91 @@
+//! How much views of a clip may differ from it.
+
+use fedact_stage::OutOfRange;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How much views may differ from the stored clip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Augmentation {
+    /// Smallest and largest share of the picture's area that a view shows, scaled to the full size
+    /// (random resized crop; Szegedy et al. 2015, arXiv 1409.4842, section 6). `[1, 1]` is none.
+    pub scale: [f64; 2],
+    /// Largest factor by which a view is stretched in one direction; 1 is none.
+    pub aspect: f64,
+    /// Share of clips that are mirrored left to right. 0 by default: a mirrored wave of the left hand
+    /// is one of the right hand.
+    pub flip: f64,
+    /// Classes that mirroring turns into each other, as pairs of names; every other class keeps its
+    /// label.
+    pub flip_pairs: Vec<[String; 2]>,
+    /// Brightness is multiplied by a factor between 1 minus and 1 plus this.
+    pub brightness: f64,
+    /// Contrast likewise, about the clip's mean grey.
+    pub contrast: f64,
+    /// Frames by which a view may begin earlier or later; the first or last frame stands in for what
+    /// was not stored.
+    pub shift: u32,
+    /// Largest factor by which a view plays faster or slower about its middle, to the nearest stored
+    /// frame; 1 is none.
+    pub speed: f64,
+}
+
+impl Default for Augmentation {
+    fn default() -> Self {
+        Self {
+            scale: [0.6, 1.0],
+            aspect: 1.15,
+            flip: 0.0,
+            flip_pairs: Vec::new(),
+            brightness: 0.2,
+            contrast: 0.2,
+            shift: 1,
+            speed: 1.0,
+        }
+    }
+}
+
+impl Augmentation {
+    /// Every view is the stored clip.
+    pub fn none() -> Self {
+        Self {
+            scale: [1.0, 1.0],
+            aspect: 1.0,
+            flip: 0.0,
+            flip_pairs: Vec::new(),
+            brightness: 0.0,
+            contrast: 0.0,
+            shift: 0,
+            speed: 1.0,
+        }
+    }
+
+    /// Refuses values out of range.
+    ///
+    /// # Errors
+    /// The first of them.
+    pub fn check(&self) -> Result<(), OutOfRange> {
+        let [least, most] = self.scale;
+        let ordered = 0.01 <= least && least <= most && most <= 1.0;
+        let range = "two shares, ascending, between 0.01 and 1";
+        OutOfRange::unless(ordered, "scale", format!("[{least}, {most}]"), range)?;
+        for (key, factor) in [("aspect", self.aspect), ("speed", self.speed)] {
+            OutOfRange::unless(
+                (1.0..=4.0).contains(&factor),
+                key,
+                factor,
+                "between 1 and 4",
+            )?;
+        }
+        let shares = [
+            ("flip", self.flip),
+            ("brightness", self.brightness),
+            ("contrast", self.contrast),
+        ];
+        for (key, share) in shares {
+            OutOfRange::unless((0.0..=1.0).contains(&share), key, share, "between 0 and 1")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,23 @@
+//! The stage as the planner sees it.
+
+use fedact_stage::{Arity, Cores, Definition, InputSpec, Kind, Library, resolve, schema};
+
+use crate::ExtractParams;
+
+/// The stage as the planner sees it.
+pub static DEFINITION: Definition = Definition {
+    name: "extract",
+    summary: "Cut clips of equal size out of a folder of videos",
+    package: "fedact-extract",
+    inputs: &[InputSpec {
+        name: "videos",
+        kinds: &[Kind::Videos],
+        arity: Arity::One,
+        summary: "A folder of videos, one folder per class, or UCF101 with its split lists",
+    }],
+    output: Kind::Clips,
+    libraries: &[Library::Ffmpeg],
+    resolve: resolve::<ExtractParams>,
+    schema: schema::<ExtractParams>,
+    cores: |_| Cores::All,
+};

@@ -1,0 +1,39 @@
+//! The stage as the planner sees it.
+
+use fedact_stage::{Arity, Cores, Definition, InputSpec, Kind, Library, resolve, schema};
+use serde_json::Value;
+
+use crate::FederateParams;
+
+/// The stage as the planner sees it.
+pub static DEFINITION: Definition = Definition {
+    name: "federate",
+    summary: "fine-tune a quantized model on unequal devices, asynchronously, synchronously or at the centre",
+    package: "fedact-federate",
+    inputs: &[
+        InputSpec {
+            name: "model",
+            kinds: &[Kind::QuantizedModel, Kind::Federated],
+            arity: Arity::One,
+            summary: "the quantized model to start from; it gets a new last layer where the classes differ",
+        },
+        InputSpec {
+            name: "clips",
+            kinds: &[Kind::Clips],
+            arity: Arity::One,
+            summary: "the clips that the clients hold (train split) and the model is tested on (test split)",
+        },
+    ],
+    output: Kind::Federated,
+    libraries: &[Library::Libtorch],
+    resolve: resolve::<FederateParams>,
+    schema: schema::<FederateParams>,
+    cores,
+};
+
+fn cores(params: &Value) -> Cores {
+    let threads = params["threads"]
+        .as_u64()
+        .and_then(|n| usize::try_from(n).ok());
+    Cores::Fixed(threads.unwrap_or_else(|| FederateParams::default().threads))
+}

@@ -1,0 +1,41 @@
+//! The stage as the planner sees it.
+
+use fedact_stage::{Arity, Cores, Definition, InputSpec, Kind, Library, resolve, schema};
+use serde_json::Value;
+
+use crate::QuantizeParams;
+
+/// The stage as the planner sees it.
+pub static DEFINITION: Definition = Definition {
+    name: "quantize",
+    summary: "Turn a float model into an int8 one and measure what that costs",
+    package: "fedact-quantize",
+    inputs: &[
+        InputSpec {
+            name: "model",
+            kinds: &[Kind::Model],
+            arity: Arity::One,
+            summary: "The float model",
+        },
+        InputSpec {
+            name: "calibration",
+            kinds: &[Kind::Clips],
+            arity: Arity::One,
+            summary: "Clips of the model's own classes: training clips calibrate, test clips measure",
+        },
+    ],
+    output: Kind::QuantizedModel,
+    libraries: &[Library::Libtorch],
+    resolve: resolve::<QuantizeParams>,
+    schema: schema::<QuantizeParams>,
+    cores,
+};
+
+fn cores(params: &Value) -> Cores {
+    let threads = params["threads"].as_u64();
+    Cores::Fixed(
+        threads.map_or(QuantizeParams::default().threads, |threads| {
+            threads as usize
+        }),
+    )
+}
