@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::{Code, Refusal};
-use crate::{completions, doctor, gc, graph, output, registry, run, schema, show, stage, status};
+use crate::{completions, doctor, gc, graph, launch, output, run, schema, show, stage, status};
 use crate::{verify, why};
 
 /// Videos in, a small action-recognition model out, fine-tuned by a fleet of unequal devices.
@@ -60,7 +60,7 @@ pub enum Command {
     Evaluate(stage::Arguments),
     /// The process of one step, started by the runner.
     #[command(hide = true)]
-    Execute,
+    Execute(launch::Arguments),
 }
 
 /// `fedact doctor`.
@@ -79,7 +79,7 @@ pub struct DoctorArguments {
 /// # Errors
 /// Standard output cannot be written to.
 pub fn doctor(arguments: &DoctorArguments) -> Result<Code, Refusal> {
-    let examination = doctor::examine(&arguments.artifacts, registry::LIBTORCH);
+    let examination = doctor::examine(&arguments.artifacts);
     if arguments.json {
         output::json(&examination)?;
     } else {

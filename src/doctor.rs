@@ -3,7 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use fedact_code::{Loaded, LoadedFfmpeg, LoadedLibtorch};
 use serde::Serialize;
+
+use crate::work::{Unusable, Work};
 
 /// Memory below which the default pipeline does not run well, in bytes.
 const ENOUGH_MEMORY: u64 = 4 << 30;
@@ -18,7 +21,8 @@ pub struct Examination {
     memory: Memory,
     disk: Disk,
     libtorch: Libtorch,
-    ffmpeg: Ffmpeg,
+    /// None where the library of the stages cannot be loaded.
+    ffmpeg: Option<LoadedFfmpeg>,
     /// Empty where all is well.
     problems: Vec<Problem>,
 }
@@ -47,16 +51,8 @@ struct Disk {
 #[derive(Debug, Serialize)]
 struct Libtorch {
     built_with: &'static str,
-    loaded_from: Option<PathBuf>,
-    cuda_devices: i64,
-    threads: i32,
-}
-
-#[derive(Debug, Serialize)]
-struct Ffmpeg {
-    version: String,
-    decoders: Vec<String>,
-    encoders: Vec<String>,
+    #[serde(flatten)]
+    loaded: Option<LoadedLibtorch>,
 }
 
 /// Something that will not work, or not well.
@@ -67,18 +63,42 @@ struct Problem {
 }
 
 /// Examines the machine; `artifacts` is the folder that the store would stand in.
-pub fn examine(artifacts: &Path, libtorch_version: &'static str) -> Examination {
+pub fn examine(artifacts: &Path) -> Examination {
+    let (loaded, unusable) = match load() {
+        Ok(loaded) => (Some(loaded), None),
+        Err(unusable) => (None, Some(unusable)),
+    };
+    let (libtorch, ffmpeg) = loaded
+        .map(|loaded| (loaded.libtorch, loaded.ffmpeg))
+        .unzip();
     let mut examination = Examination {
         fedact: env!("CARGO_PKG_VERSION"),
         processor: processor(),
         memory: memory(),
         disk: disk(artifacts),
-        libtorch: libtorch(libtorch_version),
-        ffmpeg: ffmpeg(),
+        libtorch: Libtorch {
+            built_with: fedact_code::LIBTORCH,
+            loaded: libtorch,
+        },
+        ffmpeg,
         problems: Vec::new(),
     };
     examination.problems = problems(&examination);
     examination
+        .problems
+        .extend(unusable.map(|Unusable { message, remedy }| Problem {
+            what: message,
+            remedy: remedy.to_owned(),
+        }));
+    examination
+}
+
+/// Loads the library that does the work of stages, and asks it what came with it.
+fn load() -> Result<Loaded, Unusable> {
+    Work::find()?.load()?.inspect().ok_or(Unusable {
+        message: "the library of the stages does not say what it was loaded with".to_owned(),
+        remedy: "build it again with `cargo build`",
+    })
 }
 
 impl Examination {
@@ -178,40 +198,6 @@ fn disk(artifacts: &Path) -> Disk {
     }
 }
 
-fn libtorch(built_with: &'static str) -> Libtorch {
-    let cuda_devices = if tch::Cuda::is_available() {
-        tch::Cuda::device_count()
-    } else {
-        0
-    };
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    Libtorch {
-        built_with,
-        loaded_from: maps
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(5))
-            .find(|path| path.ends_with("/libtorch_cpu.so"))
-            .map(PathBuf::from),
-        cuda_devices,
-        threads: tch::get_num_threads(),
-    }
-}
-
-fn ffmpeg() -> Ffmpeg {
-    let capabilities = fedact_video::capabilities();
-    Ffmpeg {
-        version: fedact_video::version().to_string(),
-        decoders: capabilities
-            .iter()
-            .filter_map(|capability| capability.decoder.clone())
-            .collect(),
-        encoders: capabilities
-            .iter()
-            .filter_map(|capability| capability.encoder.clone())
-            .collect(),
-    }
-}
-
 fn problems(examination: &Examination) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut problem = |what: String, remedy: &str| {
@@ -240,13 +226,9 @@ fn problems(examination: &Examination) -> Vec<Problem> {
             "make room, or drop old results with `fedact gc`",
         );
     }
+    let ffmpeg = examination.ffmpeg.as_ref();
     for decoder in ["h264", "mpeg4"] {
-        if !examination
-            .ffmpeg
-            .decoders
-            .iter()
-            .any(|name| name == decoder)
-        {
+        if ffmpeg.is_some_and(|ffmpeg| !ffmpeg.decoders.iter().any(|name| name == decoder)) {
             problem(
                 format!("FFmpeg has no {decoder} decoder"),
                 "install an FFmpeg with the usual codecs, then build fedact again",
@@ -295,24 +277,32 @@ impl fmt::Display for Examination {
                 .map_or("unknown".to_owned(), |free| Bytes(free).to_string()),
             disk.folder.display()
         )?;
-        writeln!(
-            f,
-            "libtorch   {}, {}, {}",
-            libtorch.built_with,
-            match libtorch.cuda_devices {
-                0 => "no CUDA".to_owned(),
-                devices => format!("{devices} CUDA devices"),
-            },
-            libtorch
-                .loaded_from
-                .as_ref()
-                .map_or("linked statically".to_owned(), |path| path
-                    .display()
-                    .to_string())
-        )?;
-        writeln!(f, "FFmpeg     {}", ffmpeg.version)?;
-        writeln!(f, "  decodes  {}", list(&ffmpeg.decoders))?;
-        writeln!(f, "  encodes  {}", list(&ffmpeg.encoders))?;
+        let built_with = libtorch.built_with;
+        match &libtorch.loaded {
+            Some(loaded) => writeln!(
+                f,
+                "libtorch   {built_with}, {}, {}",
+                match loaded.cuda_devices {
+                    0 => "no CUDA".to_owned(),
+                    devices => format!("{devices} CUDA devices"),
+                },
+                loaded
+                    .loaded_from
+                    .as_ref()
+                    .map_or("linked statically".to_owned(), |path| path
+                        .display()
+                        .to_string())
+            )?,
+            None => writeln!(f, "libtorch   {built_with}, not loaded")?,
+        }
+        match ffmpeg {
+            Some(ffmpeg) => {
+                writeln!(f, "FFmpeg     {}", ffmpeg.version)?;
+                writeln!(f, "  decodes  {}", list(&ffmpeg.decoders))?;
+                writeln!(f, "  encodes  {}", list(&ffmpeg.encoders))?;
+            }
+            None => writeln!(f, "FFmpeg     {}, not loaded", fedact_code::FFMPEG)?,
+        }
         if self.healthy() {
             return writeln!(f, "\nNothing is wrong.");
         }

@@ -1,14 +1,17 @@
-//! The processes of steps: this very program, as `fedact execute`.
+//! The processes of steps: this very program, as `fedact execute`, with the library that does the work.
 
+use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
+use clap::Args;
 use fedact_pipeline::{Launcher, child};
-use fedact_stage::{Definition, Job, Library, Metrics, Reporter, StageError};
+use fedact_stage::{Definition, Library, StageError};
 
 use crate::exit::{Code, Refusal};
-use crate::registry;
+use crate::work::{self, Work};
 
 /// glibc's allocator gives large blocks back to the system as soon as they are free, and a training step
 /// asks for the same ones again a moment later; each time the system clears them anew. These settings
@@ -17,20 +20,34 @@ const KEEP_MEMORY: &str = "glibc.malloc.mmap_threshold=33554432:\
                            glibc.malloc.trim_threshold=1073741824:\
                            glibc.malloc.top_pad=67108864";
 
+/// `fedact execute`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The open file of the library that does the work.
+    library: RawFd,
+}
+
 /// How to start a stage: this program again, with the environment that its libraries should find.
 ///
 /// # Errors
-/// The system does not say where this program lies.
+/// The system does not say where this program lies, or the library is not there.
 pub fn launcher() -> Result<Launcher, Refusal> {
     let program = std::env::current_exe()
         .map_err(|error| Refusal::failed("find the program of this process", &error))?;
+    let work = Work::find()?;
+    let library = work.hand_down().map_err(|error| {
+        Refusal::failed("hand the library of the stages to their processes", &error)
+    })?;
     Ok(Arc::new(move |definition: &Definition, threads: usize| {
-        // Not by its path: a build in another terminal would put other code there, and results would
+        // It stays open as long as steps are started.
+        let _open = &work;
+        // Not by their paths: a build in another terminal would put other code there, and results would
         // be stored under the digest of this one.
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0(&program)
             .arg("execute")
+            .arg(library.to_string())
             // The waiting policy is the user's: OpenMP's default spins for a moment, which two
             // threads of a small network gain much from (60 against 36 clips a second); on cores
             // with other work, OMP_WAIT_POLICY=PASSIVE is better.
@@ -46,26 +63,28 @@ pub fn launcher() -> Result<Launcher, Refusal> {
 ///
 /// # Errors
 /// Standard input holds no job: it was started by hand.
-pub fn execute() -> Result<Code, Refusal> {
-    match child::serve(work) {
-        Ok(0) => Ok(Code::Done),
-        Ok(_) => Ok(Code::Failed),
-        Err(error) => Err(Refusal::new(
+pub fn execute(arguments: &Arguments) -> Result<Code, Refusal> {
+    let path = format!("/proc/self/fd/{}", arguments.library);
+    let code = match work::Library::load(Path::new(&path)) {
+        Ok(library) => library.serve(),
+        // The runner hears it as the failure of the step.
+        Err(unusable) => child::serve(|_, _| {
+            Err(StageError {
+                message: unusable.message,
+                remedy: Some(unusable.remedy.to_owned()),
+                invalid_input: false,
+            })
+        })
+        .map_or(2, i32::from),
+    };
+    match code {
+        0 => Ok(Code::Done),
+        1 => Ok(Code::Failed),
+        _ => Err(Refusal::new(
             Code::Usage,
-            format!("there is no job on standard input: {error}"),
+            "there is no job on standard input",
             "`fedact run` starts this by itself; run one stage with `fedact STAGE`, as in \
              `fedact extract`",
         )),
     }
-}
-
-fn work(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
-    let Some(run) = registry::work_of(&job.stage) else {
-        return Err(StageError {
-            message: format!("there is no stage {}", job.stage),
-            remedy: None,
-            invalid_input: true,
-        });
-    };
-    run(job, reporter)
 }

@@ -20,6 +20,7 @@ mod stage;
 mod status;
 mod verify;
 mod why;
+mod work;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,6 @@ fn dispatch(command: Command) -> Result<exit::Code, Refusal> {
         Command::Quantize(arguments) => stage::command("quantize", &arguments),
         Command::Federate(arguments) => stage::command("federate", &arguments),
         Command::Evaluate(arguments) => stage::command("evaluate", &arguments),
-        Command::Execute => launch::execute(),
+        Command::Execute(arguments) => launch::execute(&arguments),
     }
 }

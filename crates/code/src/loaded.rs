@@ -1,0 +1,36 @@
+//! What a process that loaded the library of the stages finds there.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The libraries that came with the library of the stages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// libtorch.
+    pub libtorch: LoadedLibtorch,
+    /// FFmpeg.
+    pub ffmpeg: LoadedFfmpeg,
+}
+
+/// libtorch, as this process found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedLibtorch {
+    /// The file of `libtorch_cpu`; `None` where it is linked statically.
+    pub loaded_from: Option<PathBuf>,
+    /// How many CUDA devices it can use.
+    pub cuda_devices: i64,
+    /// How many threads it computes with unless told.
+    pub threads: i32,
+}
+
+/// FFmpeg, as this process found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedFfmpeg {
+    /// Its version and those of its libraries.
+    pub version: String,
+    /// The decoders that videos are read with, where it has them.
+    pub decoders: Vec<String>,
+    /// The encoders that videos are written with, where it has them.
+    pub encoders: Vec<String>,
+}

@@ -1,0 +1,112 @@
+//! The command starts without libtorch and FFmpeg, and works with none but the library of its own build.
+
+mod bench;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bench::{Bench, TINY};
+
+/// The shared libraries that the dynamic linker would load for the command.
+fn needed() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_fedact"))
+        .arg("--help")
+        .env("LD_TRACE_LOADED_OBJECTS", "1")
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_command_needs_neither_libtorch_nor_ffmpeg_to_start() {
+    let needed = needed();
+    assert!(needed.contains("libc.so"), "{needed}");
+    for library in [
+        "torch", "c10", "gomp", "avcodec", "avformat", "avutil", "swscale",
+    ] {
+        assert!(!needed.contains(library), "{library}:\n{needed}");
+    }
+}
+
+/// A copy of the command in a folder of its own, where it finds no library but the one put there.
+fn lonely_command(bench: &Bench) -> PathBuf {
+    let command = bench.path("fedact");
+    std::fs::copy(env!("CARGO_BIN_EXE_fedact"), &command).unwrap();
+    command
+}
+
+/// What the copy says when it shall make videos; where it succeeds, an empty text.
+fn refusal(bench: &Bench, command: &Path) -> String {
+    bench.write(&format!(
+        "version: 1\nsteps:\n  videos: {{stage: synthesize, params: {TINY}}}\n"
+    ));
+    let output = Command::new(command)
+        .arg("run")
+        .current_dir(bench.path(""))
+        .output()
+        .unwrap();
+    if output.status.success() {
+        return String::new();
+    }
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!bench.path("artifacts/videos").exists());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn without_its_library_the_command_says_where_it_looked_and_what_to_do() {
+    let bench = Bench::new("");
+    let refusal = refusal(&bench, &lonely_command(&bench));
+    assert!(refusal.contains("libfedact_work.so"), "{refusal}");
+    assert!(refusal.contains("cargo build"), "{refusal}");
+}
+
+#[test]
+fn a_library_of_other_code_makes_nothing() {
+    let bench = Bench::new("");
+    let command = lonely_command(&bench);
+    let source = bench.path("other.c");
+    std::fs::write(
+        &source,
+        "const char *fedact_work_code(void) { return \"0123\"; }\n\
+         int fedact_work_serve(void) { return 0; }\n",
+    )
+    .unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(bench.path("libfedact_work.so"))
+        .arg(source)
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let refusal = refusal(&bench, &command);
+    assert!(refusal.contains("was built from other code"), "{refusal}");
+    assert!(refusal.contains("cargo build"), "{refusal}");
+}
+
+#[test]
+fn a_library_that_cannot_be_loaded_is_named() {
+    let bench = Bench::new("");
+    let command = lonely_command(&bench);
+    std::fs::write(bench.path("libfedact_work.so"), "no library").unwrap();
+    let refusal = refusal(&bench, &command);
+    assert!(refusal.contains("cannot load"), "{refusal}");
+}
+
+#[test]
+fn an_installed_command_finds_its_library_in_the_folder_beside() {
+    let bench = Bench::new("");
+    for folder in ["bin", "lib"] {
+        std::fs::create_dir(bench.path(folder)).unwrap();
+    }
+    let command = bench.path("bin/fedact");
+    std::fs::copy(env!("CARGO_BIN_EXE_fedact"), &command).unwrap();
+    let built = Path::new(env!("CARGO_BIN_EXE_fedact")).parent().unwrap();
+    std::os::unix::fs::symlink(
+        built.join("deps/libfedact_work.so"),
+        bench.path("lib/libfedact_work.so"),
+    )
+    .unwrap();
+    assert_eq!(refusal(&bench, &command), "");
+    assert!(bench.path("artifacts/videos").exists());
+}

@@ -1,0 +1,63 @@
+//! The work of all stages behind three C functions: the library that the process of a step loads.
+//!
+//! Loading libtorch takes a third of a second, so the command that plans is not linked to it: it loads this
+//! library in the processes of steps. Only C types cross the boundary, and no panic does.
+
+mod inspect;
+
+use std::ffi::{CString, c_char, c_int};
+use std::panic::catch_unwind;
+
+use fedact_pipeline::child;
+use fedact_stage::{Definition, Job, Metrics, Reporter, Run, StageError};
+
+/// The stages with the functions that do their work.
+static STAGES: &[(&Definition, Run)] = &[
+    (&fedact_synthesize::DEFINITION, fedact_synthesize::run),
+    (&fedact_extract::DEFINITION, fedact_extract::run),
+    (&fedact_distill::DEFINITION, fedact_distill::run),
+    (&fedact_quantize::DEFINITION, fedact_quantize::run),
+    (&fedact_federate::DEFINITION, fedact_federate::run),
+    (&fedact_evaluate::DEFINITION, fedact_evaluate::run),
+];
+
+/// Which code this is: 64 hexadecimal digits, valid for ever.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedact_work_code() -> *const c_char {
+    fedact_code::WORK.as_ptr()
+}
+
+/// Carries out the job on standard input. 0: done; 1: failed, and said so; 2: there is no job.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedact_work_serve() -> c_int {
+    match catch_unwind(|| child::serve(work)) {
+        Ok(Ok(code)) => c_int::from(code),
+        Ok(Err(_)) => 2,
+        Err(_) => 1,
+    }
+}
+
+/// What was loaded with this library: `fedact_code::Loaded` as JSON, valid for ever; null where that fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedact_work_inspect() -> *const c_char {
+    catch_unwind(|| serde_json::to_string(&inspect::loaded()).ok())
+        .ok()
+        .flatten()
+        .and_then(|text| CString::new(text).ok())
+        // Asked once in the life of a process, which ends soon after.
+        .map_or(std::ptr::null(), |text| text.into_raw().cast_const())
+}
+
+fn work(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
+    let stage = STAGES
+        .iter()
+        .find(|(definition, _)| definition.name == job.stage);
+    let Some((_, run)) = stage else {
+        return Err(StageError {
+            message: format!("there is no stage {}", job.stage),
+            remedy: None,
+            invalid_input: true,
+        });
+    };
+    run(job, reporter)
+}
