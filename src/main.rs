@@ -16,6 +16,7 @@ mod run;
 mod schema;
 mod session;
 mod show;
+mod signals;
 mod stage;
 mod status;
 mod verify;

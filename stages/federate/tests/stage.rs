@@ -280,6 +280,40 @@ fn a_killed_run_carries_on_and_ends_bit_for_bit_the_same() {
 }
 
 #[test]
+fn a_stopped_run_keeps_its_last_step_and_ends_bit_for_bit_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    for strategy in ["fedasync", "fedavg", "central"] {
+        let mut params = params(strategy);
+        params["budget"] = json!({"client_epochs": 16});
+        params["checkpoint_every"] = json!(1000);
+        let whole = job(&folder.path().join("whole"), params.clone());
+        let (_, expected) = finished(&whole);
+
+        let stopped = job(&folder.path().join("stopped"), params);
+        // The reporter hears of its own stage that it is half-way, and asks it to stop.
+        let line: std::sync::Arc<std::sync::OnceLock<Reporter>> = std::sync::Arc::default();
+        let ask = line.clone();
+        let reporter = Reporter::to_function(move |event| {
+            if let (Event::Progress { done: 8.., .. }, Some(reporter)) = (event, ask.get()) {
+                reporter.ask_to_stop();
+            }
+        });
+        line.set(reporter.clone()).unwrap();
+        let ended = run(&stopped, &reporter).unwrap_err();
+        assert!(ended.stopped, "{strategy}: {ended}");
+        assert!(
+            stopped.checkpoints.join("federate.checkpoint").exists(),
+            "{strategy}: nothing was kept"
+        );
+
+        run(&stopped, &Reporter::silent()).unwrap();
+        assert_eq!(weights(&stopped), weights(&whole), "{strategy}");
+        let records = read_complete(&stopped.output.join("history.jsonl")).unwrap();
+        assert_eq!(timeless(records), timeless(expected), "{strategy}");
+    }
+}
+
+#[test]
 fn a_damaged_checkpoint_is_not_carried_on() {
     let folder = tempfile::tempdir().unwrap();
     let job = job(folder.path(), params("fedavg"));

@@ -100,7 +100,7 @@ fn calibrate(
     let batches =
         drawn
             .chunks(params.batch_size)
-            .map_while(|indices| match read(clips, indices, float) {
+            .map_while(|indices| match read_next(clips, indices, float, reporter) {
                 Ok(batch) => {
                     task.advance(indices.len() as u64);
                     Some(batch)
@@ -112,9 +112,20 @@ fn calibrate(
             });
     let model = QuantizedModel::from_float(float, batches, &params.calibration());
     match failure {
-        Some(error) => Err(error.into()),
+        Some(error) => Err(error),
         None => Ok(model?),
     }
+}
+
+/// One batch of these clips, unless the stage is to end.
+fn read_next(
+    clips: &ClipSet,
+    indices: &[usize],
+    float: &FloatModel,
+    reporter: &Reporter,
+) -> Result<Tensor, QuantizeError> {
+    reporter.go_on()?;
+    Ok(read(clips, indices, float)?)
 }
 
 /// One batch of these clips.
@@ -154,7 +165,7 @@ fn measure(
         after.push(meter.compare(quantized, &batch.clips).simulated);
         labels.push(batch.labels);
         task.advance(batch.indices.len() as u64);
-        Ok::<(), NetsError>(())
+        Ok::<(), QuantizeError>(reporter.go_on()?)
     })?;
     let predictions = |logits: &[Tensor]| Predictions {
         logits: Tensor::cat(logits, 0),
