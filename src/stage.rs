@@ -45,15 +45,13 @@ pub struct Arguments {
 /// What is wrong with inputs, params and the output folder.
 pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
     let catalogue = registry::catalogue();
-    let entry = catalogue
-        .get(stage)
-        .ok_or_else(|| {
-            Refusal::new(
-                Code::Usage,
-                format!("there is no stage {stage}"),
-                "see `fedact --help`",
-            )
-        })?;
+    let entry = catalogue.get(stage).ok_or_else(|| {
+        Refusal::new(
+            Code::Usage,
+            format!("there is no stage {stage}"),
+            "see `fedact --help`",
+        )
+    })?;
     let definition = entry.definition;
     let params = params(definition, &arguments.set)?;
     let inputs = inputs(definition, &arguments.input)?;

@@ -383,9 +383,7 @@ fn an_interrupted_training_stops_at_a_checkpoint_and_ends_with_the_same_model() 
     );
     let resumed = std::fs::read(bench.path("artifacts/slow/model.safetensors")).unwrap();
     let whole = slow();
-    whole
-        .fedact(&[&["run", "slow"], &set[..]].concat())
-        .done();
+    whole.fedact(&[&["run", "slow"], &set[..]].concat()).done();
     let model = std::fs::read(whole.path("artifacts/slow/model.safetensors")).unwrap();
     assert!(resumed == model, "the interruption shows in the model");
 }
@@ -418,7 +416,12 @@ fn a_stage_alone_goes_on_where_it_was_interrupted() {
     bench.fedact(&["run", "clips"]).done();
     let arguments = |output| {
         let mut arguments = vec!["distill", "--input", "clips=artifacts/clips"];
-        for set in ["threads=1", "epochs=6", "batch_size=2", "model={depth: 10, width: 4}"] {
+        for set in [
+            "threads=1",
+            "epochs=6",
+            "batch_size=2",
+            "model={depth: 10, width: 4}",
+        ] {
             arguments.extend(["--set", set]);
         }
         arguments.extend(["--output", output]);

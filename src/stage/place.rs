@@ -75,7 +75,8 @@ fn list_into(folder: &Path, files: &mut Vec<Listed>) -> io::Result<()> {
             list_into(&path, files)?;
             continue;
         }
-        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        let nanoseconds =
+            |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         files.push(Listed {
             size: metadata.size(),
             modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),

@@ -11,13 +11,16 @@
 //! a stage's code either: a stage is a [`fedact_stage::Definition`], and its work is a child process that
 //! the caller says how to start.
 
+mod accept;
 mod catalogue;
 mod change;
 pub mod child;
+mod compare;
 mod error;
 mod estimate;
 mod event;
 mod file;
+mod files;
 mod folders;
 mod given;
 mod graph;
@@ -42,12 +45,15 @@ mod suggest;
 mod work;
 mod yaml;
 
+pub use accept::{Candidate, Concern, Unacceptable};
 pub use catalogue::{Catalogue, StageEntry};
 pub use change::{Change, changes};
+pub use compare::{Compared, Comparison, Figure};
 pub use error::{Fault, PipelineError};
 pub use estimate::Estimate;
 pub use event::{NotRun, Outcome, RunEvent};
 pub use file::{PIPELINE_VERSION, Pipeline};
+pub use files::{Explained, FileChange, FileEvent, file_changes, files_between};
 pub use graph::{Binding, Graph, Node, Source};
 pub use key::{Bound, Contents, KEY_VERSION, Named, Preimage};
 pub use matrix::Label;

@@ -58,6 +58,7 @@ pub fn run(
     settings: &Settings,
     observe: &mut dyn FnMut(RunEvent),
 ) -> Result<Outcome, PipelineError> {
+    records.remember_latest()?;
     let (messages, inbox) = channel();
     // A failure stops this run's processes without asking the caller's handle to stop.
     let internal = Stop::new();
@@ -349,6 +350,7 @@ impl Scheduler<'_> {
                     output: action.output,
                 });
                 self.outcome.from_store.push(step.clone());
+                self.records.note(&step, &action.key);
                 self.done(index, *action);
             }
             Ending::Ran { action } => {

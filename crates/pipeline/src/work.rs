@@ -166,7 +166,7 @@ impl Workshop {
             resumed: workspace.resumed(),
             warnings,
             inputs: task.origins.clone(),
-            accepted: None,
+            accepted: Vec::new(),
         };
         let action = workspace.publish_with_progress(
             task.preimage.to_json(),

@@ -97,19 +97,18 @@ fn calibrate(
     let drawn = draw(train, params);
     let task = reporter.task("calibrating", drawn.len() as u64, "clips");
     let mut failure = None;
-    let batches =
-        drawn
-            .chunks(params.batch_size)
-            .map_while(|indices| match read_next(clips, indices, float, reporter) {
-                Ok(batch) => {
-                    task.advance(indices.len() as u64);
-                    Some(batch)
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    None
-                }
-            });
+    let batches = drawn.chunks(params.batch_size).map_while(|indices| {
+        match read_next(clips, indices, float, reporter) {
+            Ok(batch) => {
+                task.advance(indices.len() as u64);
+                Some(batch)
+            }
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
+        }
+    });
     let model = QuantizedModel::from_float(float, batches, &params.calibration());
     match failure {
         Some(error) => Err(error),

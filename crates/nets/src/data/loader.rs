@@ -195,11 +195,7 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     /// Those of `each`.
-    pub fn run<E>(
-        &self,
-        epoch: u64,
-        each: impl FnMut(Batch) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn run<E>(&self, epoch: u64, each: impl FnMut(Batch) -> Result<(), E>) -> Result<(), E> {
         self.run_from(epoch, 0, each)
     }
 
