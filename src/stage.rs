@@ -130,6 +130,9 @@ pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
         }
         Err(Unfinished::Stopped) => {
             output::aside("interrupted; run the same command again to go on\n");
+            if arguments.json {
+                output::json(&Event::Stopped)?;
+            }
             Ok(Code::Interrupted)
         }
         Err(Unfinished::Failed(failure)) => {

@@ -282,7 +282,8 @@ fn a_killed_run_carries_on_and_ends_bit_for_bit_the_same() {
 #[test]
 fn a_stopped_run_keeps_its_last_step_and_ends_bit_for_bit_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    for strategy in ["fedasync", "fedavg", "central"] {
+    // At the centre, there is one place to stop: between the two stretches of training.
+    for (strategy, stops) in [("fedasync", 3), ("fedavg", 3), ("central", 1)] {
         let mut params = params(strategy);
         params["budget"] = json!({"client_epochs": 16});
         params["checkpoint_every"] = json!(1000);
@@ -290,8 +291,8 @@ fn a_stopped_run_keeps_its_last_step_and_ends_bit_for_bit_the_same() {
         let (_, expected) = finished(&whole);
 
         let stopped = job(&folder.path().join("stopped"), params);
-        // Asked before it begins, it stops at the first place where it can; three times.
-        for _ in 0..3 {
+        // Asked before it begins, it stops at the first place where it can.
+        for _ in 0..stops {
             let reporter = Reporter::silent();
             reporter.ask_to_stop();
             let ended = run(&stopped, &reporter).unwrap_err();
