@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::{Code, Refusal};
-use crate::{completions, doctor, gc, graph, launch, output, run, schema, show, stage, status};
-use crate::{verify, why};
+use crate::{accept, completions, diff, doctor, gc, graph, launch, output, run, schema, show};
+use crate::{stage, status, verify, why};
 
 /// Videos in, a small action-recognition model out, fine-tuned by a fleet of unequal devices.
 #[derive(Debug, Parser)]
@@ -34,6 +34,10 @@ pub enum Command {
     Why(why::Arguments),
     /// Show a step's outputs, figures and where they come from.
     Show(show::Arguments),
+    /// Put two results side by side: params, figures, files.
+    Diff(diff::Arguments),
+    /// Declare the latest result of a step still good, after an edit that does not change it.
+    Accept(accept::Arguments),
     /// Draw the steps and what they take from one another.
     Graph(graph::Arguments),
     /// Read everything in the store and name what is damaged.

@@ -97,7 +97,7 @@ fn add_kept(session: &Session, store: &Store, keep: &mut BTreeSet<Digest>) -> Re
     let (plan, _) = session.plan(&session.graph, store, &records, &nothing, &mut |_| {})?;
     for step in &plan.steps {
         keep.extend(step.key);
-        keep.extend(records.latest_key(&step.step)?);
+        keep.extend(records.latest_action(&step.step)?.map(|action| action.key));
     }
     Ok(())
 }

@@ -73,6 +73,7 @@ pub fn execute(arguments: &Arguments) -> Result<Code, Refusal> {
                 message: unusable.message,
                 remedy: Some(unusable.remedy.to_owned()),
                 invalid_input: false,
+                stopped: false,
             })
         })
         .map_or(2, i32::from),

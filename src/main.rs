@@ -1,9 +1,12 @@
 //! `fedact`: the command. It parses, calls the library crates and prints; nothing else prints.
 
+mod accept;
 mod cli;
 mod completions;
+mod diff;
 mod doctor;
 mod exit;
+mod explain;
 mod gc;
 mod graph;
 mod launch;
@@ -16,6 +19,7 @@ mod run;
 mod schema;
 mod session;
 mod show;
+mod signals;
 mod stage;
 mod status;
 mod verify;
@@ -45,6 +49,8 @@ fn dispatch(command: Command) -> Result<exit::Code, Refusal> {
         Command::Status(arguments) => status::command(&arguments),
         Command::Why(arguments) => why::command(&arguments),
         Command::Show(arguments) => show::command(&arguments),
+        Command::Diff(arguments) => diff::command(&arguments),
+        Command::Accept(arguments) => accept::command(&arguments),
         Command::Graph(arguments) => graph::command(&arguments),
         Command::Verify(arguments) => verify::command(&arguments),
         Command::Gc(arguments) => gc::command(&arguments),

@@ -93,9 +93,42 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A moment, given in seconds since 1970, as in `2026-11-22 23:50 UTC`.
+pub fn moment(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).floor() as i64;
+    let (days, minute) = (minutes.div_euclid(1440), minutes.rem_euclid(1440));
+    // Years are counted from March, so that the leap day is the last one of its year, and in cycles of
+    // 400 years, which all have the same number of days (the Gregorian calendar's rule).
+    let days = days + 719_468;
+    let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, new_year) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    format!(
+        "{}-{month:02}-{day:02} {:02}:{:02} UTC",
+        year + 400 * cycle + new_year,
+        minute / 60,
+        minute % 60
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_those_of_the_calendar() {
+        assert_eq!(moment(0.0), "1970-01-01 00:00 UTC");
+        assert_eq!(moment(951_782_400.0), "2000-02-29 00:00 UTC");
+        assert_eq!(moment(1_795_391_459.9), "2026-11-22 23:50 UTC");
+        assert_eq!(moment(4_107_542_400.0), "2100-03-01 00:00 UTC");
+    }
 
     #[test]
     fn sizes_and_durations_read_well() {

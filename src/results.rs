@@ -51,7 +51,7 @@ pub fn command(session: &Session, names: &[String], as_json: bool) -> Result<Cod
     let rows = selected(&graph, names)?
         .into_iter()
         .map(|node| {
-            let result = show::result_of(&node.name, &plan, &records, &store)?;
+            let result = show::result_of(&node.name, &plan, &records)?;
             Ok(Row { node, result })
         })
         .collect::<Result<Vec<_>, Refusal>>()?;

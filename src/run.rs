@@ -1,18 +1,15 @@
 //! `fedact run`.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::Args;
-use fedact_pipeline::{Capacity, Estimate, Graph, Outcome, RunEvent, Settings, Stop, StoreRecords};
+use fedact_pipeline::{Capacity, Estimate, Graph, Outcome, RunEvent, Settings, StoreRecords};
 use fedact_stage::Kind;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::exit::{Code, Refusal};
 use crate::progress::{self, Progress};
 use crate::session::{self, Session};
-use crate::{launch, memory, output, status};
+use crate::{launch, memory, output, signals, status};
 
 /// `fedact run`.
 #[derive(Debug, Args)]
@@ -86,7 +83,7 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         capacity,
         keep_going: arguments.keep_going,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        stop: stop_on_signals()?,
+        stop: signals::stop()?,
     };
     let outcome = fedact_pipeline::run(
         &graph,
@@ -115,39 +112,6 @@ fn memory_size(text: &str) -> Result<u64, String> {
 /// The cores that this process may use.
 pub fn all_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// A handle that the first Ctrl-C asks to stop; the second ends this process at once, and with it,
-/// through their lifelines, those of the steps.
-///
-/// # Errors
-/// The system does not let signals be handled.
-pub fn stop_on_signals() -> Result<Stop, Refusal> {
-    let asked = Arc::new(AtomicBool::new(false));
-    let signals = [SIGINT, SIGTERM, SIGHUP];
-    for signal in signals
-        .into_iter()
-        .filter(|&signal| signal != SIGHUP || !hangup_ignored())
-    {
-        signal_hook::flag::register_conditional_shutdown(
-            signal,
-            Code::Interrupted as i32,
-            Arc::clone(&asked),
-        )
-        .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&asked)))
-        .map_err(|error| Refusal::failed("handle signals", &error))?;
-    }
-    Ok(Stop::on(asked))
-}
-
-/// `nohup` starts a program with this signal ignored, and it must stay so.
-fn hangup_ignored() -> bool {
-    let state = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    state
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Hands events to whoever shows them.
@@ -209,7 +173,7 @@ fn summary(outcome: &Outcome, graph: &Graph, session: &Session) -> String {
     };
     text.push_str(&format!(", in {}\n", output::duration(outcome.seconds)));
     if outcome.interrupted {
-        text.push_str("interrupted; finished steps are kept, run again to go on\n");
+        text.push_str("interrupted; finished steps and checkpoints are kept, run again to go on\n");
     }
     let there = |name: &String| outcome.ran.contains(name) || outcome.from_store.contains(name);
     for node in graph.nodes() {

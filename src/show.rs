@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use fedact_artifact::{Action, Digest, EntryKind, Store};
-use fedact_pipeline::{Plan, StoreRecords};
+use fedact_artifact::{Action, Digest, EntryKind, Provenance, Store};
+use fedact_pipeline::{Change, Plan, StoreRecords};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::exit::{Code, Refusal};
@@ -45,7 +46,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let store = session.store()?;
     let records = StoreRecords::new(&store);
     let (plan, _) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
-    let result = result_of(&step, &plan, &records, &store)?;
+    let result = result_of(&step, &plan, &records)?;
     let Some((action, fresh)) = result else {
         return Err(Refusal::new(
             Code::Failed,
@@ -78,7 +79,6 @@ pub fn result_of(
     step: &str,
     plan: &Plan,
     records: &StoreRecords<'_>,
-    store: &Store,
 ) -> Result<Option<(Action, bool)>, Refusal> {
     let planned = plan.steps.iter().find(|planned| planned.step == step);
     if let Some(key) = planned.and_then(|planned| planned.key)
@@ -86,16 +86,14 @@ pub fn result_of(
     {
         return Ok(Some((Action::clone(&action), true)));
     }
-    let Some(key) = records.latest_key(step)? else {
-        return Ok(None);
-    };
-    Ok(store.record_of(&key)?.map(|action| (action, false)))
+    let latest = records.latest_action(step)?;
+    Ok(latest.map(|action| (Action::clone(&action), false)))
 }
 
 fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Result<String, Refusal> {
     let provenance = &action.provenance;
     let mut text = format!(
-        "{step} (stage {}){}\nkey      {}\noutput   {}\nmade     in {} on {} by fedact {}{}\n",
+        "{step} (stage {}){}\nkey      {}\noutput   {}\nmade     {} in {} on {} by fedact {}{}\n",
         provenance.stage,
         if fresh {
             ""
@@ -104,6 +102,7 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
         },
         action.key,
         action.output,
+        output::moment(provenance.started),
         output::duration(provenance.seconds),
         provenance.host,
         provenance.version,
@@ -113,6 +112,7 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
             ""
         },
     );
+    text.push_str(&acceptances(provenance));
     text.push_str(&format!(
         "files    {}, {}\n",
         action.files,
@@ -143,6 +143,26 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
         text.push_str(&format!("{}{line}\n", "  ".repeat(depth + 1)));
     }
     Ok(text)
+}
+
+/// Under which keys the output was made and accepted, the latest first.
+fn acceptances(provenance: &Provenance) -> String {
+    let mut text = String::new();
+    for accepted in provenance.accepted.iter().rev() {
+        text.push_str(&format!(
+            "accepted {} on {} by fedact {}, from key {}, although\n",
+            output::moment(accepted.at),
+            accepted.host,
+            accepted.version,
+            accepted.from
+        ));
+        for change in &accepted.changes {
+            let typed = Change::deserialize(change);
+            let words = typed.map_or_else(|_| change.to_string(), |change| change.to_string());
+            text.push_str(&format!("  {words}\n"));
+        }
+    }
+    text
 }
 
 /// Top-level values one a line, deeper ones as JSON.

@@ -1,16 +1,19 @@
 //! `fedact synthesize`, `extract`, ...: one stage, without a pipeline file or a store.
 
+mod place;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
-use fedact_pipeline::{Assignment, RunEvent, process};
-use fedact_stage::{Cores, Definition, Event, Input, Job};
+use fedact_pipeline::{Assignment, RunEvent, Unfinished, process};
+use fedact_stage::{Cores, Definition, Event, Input, Job, Level};
 use serde_json::{Value, json};
 
 use crate::exit::{Code, Refusal};
-use crate::{launch, output, progress, registry, run};
+use crate::{launch, output, progress, registry, run, signals};
+use place::Place;
 
 /// One stage command.
 #[derive(Debug, Args)]
@@ -42,16 +45,14 @@ pub struct Arguments {
 /// What is wrong with inputs, params and the output folder.
 pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
     let catalogue = registry::catalogue();
-    let definition = catalogue
-        .get(stage)
-        .map(|entry| entry.definition)
-        .ok_or_else(|| {
-            Refusal::new(
-                Code::Usage,
-                format!("there is no stage {stage}"),
-                "see `fedact --help`",
-            )
-        })?;
+    let entry = catalogue.get(stage).ok_or_else(|| {
+        Refusal::new(
+            Code::Usage,
+            format!("there is no stage {stage}"),
+            "see `fedact --help`",
+        )
+    })?;
+    let definition = entry.definition;
     let params = params(definition, &arguments.set)?;
     let inputs = inputs(definition, &arguments.input)?;
     let cores = arguments.threads.map_or_else(run::all_cores, usize::from);
@@ -61,23 +62,50 @@ pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
     };
     refuse_overlap(&arguments.output, &inputs)?;
     let place = Place::prepare(&arguments.output, arguments.force)?;
+    let work = place::Work {
+        stage: definition.name,
+        code: &entry.code,
+        libraries: catalogue.libraries_of(definition),
+        params: &params,
+        inputs: place::listing(&inputs)?,
+    };
+    let resumed = place.clear_unless_of(&work)?;
     let job = Job {
         stage: stage.to_owned(),
         step: stage.to_owned(),
-        params,
+        params: params.clone(),
         inputs,
         output: place.output(),
         checkpoints: place.checkpoints(),
         threads,
     };
-    let stop = run::stop_on_signals()?;
+    let stop = signals::stop()?;
+    let mut told = false;
     let mut shown = (!arguments.json).then(progress::for_this_terminal);
     let mut failed_to_print = None;
+    if resumed && let Some(shown) = &mut shown {
+        shown.hear(&RunEvent::Reported {
+            step: stage.to_owned(),
+            report: Event::Message {
+                level: Level::Info,
+                text: "going on from checkpoints of a run that was cut off".to_owned(),
+            },
+        });
+    }
     let mut hear = |report: Event| {
         if arguments.json && failed_to_print.is_none() {
             failed_to_print = output::json(&report).err();
         }
         if let Some(shown) = &mut shown {
+            if let Some(deadline) = stop.deadline()
+                && !std::mem::replace(&mut told, true)
+            {
+                let left = deadline.saturating_duration_since(Instant::now());
+                shown.hear(&RunEvent::Stopping {
+                    steps: vec![stage.to_owned()],
+                    within_seconds: left.as_secs_f64(),
+                });
+            }
             shown.hear(&RunEvent::Reported {
                 step: stage.to_owned(),
                 report,
@@ -100,8 +128,14 @@ pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
             }
             Ok(Code::Done)
         }
-        Err(_) if stop.asked() => Ok(Code::Interrupted),
-        Err(failure) => {
+        Err(Unfinished::Stopped) => {
+            output::aside("interrupted; run the same command again to go on\n");
+            if arguments.json {
+                output::json(&Event::Stopped)?;
+            }
+            Ok(Code::Interrupted)
+        }
+        Err(Unfinished::Failed(failure)) => {
             output::aside(&progress::failure(stage, &failure));
             if arguments.json {
                 output::json(&json!({
@@ -243,106 +277,4 @@ fn finished(output: &Path, metrics: &fedact_stage::Metrics) -> String {
         text.push_str(&format!("  {name}: {value}\n"));
     }
     text
-}
-
-/// Where a stage works until its output is complete: a hidden folder beside it. What a killed run left
-/// there is removed by the next one.
-struct Place {
-    target: PathBuf,
-    work: PathBuf,
-    _lock: File,
-}
-
-impl Place {
-    fn prepare(target: &Path, force: bool) -> Result<Self, Refusal> {
-        let failed = |action: &str| {
-            let action = format!("{action} {}", target.display());
-            move |error: std::io::Error| Refusal::failed(&action, &error)
-        };
-        let target = std::path::absolute(target).map_err(failed("find"))?;
-        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(Refusal::new(
-                Code::Usage,
-                format!("{} cannot be an output folder", target.display()),
-                "give the path of a folder that does not exist yet",
-            ));
-        };
-        let something = match fs::read_dir(&target) {
-            Ok(mut entries) => entries.next().is_some(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            // A file, or what cannot be read: not to be replaced by accident.
-            Err(_) => true,
-        };
-        if something && !force {
-            return Err(Refusal::new(
-                Code::Usage,
-                format!("the output folder {} is not empty", target.display()),
-                "name another one, or replace it with --force",
-            ));
-        }
-        let work = parent.join(format!(".{}.fedact", name.to_string_lossy()));
-        fs::create_dir_all(&work).map_err(failed("make the folder beside"))?;
-        let lock = File::create(work.join("lock")).map_err(failed("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Refusal::new(
-                    Code::Usage,
-                    format!("another process is making {}", target.display()),
-                    "wait for it, or name another output folder",
-                ));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed("lock")(error)),
-        }
-        let place = Self {
-            target: target.clone(),
-            work,
-            _lock: lock,
-        };
-        for folder in [place.output(), place.checkpoints()] {
-            remove(&folder).map_err(failed("clear the folder beside"))?;
-            fs::create_dir(&folder).map_err(failed("make the folder beside"))?;
-        }
-        Ok(place)
-    }
-
-    fn output(&self) -> PathBuf {
-        self.work.join("output")
-    }
-
-    fn checkpoints(&self) -> PathBuf {
-        self.work.join("checkpoints")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.work.join("log")
-    }
-
-    /// Moves the complete output into its place. An old one is moved aside first, so that a kill at any
-    /// moment leaves one of the two whole.
-    fn finish(self) -> Result<(), Refusal> {
-        let failed = |error| Refusal::failed(&format!("write {}", self.target.display()), &error);
-        let old = self.work.join("old");
-        remove(&old).map_err(failed)?;
-        match fs::rename(&self.target, &old) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(error));
-            }
-            _ => {}
-        }
-        fs::rename(self.output(), &self.target).map_err(failed)?;
-        remove(&self.work).map_err(failed)
-    }
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    let result = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match result {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

@@ -1,8 +1,10 @@
 //! `fedact status`.
 
 use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use fedact_artifact::LockOwner;
 use fedact_pipeline::{Estimate, Plan, PlannedStep, State, StoreRecords};
 use serde::Serialize;
 
@@ -25,8 +27,10 @@ pub struct Arguments {
 struct Row<'a> {
     #[serde(flatten)]
     planned: &'a PlannedStep,
-    /// The process that works on it.
+    /// The process that works on it, in words.
     running: Option<String>,
+    /// The same as it is written down.
+    owner: Option<LockOwner>,
 }
 
 /// Prints how each step stands.
@@ -44,23 +48,43 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         &BTreeSet::new(),
         &mut |_| {},
     )?;
-    let running = |step: &PlannedStep| store.owner(&step.key?).map(|owner| owner.to_string());
+    let owner = |step: &PlannedStep| store.owner(&step.key?);
     if arguments.json {
         let steps: Vec<Row<'_>> = plan
             .steps
             .iter()
-            .map(|planned| Row {
-                planned,
-                running: running(planned),
+            .map(|planned| {
+                let owner = owner(planned);
+                Row {
+                    planned,
+                    running: owner.as_ref().map(ToString::to_string),
+                    owner,
+                }
             })
             .collect();
         output::json(&serde_json::json!({ "steps": steps }))?;
         return Ok(Code::Done);
     }
     output::text(&table_with(&plan, |step| {
-        running(step).map(|owner| format!("running ({owner})"))
+        owner(step).map(|owner| running(&owner))
     }))?;
     Ok(Code::Done)
+}
+
+/// Who runs a step, and since when.
+fn running(owner: &LockOwner) -> String {
+    if owner.started == 0 {
+        return format!("running ({owner})");
+    }
+    let since = owner.started as f64;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    // A clock that was set back makes no negative times.
+    let seconds = now.map_or(0.0, |now| (now.as_secs_f64() - since).max(0.0));
+    format!(
+        "running for {} ({owner}, since {})",
+        output::duration(seconds),
+        output::moment(since)
+    )
 }
 
 /// A plan, one line a step.

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use fedact_pipeline::{Change, PlannedStep, Preimage, Records, State, StoreRecords, changes};
+use fedact_pipeline::{Explained, PlannedStep, Preimage, Records, State, StoreRecords, changes};
 use serde::Serialize;
 
 use crate::exit::{Code, Refusal};
 use crate::session::{self, Session};
-use crate::{output, status};
+use crate::{explain, output, status};
 
 /// `fedact why`.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ struct Answer<'a> {
     #[serde(flatten)]
     planned: &'a PlannedStep,
     /// All that differs from the latest result.
-    changes: Vec<Change>,
+    changes: Vec<Explained>,
     /// The steps that have to run before more can be said.
     first: Vec<&'a PlannedStep>,
 }
@@ -55,6 +55,10 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         (_, Some(old), Some(new)) => changes(&old, &new),
         _ => Vec::new(),
     };
+    let changes = changes
+        .into_iter()
+        .map(|change| Explained::of(change, &store))
+        .collect::<Result<Vec<_>, _>>()?;
     let first: Vec<&PlannedStep> = match planned.state {
         State::Waiting { .. } => plan.steps.iter().filter(|step| step.state.runs()).collect(),
         _ => Vec::new(),
@@ -70,7 +74,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let mut text = match changes.as_slice() {
         [] => format!("{}: {}\n", node.name, status::state(&planned.state)),
         changes => {
-            let lines = changes.iter().map(|change| format!("  {change}\n"));
+            let lines = changes.iter().map(|change| explain::change(change, "  "));
             format!("{}: stale\n{}", node.name, lines.collect::<String>())
         }
     };

@@ -293,7 +293,7 @@ fn a_stage_runs_alone_and_its_output_appears_when_complete() {
 /// A pipeline whose first step is quick and whose second takes long enough to be killed in.
 fn slow() -> Bench {
     Bench::new(&format!(
-        "  quick: {{stage: synthesize, params: {TINY}}}\n  clips: {{stage: extract, inputs: {{videos: quick}}, params: {{frames: 2, size: 16, resize: 16}}}}\n  slow: {{stage: distill, inputs: {{clips: clips}}, params: {{threads: 1, epochs: 100, model: {{depth: 10, width: 4}}}}}}\n"
+        "  quick: {{stage: synthesize, params: {TINY}}}\n  clips: {{stage: extract, inputs: {{videos: quick}}, params: {{frames: 2, size: 16, resize: 16}}}}\n  slow: {{stage: distill, inputs: {{clips: clips}}, params: {{threads: 1, epochs: 100, batch_size: 2, model: {{depth: 10, width: 4}}}}}}\n"
     ))
 }
 
@@ -336,28 +336,116 @@ fn killing_the_runner_leaves_no_orphan_and_finished_steps_are_not_redone() {
     );
 }
 
-#[test]
-fn an_interrupt_ends_the_steps_and_says_how_to_go_on() {
-    let bench = slow();
-    let runner = Command::new(env!("CARGO_BIN_EXE_fedact"))
+/// The command in the background.
+fn start(bench: &Bench, arguments: &[&str]) -> std::process::Child {
+    Command::new(env!("CARGO_BIN_EXE_fedact"))
         .current_dir(bench.path(""))
-        .arg("run")
+        .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([name, &process.to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+#[test]
+fn an_interrupted_training_stops_at_a_checkpoint_and_ends_with_the_same_model() {
+    let bench = slow();
+    let set = ["--set", "slow.epochs=6"];
+    let runner = start(&bench, &[&["run", "slow"], &set[..]].concat());
     wait_until("the slow step runs", || {
         children_of(runner.id(), "slow").len() == 1
     });
     let children = children_of(runner.id(), "slow");
-    let interrupted = Command::new("kill")
-        .args(["-INT", &runner.id().to_string()])
-        .status();
-    assert!(interrupted.unwrap().success());
+    signal(runner.id(), "-INT");
     let ended = bench::Ended::of(runner.wait_with_output().unwrap());
     assert_eq!(ended.code, 130, "{ended:#?}");
+    assert!(
+        ended
+            .stderr
+            .contains("stopping after the next checkpoint of slow, in 30 s at most; Ctrl-C again"),
+        "{ended:#?}"
+    );
+    assert!(ended.stderr.contains("slow: interrupted\n"), "{ended:#?}");
     assert!(ended.stdout.contains("run again to go on"), "{ended:#?}");
     assert!(children.iter().all(|pid| is_gone(*pid)));
+
+    let again = bench.fedact(&[&["run", "slow"], &set[..]].concat());
+    assert!(
+        again.done().stderr.contains("going on from checkpoints"),
+        "{again:#?}"
+    );
+    let resumed = std::fs::read(bench.path("artifacts/slow/model.safetensors")).unwrap();
+    let whole = slow();
+    whole.fedact(&[&["run", "slow"], &set[..]].concat()).done();
+    let model = std::fs::read(whole.path("artifacts/slow/model.safetensors")).unwrap();
+    assert!(resumed == model, "the interruption shows in the model");
+}
+
+#[test]
+fn a_second_interrupt_ends_everything_at_once() {
+    let bench = slow();
+    let runner = start(&bench, &["run"]);
+    wait_until("the slow step runs", || {
+        children_of(runner.id(), "slow").len() == 1
+    });
+    let children = children_of(runner.id(), "slow");
+    // Stopped, it cannot come to a checkpoint.
+    signal(children[0], "-STOP");
+    signal(runner.id(), "-INT");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!is_gone(children[0]), "the first interrupt must not kill");
+    let began = Instant::now();
+    signal(runner.id(), "-INT");
+    let ended = bench::Ended::of(runner.wait_with_output().unwrap());
+    assert!(began.elapsed() < Duration::from_secs(8), "{ended:#?}");
+    assert_eq!(ended.code, 130, "{ended:#?}");
+    assert!(ended.stderr.contains("slow: interrupted\n"), "{ended:#?}");
+    assert!(children.iter().all(|pid| is_gone(*pid)));
+}
+
+#[test]
+fn a_stage_alone_goes_on_where_it_was_interrupted() {
+    let bench = slow();
+    bench.fedact(&["run", "clips"]).done();
+    let arguments = |output| {
+        let mut arguments = vec!["distill", "--input", "clips=artifacts/clips"];
+        for set in [
+            "threads=1",
+            "epochs=6",
+            "batch_size=2",
+            "model={depth: 10, width: 4}",
+        ] {
+            arguments.extend(["--set", set]);
+        }
+        arguments.extend(["--output", output]);
+        arguments
+    };
+    let runner = start(&bench, &arguments("model"));
+    let index = bench.path(".model.fedact/checkpoints/training.json");
+    wait_until("an epoch is over", || index.is_file());
+    signal(runner.id(), "-INT");
+    let ended = bench::Ended::of(runner.wait_with_output().unwrap());
+    assert_eq!(ended.code, 130, "{ended:#?}");
+    assert!(ended.stderr.contains("again to go on"), "{ended:#?}");
+    assert!(!bench.path("model").exists(), "a half output was delivered");
+
+    let again = bench.fedact(&arguments("model"));
+    assert!(
+        again.done().stderr.contains("going on from checkpoints"),
+        "{again:#?}"
+    );
+    let whole = bench.fedact(&arguments("whole"));
+    assert!(!whole.done().stderr.contains("going on"), "{whole:#?}");
+    let model = |folder| std::fs::read(bench.path(folder).join("model.safetensors")).unwrap();
+    assert!(model("model") == model("whole"));
+    assert!(!bench.path(".model.fedact").exists());
 }
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {

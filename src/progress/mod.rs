@@ -112,7 +112,7 @@ impl<'a> Change<'a> {
             | RunEvent::FromStore { step, .. }
             | RunEvent::Failed { step, .. }
             | RunEvent::NotRun { step, .. } => (step.clone(), Self::End),
-            RunEvent::Reported { .. } => return None,
+            RunEvent::Reported { .. } | RunEvent::Stopping { .. } => return None,
         })
     }
 }
@@ -167,6 +167,10 @@ fn words(event: &RunEvent) -> Option<String> {
             };
             format!("{step}: done in {seconds}{unchanged}\n")
         }
+        RunEvent::Stopping {
+            steps,
+            within_seconds,
+        } => stopping(steps, *within_seconds),
         RunEvent::Failed { step, failure: why } => failure(step, why),
         RunEvent::NotRun { step, reason } => match reason {
             NotRun::Needs { step: needed } => format!("{step}: not run, it needs {needed}\n"),
@@ -177,6 +181,18 @@ fn words(event: &RunEvent) -> Option<String> {
         },
         _ => return None,
     })
+}
+
+/// The announcement that running steps are about to stop.
+pub fn stopping(steps: &[String], within_seconds: f64) -> String {
+    if steps.is_empty() || within_seconds <= 0.0 {
+        return "stopping\n".to_owned();
+    }
+    format!(
+        "stopping after the next checkpoint of {}, in {} at most; Ctrl-C again to stop now\n",
+        steps.join(", "),
+        output::duration(within_seconds.round())
+    )
 }
 
 /// A failed step in words.

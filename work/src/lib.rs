@@ -57,6 +57,7 @@ fn work(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
             message: format!("there is no stage {}", job.stage),
             remedy: None,
             invalid_input: true,
+            stopped: false,
         });
     };
     run(job, reporter)

@@ -58,8 +58,9 @@ pub struct Provenance {
     pub warnings: Vec<String>,
     /// Where each input came from, by input name.
     pub inputs: BTreeMap<String, Vec<Source>>,
-    /// Set where this output was not made under this key, but declared good for it.
-    pub accepted: Option<Accepted>,
+    /// Where this output was not made under this key: how it came to be declared good for it, the
+    /// acceptance under this key last.
+    pub accepted: Vec<Accepted>,
 }
 
 /// Where an input came from.
@@ -77,10 +78,24 @@ pub struct Source {
 /// That a person declared an old output good for a new key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// The key it was made under.
+    /// The key whose result it was before.
     pub from: Digest,
     /// When, in seconds since 1970 (UTC).
     pub at: f64,
+    /// The machine.
+    pub host: String,
+    /// The version of fedact.
+    pub version: String,
+    /// What differed between the two keys, typed by whoever makes the keys.
+    pub changes: Vec<Value>,
+}
+
+impl Provenance {
+    /// When the record was written, in seconds since 1970 (UTC), as far as it tells.
+    pub fn recorded(&self) -> f64 {
+        let accepted = self.accepted.last().map(|accepted| accepted.at);
+        accepted.unwrap_or(self.started + self.seconds)
+    }
 }
 
 /// As it stands in the file, without the checksum.

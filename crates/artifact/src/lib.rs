@@ -21,6 +21,7 @@
 //! │   ├── pins/<pid>-<n>              held by a run; the keys that no collection may take
 //! │   ├── stats/<folder>              digests under (path, size, mtime, ctime, inode): saves reading
 //! │   ├── stats/parts-<manifest>      the same for the parts of an artifact: manifest, pack, objects
+//! │   ├── stats/latest                the key that each step used last: saves reading all records
 //! │   └── tmp/<id>/, tmp/<id>.lock    work in progress; swept when nobody holds the lock
 //! └── <step>/                         Store::materialize: the latest outputs, read-only
 //! ```
@@ -44,6 +45,7 @@ pub mod fault;
 #[cfg(not(any(test, feature = "fault-injection")))]
 mod fault;
 mod gc;
+mod latest;
 mod lock;
 mod manifest;
 mod manifests;

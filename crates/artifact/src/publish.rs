@@ -105,7 +105,9 @@ impl Store {
             .and_then(|()| fs::rename(&temporary, &file))
             .and_then(|()| fault::point("action: renamed"))
             .map_err(ArtifactError::writing(&file))?;
-        sync_folder(&self.actions_folder())
+        sync_folder(&self.actions_folder())?;
+        self.note_latest(&action.provenance.step, &action.key);
+        Ok(())
     }
 
     /// The manifest of a finished output, every file hashed, or what an artifact may not contain.

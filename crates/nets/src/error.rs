@@ -93,6 +93,9 @@ pub enum NetsError {
     /// A clip set that cannot be read.
     #[error(transparent)]
     Clips(#[from] ClipsError),
+    /// Whoever watched asked for it; a checkpoint is kept where there is a folder for it.
+    #[error("stopped before the end")]
+    Stopped,
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(String),
@@ -114,7 +117,7 @@ impl NetsError {
     pub fn invalid_input(&self) -> bool {
         !matches!(
             self,
-            Self::Write { .. } | Self::Diverged { .. } | Self::Torch(_)
+            Self::Write { .. } | Self::Diverged { .. } | Self::Stopped | Self::Torch(_)
         )
     }
 }

@@ -210,7 +210,7 @@ fn a_killed_training_goes_on_and_ends_with_the_same_bits() {
     let mut observer = Remembers::default();
     train(&again, &clips, &settings, at, &mut observer).unwrap();
     assert!(observer.ran.is_empty() && equal(&whole, &again));
-    let saved = checkpoints.path().join("epoch-0004.safetensors");
+    let saved = checkpoints.path().join("4-0.safetensors");
     let bytes = std::fs::read(&saved).unwrap();
     std::fs::write(&saved, &bytes[..bytes.len() / 2]).unwrap();
     let restarted = fresh(&clips, 3);
@@ -218,6 +218,54 @@ fn a_killed_training_goes_on_and_ends_with_the_same_bits() {
     train(&restarted, &clips, &settings, at, &mut observer).unwrap();
     assert_eq!(observer.ran, [1, 2, 3, 4]);
     assert!(equal(&whole, &restarted));
+}
+
+/// Asks for a stop after so many batches.
+#[derive(Default)]
+struct StopsAfter {
+    batches: u32,
+    seen: u32,
+}
+
+impl Observer for StopsAfter {
+    fn batch(&mut self, _progress: Progress) {
+        self.seen += 1;
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.seen == self.batches
+    }
+}
+
+#[test]
+fn a_training_that_is_stopped_after_any_batch_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 16, 0);
+    let settings = settings(2);
+    let whole = fresh(&clips, 3);
+    let mut every = StopsAfter::default();
+    let expected = train(&whole, &clips, &settings, None, &mut every).unwrap();
+    assert!(every.seen >= 4, "an epoch of one batch has no middle");
+    for batches in 1..=every.seen {
+        let checkpoints = tempfile::tempdir().unwrap();
+        let at = Some(checkpoints.path());
+        let mut observer = StopsAfter { batches, seen: 0 };
+        let error = train(&fresh(&clips, 3), &clips, &settings, at, &mut observer).unwrap_err();
+        assert!(matches!(error, NetsError::Stopped), "{error}");
+        let resumed = fresh(&clips, 99);
+        let mut observer = StopsAfter::default();
+        let records = train(&resumed, &clips, &settings, at, &mut observer).unwrap();
+        assert_eq!(observer.seen, every.seen - batches);
+        assert!(equal(&whole, &resumed), "stopped after {batches} batches");
+        let timeless = |records: &[EpochRecord]| -> Vec<EpochRecord> {
+            let without = |record: &EpochRecord| EpochRecord {
+                pace: None,
+                ..record.clone()
+            };
+            records.iter().map(without).collect()
+        };
+        assert_eq!(timeless(&records), timeless(&expected));
+    }
 }
 
 #[test]

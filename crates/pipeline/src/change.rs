@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use fedact_artifact::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Preimage;
 use crate::key::{Bound, Named};
 
 /// One difference between what a result was made from and what it would be made from now.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Change {
     /// The step runs another stage.

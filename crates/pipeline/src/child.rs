@@ -1,17 +1,21 @@
 //! The stage's end of a stage process; see [`crate::process`] for the other one.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::OwnedFd;
 
 use fedact_stage::{Event, Job, Metrics, Reporter, StageError};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Signal, getpgrp, getpid, kill_process, kill_process_group};
 
+/// The line that asks a stage to end at its next checkpoint.
+pub(crate) const STOP: &[u8] = b"stop";
+
 /// Serves one job: reads it from standard input, runs it, reports on standard output.
 ///
-/// From the first line on, the end of standard input means that the runner is dead; the whole process
-/// group then ends itself at once, so that nothing goes on working for nobody.
+/// From the first line on, a line `stop` asks the stage to end at its next checkpoint, and the end of
+/// standard input means that the runner is dead: the whole process group then ends itself at once, so
+/// that nothing goes on working for nobody.
 ///
 /// Returns the exit code for the process: 0 where the stage ended well, 1 otherwise.
 ///
@@ -22,14 +26,15 @@ pub fn serve(run: impl FnOnce(&Job, &Reporter) -> Result<Metrics, StageError>) -
     let mut line = String::new();
     stdin.read_line(&mut line)?;
     let job: Job = serde_json::from_str(&line).map_err(io::Error::other)?;
-    std::thread::Builder::new()
-        .name("lifeline".to_owned())
-        .spawn(move || end_with(stdin))?;
 
     // Whatever prints to standard output (C++ libraries do) must not get between the events.
     let events = File::from(private_copy(io::stdout())?);
     rustix::stdio::dup2_stdout(io::stderr())?;
     let reporter = Reporter::to_writer(events);
+    let asked = reporter.clone();
+    std::thread::Builder::new()
+        .name("lifeline".to_owned())
+        .spawn(move || hold(stdin, &asked))?;
 
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&job, &reporter)))
         .unwrap_or_else(|panic| Err(panicked(&*panic)));
@@ -43,13 +48,11 @@ fn private_copy(stream: impl std::os::fd::AsFd) -> io::Result<OwnedFd> {
     Ok(fcntl_dupfd_cloexec(stream, 3)?)
 }
 
-fn end_with(mut lifeline: impl Read) {
-    let mut nothing = [0; 64];
-    loop {
-        match lifeline.read(&mut nothing) {
-            Ok(0) => break,
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => break,
-            _ => {}
+/// Reads the runner's wishes until it is dead, and ends this process then.
+fn hold(lifeline: impl BufRead, reporter: &Reporter) {
+    for line in lifeline.split(b'\n').map_while(Result::ok) {
+        if line == STOP {
+            reporter.ask_to_stop();
         }
     }
     // Started by hand, it may be in the group of a shell's job, which is not its to end.
@@ -70,5 +73,6 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> StageError {
         message: format!("the stage broke off: {text}"),
         remedy: Some("this is a fault in fedact; the log says where".to_owned()),
         invalid_input: false,
+        stopped: false,
     }
 }

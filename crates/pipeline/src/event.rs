@@ -66,6 +66,13 @@ pub enum RunEvent {
         /// What it said.
         report: Event,
     },
+    /// The user wants an end: the steps that run are asked to stop at their next checkpoints.
+    Stopping {
+        /// These steps.
+        steps: Vec<String>,
+        /// When what has not ended is killed, in seconds from now.
+        within_seconds: f64,
+    },
     /// A step ended well and its output is in the store.
     Finished {
         /// The step.

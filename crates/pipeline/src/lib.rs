@@ -11,13 +11,16 @@
 //! a stage's code either: a stage is a [`fedact_stage::Definition`], and its work is a child process that
 //! the caller says how to start.
 
+mod accept;
 mod catalogue;
 mod change;
 pub mod child;
+mod compare;
 mod error;
 mod estimate;
 mod event;
 mod file;
+mod files;
 mod folders;
 mod given;
 mod graph;
@@ -37,25 +40,30 @@ mod run;
 mod scalar;
 mod set;
 mod shares;
+mod stop;
 mod suggest;
 mod work;
 mod yaml;
 
+pub use accept::{Candidate, Concern, Unacceptable};
 pub use catalogue::{Catalogue, StageEntry};
 pub use change::{Change, changes};
+pub use compare::{Compared, Comparison, Figure};
 pub use error::{Fault, PipelineError};
 pub use estimate::Estimate;
 pub use event::{NotRun, Outcome, RunEvent};
 pub use file::{PIPELINE_VERSION, Pipeline};
+pub use files::{Explained, FileChange, FileEvent, file_changes, files_between};
 pub use graph::{Binding, Graph, Node, Source};
 pub use key::{Bound, Contents, KEY_VERSION, Named, Preimage};
 pub use matrix::Label;
 pub use place::{Origin, Place};
 pub use plan::{Found, Plan, PlannedStep, Previous, Reason, Records, State};
 pub use problem::Problem;
-pub use process::{Failure, Launcher, Stop};
+pub use process::{Failure, Launcher, Unfinished};
 pub use records::{StoreRecords, digest_folders};
 pub use resources::{Needs, parse_bytes};
 pub use run::{Settings, run};
 pub use set::{Assignment, Override};
 pub use shares::Capacity;
+pub use stop::Stop;

@@ -1,7 +1,8 @@
 //! The runner's end of a stage process: start it, listen to it, end it.
 //!
-//! The child gets its [`Job`] as the first line of its standard input, which then stays open: its end
-//! means that the runner is dead ([`crate::child`] ends itself then). Events come as lines of JSON from
+//! The child gets its [`Job`] as the first line of its standard input, which then stays open: a line
+//! `stop` asks it to end at its next checkpoint, and its end means that the runner is dead
+//! ([`crate::child`] ends itself then). Events come as lines of JSON from
 //! its standard output; its standard error goes into a log file. It leads a process group of its own, so
 //! that all of it can be ended at once and a terminal's Ctrl-C reaches the runner only.
 
@@ -10,14 +11,15 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fedact_stage::{Definition, Event, Job, Metrics};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde::Serialize;
+
+use crate::{Stop, child};
 
 /// How many lines of a failed step's log are shown.
 const LOG_TAIL: usize = 20;
@@ -60,57 +62,43 @@ impl Failure {
     }
 }
 
-/// Asks a run, or one process, to end; clones mean the same.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+/// Why a job was not finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfinished {
+    /// It was asked to stop, and did, or was killed when its grace was over.
+    Stopped,
+    /// It failed.
+    Failed(Failure),
+}
 
-impl Stop {
-    /// Nothing asked yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// With a flag that a signal handler sets.
-    pub fn on(flag: Arc<AtomicBool>) -> Self {
-        Self(flag)
-    }
-
-    /// Asks everything to end.
-    pub fn ask(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether an end was asked for.
-    pub fn asked(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+impl From<Failure> for Unfinished {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
-/// Carries out a job in a process of its own; ends the process and its whole group when asked to stop.
+/// Carries out a job in a process of its own. When asked to stop, passes that on, and kills the process
+/// with its whole group when the grace is over.
 ///
 /// # Errors
-/// What the stage reported, how the process died, or that it could not be started.
+/// What the stage reported, how the process died, that it could not be started, or that it was stopped.
 pub fn execute(
     command: Command,
     job: &Job,
     log: &Path,
     stop: &Stop,
     mut report: impl FnMut(Event),
-) -> Result<Metrics, Failure> {
+) -> Result<Metrics, Unfinished> {
     let mut child = start(command, job, log)?;
-    let group = Group::of(&child);
-    let (ending, status) = std::thread::scope(|scope| {
+    let group = Group::of(&mut child);
+    let (closing, status) = std::thread::scope(|scope| {
         scope.spawn(|| group.end_when(stop));
-        let ending = listen(&mut child, job, &mut report);
-        (ending, group.reap(&mut child))
+        let closing = listen(&mut child, job, &mut report);
+        (closing, group.reap(&mut child))
     });
-    let with_log = |failure: Failure| Failure {
-        log_tail: tail(log),
-        log: Some(log.to_owned()),
-        ..failure
-    };
-    match (ending?, status) {
-        (Some(Event::Finished { metrics }), Ok(status)) if status.success() => Ok(metrics),
+    let failure = match (closing?, status) {
+        (Some(Event::Finished { metrics }), Ok(status)) if status.success() => return Ok(metrics),
+        (Some(Event::Stopped), _) if stop.asked() => return Err(Unfinished::Stopped),
         (
             Some(Event::Failed {
                 message,
@@ -118,14 +106,22 @@ pub fn execute(
                 invalid_input,
             }),
             _,
-        ) => Err(with_log(Failure {
+        ) => Failure {
             remedy,
             invalid_input,
             ..Failure::new(message)
-        })),
-        (_, Ok(status)) => Err(with_log(died(status, stop))),
-        (_, Err(error)) => Err(with_log(Failure::of(&error))),
-    }
+        },
+        (_, Ok(status)) if stop.overdue() && status.signal() == Some(Signal::KILL.as_raw()) => {
+            return Err(Unfinished::Stopped);
+        }
+        (_, Ok(status)) => died(status),
+        (_, Err(error)) => Failure::of(&error),
+    };
+    Err(Unfinished::Failed(Failure {
+        log_tail: tail(log),
+        log: Some(log.to_owned()),
+        ..failure
+    }))
 }
 
 fn start(mut command: Command, job: &Job, log: &Path) -> Result<Child, Failure> {
@@ -177,7 +173,9 @@ fn listen(
             ))
         })?;
         match serde_json::from_slice(&line) {
-            Ok(event @ (Event::Finished { .. } | Event::Failed { .. })) => ending = Some(event),
+            Ok(event @ (Event::Finished { .. } | Event::Failed { .. } | Event::Stopped)) => {
+                ending = Some(event);
+            }
             Ok(event) => report(event),
             // The last line of a process that was killed may be cut off.
             Err(_) => {}
@@ -190,14 +188,17 @@ fn listen(
 struct Group {
     pid: Mutex<Option<Pid>>,
     reaped: Condvar,
+    /// Open as long as this is: the child takes its end for the runner's death.
+    lifeline: Mutex<Option<ChildStdin>>,
 }
 
 impl Group {
-    fn of(child: &Child) -> Self {
+    fn of(child: &mut Child) -> Self {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         Self {
             pid: Mutex::new(pid),
             reaped: Condvar::new(),
+            lifeline: Mutex::new(child.stdin.take()),
         }
     }
 
@@ -205,19 +206,33 @@ impl Group {
         self.pid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the group once that is asked for; returns when the child is reaped.
+    /// Passes the wish to stop on to the child, and ends the group when the grace is over; returns when
+    /// the child is reaped.
     fn end_when(&self, stop: &Stop) {
+        let mut asked = false;
         let mut guard = self.lock();
         while let Some(pid) = *guard {
-            if stop.asked() {
+            if stop.overdue() {
                 // Gone already is as good.
                 let _ = kill_process_group(pid, Signal::KILL);
+            } else if stop.asked() && !std::mem::replace(&mut asked, true) {
+                self.ask();
             }
             guard = self
                 .reaped
                 .wait_timeout(guard, PULSE)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
+        }
+    }
+
+    /// Asks the child to end at its next checkpoint. A child that is gone needs no asking.
+    fn ask(&self) {
+        let mut lifeline = self.lifeline.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lifeline) = &mut *lifeline {
+            let _ = lifeline
+                .write_all(&[child::STOP, b"\n"].concat())
+                .and_then(|()| lifeline.flush());
         }
     }
 
@@ -238,7 +253,7 @@ impl Group {
     }
 }
 
-fn died(status: ExitStatus, stop: &Stop) -> Failure {
+fn died(status: ExitStatus) -> Failure {
     let Some(signal) = status.signal() else {
         return Failure::new(format!(
             "its process ended without a result ({status}); its log may say why"
@@ -248,7 +263,7 @@ fn died(status: ExitStatus, stop: &Stop) -> Failure {
         "its process was ended by signal {signal} ({})",
         signal_name(signal)
     ));
-    if signal == Signal::KILL.as_raw() && !stop.asked() {
+    if signal == Signal::KILL.as_raw() {
         return Failure {
             remedy: Some(
                 "the system may have run out of memory: give the step less to hold (smaller batches \

@@ -17,14 +17,15 @@ pub struct StoreRecords<'a> {
     store: &'a Store,
     pin: RefCell<Option<Pin>>,
     found: RefCell<HashMap<Digest, Rc<Action>>>,
-    latest: RefCell<Option<HashMap<String, Latest>>>,
+    latest: RefCell<Option<Latest>>,
 }
 
+/// The key that each step used last.
 #[derive(Debug)]
 struct Latest {
-    started: f64,
-    previous: Previous,
-    key: Digest,
+    keys: HashMap<String, Digest>,
+    /// Whether they were just now taken from the records themselves.
+    certain: bool,
 }
 
 impl<'a> StoreRecords<'a> {
@@ -66,25 +67,67 @@ impl<'a> StoreRecords<'a> {
         self.found.borrow_mut().remove(key);
     }
 
-    /// The key of the latest result that a step of this name has had.
+    /// Looks up which keys the steps used last, so that what happens from now on does not count.
     ///
     /// # Errors
     /// A store that cannot be read.
-    pub fn latest_key(&self, step: &str) -> Result<Option<Digest>, PipelineError> {
-        self.with_latest(step, |latest| latest.key)
+    pub(crate) fn remember_latest(&self) -> Result<(), PipelineError> {
+        let mut latest = self.latest.borrow_mut();
+        if latest.is_none() {
+            *latest = Some(Latest {
+                keys: self.store.latest()?,
+                certain: false,
+            });
+        }
+        Ok(())
     }
 
-    fn with_latest<T>(
-        &self,
-        step: &str,
-        get: impl FnOnce(&Latest) -> T,
-    ) -> Result<Option<T>, PipelineError> {
-        let mut cached = self.latest.borrow_mut();
-        let all = match &mut *cached {
-            Some(all) => all,
-            empty => empty.insert(latest_of_each(self.store)?),
+    /// The latest result that a step of this name has used, made or accepted, whatever its key; without
+    /// a look at its objects.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn latest_action(&self, step: &str) -> Result<Option<Rc<Action>>, PipelineError> {
+        self.remember_latest()?;
+        let mut latest = self.latest.borrow_mut();
+        let Some(latest) = &mut *latest else {
+            return Ok(None);
         };
-        Ok(all.get(step).map(get))
+        let known = latest.keys.get(step).copied();
+        let Some(key) = known else {
+            return Ok(None);
+        };
+        let action = self.record(&key)?;
+        if action.is_some() || latest.certain {
+            return Ok(action);
+        }
+        // The record is gone; the step may have an older one.
+        *latest = Latest {
+            keys: self.store.find_latest()?,
+            certain: true,
+        };
+        latest
+            .keys
+            .get(step)
+            .map_or(Ok(None), |key| self.record(key))
+    }
+
+    /// The record of a key as it was when it was first looked at.
+    fn record(&self, key: &Digest) -> Result<Option<Rc<Action>>, PipelineError> {
+        if let Some(action) = self.found.borrow().get(key) {
+            return Ok(Some(Rc::clone(action)));
+        }
+        Ok(self.store.record_of(key)?.map(Rc::new))
+    }
+
+    /// Takes note that a step uses the result of a key now.
+    pub(crate) fn note(&self, step: &str, key: &Digest) {
+        let mut latest = self.latest.borrow_mut();
+        let known = latest.as_mut().map(|latest| &mut latest.keys);
+        if known.is_some_and(|keys| keys.insert(step.to_owned(), *key) == Some(*key)) {
+            return;
+        }
+        self.store.note_latest(step, key);
     }
 }
 
@@ -97,33 +140,12 @@ impl Records for StoreRecords<'_> {
     }
 
     fn latest(&self, step: &str) -> Result<Option<Previous>, PipelineError> {
-        self.with_latest(step, |latest| latest.previous.clone())
+        Ok(self.latest_action(step)?.map(|action| Previous {
+            preimage: Preimage::from_json(&action.preimage),
+            output: action.output,
+            seconds: action.provenance.seconds,
+        }))
     }
-}
-
-fn latest_of_each(store: &Store) -> Result<HashMap<String, Latest>, PipelineError> {
-    let mut all: HashMap<String, Latest> = HashMap::new();
-    for action in store.actions()? {
-        let action = action?;
-        let started = action.provenance.started;
-        let latest = all.get(&action.provenance.step);
-        if latest.is_none_or(|latest| latest.started < started) {
-            let previous = Previous {
-                preimage: Preimage::from_json(&action.preimage),
-                output: action.output,
-                seconds: action.provenance.seconds,
-            };
-            all.insert(
-                action.provenance.step.clone(),
-                Latest {
-                    started,
-                    previous,
-                    key: action.key,
-                },
-            );
-        }
-    }
-    Ok(all)
 }
 
 /// Digests every folder of the user's that a graph reads; `progress` hears of the folder, bytes done

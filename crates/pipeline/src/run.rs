@@ -20,6 +20,8 @@ use fedact_artifact::{Action, Digest, Store};
 
 /// How often the scheduler looks whether it should stop.
 const PULSE: Duration = Duration::from_millis(50);
+/// How long the other steps may take to reach a checkpoint after one has failed.
+const GRACE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// How many results at most are on their way out of the store at once: it is the disk that they wait for.
 const RESTORING: usize = 16;
@@ -56,6 +58,7 @@ pub fn run(
     settings: &Settings,
     observe: &mut dyn FnMut(RunEvent),
 ) -> Result<Outcome, PipelineError> {
+    records.remember_latest()?;
     let (messages, inbox) = channel();
     // A failure stops this run's processes without asking the caller's handle to stop.
     let internal = Stop::new();
@@ -94,7 +97,7 @@ pub fn run(
     });
     let result = scheduler.drive(&inbox);
     if result.is_err() {
-        scheduler.workshop.stop.ask();
+        scheduler.workshop.stop.now();
     }
     result?;
     Ok(scheduler.conclude())
@@ -142,10 +145,7 @@ struct Scheduler<'a> {
 impl Scheduler<'_> {
     fn drive(&mut self, inbox: &Receiver<Message>) -> Result<(), PipelineError> {
         loop {
-            if self.settings.stop.asked() && !self.outcome.interrupted {
-                self.outcome.interrupted = true;
-                self.workshop.stop.ask();
-            }
+            self.heed_the_user();
             if !self.workshop.stop.asked() {
                 self.start_what_is_ready()?;
             }
@@ -158,6 +158,29 @@ impl Scheduler<'_> {
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
+    }
+
+    /// Passes on that the user wants an end, and every time by when.
+    fn heed_the_user(&mut self) {
+        let Some(deadline) = self.settings.stop.deadline() else {
+            return;
+        };
+        self.workshop.stop.by(deadline);
+        if !std::mem::replace(&mut self.outcome.interrupted, true) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let stopping = RunEvent::Stopping {
+                steps: self.running(),
+                within_seconds: left.as_secs_f64(),
+            };
+            (self.observe)(stopping);
+        }
+    }
+
+    /// The steps that run, in the order of the plan.
+    fn running(&self) -> Vec<String> {
+        let running = |name: &str| matches!(self.states[name], Progress::Running { .. });
+        let names = self.graph.nodes().iter().map(|node| &node.name);
+        names.filter(|name| running(name)).cloned().collect()
     }
 
     fn start_what_is_ready(&mut self) -> Result<(), PipelineError> {
@@ -327,6 +350,7 @@ impl Scheduler<'_> {
                     output: action.output,
                 });
                 self.outcome.from_store.push(step.clone());
+                self.records.note(&step, &action.key);
                 self.done(index, *action);
             }
             Ending::Ran { action } => {
@@ -359,7 +383,7 @@ impl Scheduler<'_> {
                 self.set(index, Progress::Failed);
                 (self.observe)(RunEvent::Failed { step, failure });
                 if !self.settings.keep_going {
-                    self.workshop.stop.ask();
+                    self.workshop.stop.ask(GRACE_AFTER_FAILURE);
                 }
             }
             Ending::Broken(error) => return Err(error),

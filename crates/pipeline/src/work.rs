@@ -11,7 +11,9 @@ use fedact_artifact::{
 use fedact_stage::{Event, Input, Job, Level};
 
 use crate::folders::{Folders, Held, Refusal};
-use crate::{Contents, Failure, Launcher, Node, PipelineError, Preimage, Source, Stop, process};
+use crate::{
+    Contents, Failure, Launcher, Node, PipelineError, Preimage, Source, Stop, Unfinished, process,
+};
 
 /// How long a waiter for a key sleeps between two attempts.
 const POLL: Duration = Duration::from_millis(50);
@@ -147,12 +149,9 @@ impl Workshop {
                 self.report(task, report);
             },
         )
-        .map_err(|failure| {
-            if self.stop.asked() {
-                Ending::Stopped
-            } else {
-                Ending::Failed(failure)
-            }
+        .map_err(|unfinished| match unfinished {
+            Unfinished::Stopped => Ending::Stopped,
+            Unfinished::Failed(failure) => Ending::Failed(failure),
         })?;
         drop(held);
         self.check_folders(task, &job)?;
@@ -167,7 +166,7 @@ impl Workshop {
             resumed: workspace.resumed(),
             warnings,
             inputs: task.origins.clone(),
-            accepted: None,
+            accepted: Vec::new(),
         };
         let action = workspace.publish_with_progress(
             task.preimage.to_json(),

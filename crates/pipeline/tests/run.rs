@@ -430,32 +430,87 @@ fn an_estimate_plays_the_plan_through_on_the_cores_there_are() {
     assert!((0.6..1.2).contains(&again.seconds), "{again:?}");
 }
 
-#[test]
-fn an_interrupted_run_ends_at_once_and_goes_on_from_its_checkpoints() {
+/// Two steps, the second of which takes three seconds.
+fn interruptible(behaviour: &str) -> Bench {
     let bench = Bench::new("");
     bench.write(&format!(
-        "  a: {{stage: source, params: {{text: t, marks: {marks:?}}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{sleep_ms: 3000, marks: {marks:?}}}}}\n",
+        "  a: {{stage: source, params: {{text: t, marks: {marks:?}}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{sleep_ms: 3000, behaviour: {behaviour}, marks: {marks:?}}}}}\n",
         marks = bench.marks()
     ));
+    bench
+}
+
+/// A run that asks itself to stop as soon as `b` says something.
+fn interrupted(bench: &Bench, ask: impl Fn(&Stop) + 'static) -> Ended {
     let mut run = bench.run();
-    let stop = Stop::new();
-    run.stop = stop.clone();
+    let stop = run.stop.clone();
     run.watch = Box::new(move |event| {
         if matches!(event, RunEvent::Reported { step, .. } if step == "b") {
-            stop.ask();
+            ask(&stop);
         }
     });
     let began = Instant::now();
     let ended = run.go().unwrap();
-    assert!(began.elapsed() < Duration::from_millis(2500));
+    assert!(
+        began.elapsed() < Duration::from_millis(2500),
+        "the step ran to its end"
+    );
     assert!(ended.outcome.interrupted);
     assert_eq!(ended.outcome.ran, ["a"]);
     assert_eq!(ended.outcome.not_run, ["b"]);
+    assert!(ended.events.contains(&RunEvent::NotRun {
+        step: "b".into(),
+        reason: NotRun::Interrupted
+    }));
+    ended
+}
+
+#[test]
+fn an_interrupted_step_stops_at_its_checkpoint_and_goes_on_from_there() {
+    let bench = interruptible("good");
+    let ended = interrupted(&bench, |stop| stop.ask(Duration::from_secs(60)));
+    let Some(RunEvent::Stopping {
+        steps,
+        within_seconds,
+    }) = ended
+        .events
+        .iter()
+        .find(|event| matches!(event, RunEvent::Stopping { .. }))
+    else {
+        panic!("{:?}", ended.events);
+    };
+    assert_eq!(steps, &["b"]);
+    assert!((50.0..=60.0).contains(within_seconds), "{within_seconds}");
+
     let again = bench.go();
     assert_eq!(again.outcome.ran, ["b"]);
     let resumed = |event: &RunEvent| matches!(event, RunEvent::Started { resumed: true, .. });
     assert!(again.events.iter().any(resumed));
     assert_eq!(bench.executed().last(), Some(&("b".to_owned(), true)));
+}
+
+#[test]
+fn a_step_that_does_not_listen_is_killed_when_its_grace_is_over() {
+    let bench = interruptible("deaf");
+    interrupted(&bench, |stop| stop.ask(Duration::from_millis(300)));
+    interrupted(&interruptible("deaf"), Stop::now);
+    assert_eq!(bench.go().outcome.ran, ["b"]);
+}
+
+#[test]
+fn a_step_that_fails_while_it_should_stop_has_failed() {
+    let bench = interruptible("deaf-fail");
+    let mut run = bench.run().set("b.sleep_ms=300");
+    let stop = run.stop.clone();
+    run.watch = Box::new(move |event| {
+        if matches!(event, RunEvent::Reported { step, .. } if step == "b") {
+            stop.ask(Duration::from_secs(60));
+        }
+    });
+    let ended = run.go().unwrap();
+    assert!(ended.outcome.interrupted);
+    assert_eq!(ended.outcome.failed, ["b"]);
+    assert_eq!(failure_of(&ended, "b").message, "it went wrong");
 }
 
 #[test]

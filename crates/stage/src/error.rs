@@ -16,6 +16,22 @@ pub struct StageError {
     /// The fault lies in the data or params that the user gave (exit code 3), not in the running of
     /// the step (exit code 1).
     pub invalid_input: bool,
+    /// Nothing is wrong: the stage was asked to end early and has kept what it could.
+    pub stopped: bool,
+}
+
+/// The stage was asked to end early; see [`Reporter::go_on`](crate::Reporter::go_on).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stopped before the end")]
+pub struct Stopped;
+
+impl From<Stopped> for StageError {
+    fn from(stopped: Stopped) -> Self {
+        Self {
+            stopped: true,
+            ..Self::failed(&stopped)
+        }
+    }
 }
 
 impl StageError {
@@ -25,6 +41,7 @@ impl StageError {
             message: chain(error),
             remedy: None,
             invalid_input: false,
+            stopped: false,
         }
     }
 

@@ -1,12 +1,13 @@
 //! What a running stage tells the runner: one JSON object a line.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Metrics, StageError};
+use crate::{Metrics, StageError, Stopped};
 
 /// How often one task repeats its progress at the most.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -62,6 +63,8 @@ pub enum Event {
         #[serde(default)]
         invalid_input: bool,
     },
+    /// The stage ended before its work was done, because it was asked to; always the last event.
+    Stopped,
 }
 
 impl Event {
@@ -69,6 +72,7 @@ impl Event {
     pub fn closing(result: Result<Metrics, StageError>) -> Self {
         match result {
             Ok(metrics) => Self::Finished { metrics },
+            Err(error) if error.stopped => Self::Stopped,
             Err(error) => Self::Failed {
                 message: error.message,
                 remedy: error.remedy,
@@ -78,10 +82,12 @@ impl Event {
     }
 }
 
-/// Where events go. Cheap to clone, usable from any thread.
+/// A stage's line to the runner: events go one way, the wish that it should stop comes the other.
+/// Cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct Reporter {
     sink: Arc<dyn Fn(&Event) + Send + Sync>,
+    stop: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Reporter {
@@ -110,12 +116,31 @@ impl Reporter {
     pub fn to_function(sink: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         Self {
             sink: Arc::new(sink),
+            stop: Arc::default(),
         }
     }
 
     /// Drops everything, for tests and library use.
     pub fn silent() -> Self {
         Self::to_function(|_| {})
+    }
+
+    /// Asks the stage to end at its next checkpoint.
+    pub fn ask_to_stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the stage should go on; to be asked between two pieces of work, the more often the
+    /// better. Whoever hears of it keeps a checkpoint if there is one to keep, and passes it on.
+    ///
+    /// # Errors
+    /// The stage has been asked to end early.
+    pub fn go_on(&self) -> Result<(), Stopped> {
+        if self.stop.load(Ordering::Relaxed) {
+            Err(Stopped)
+        } else {
+            Ok(())
+        }
     }
 
     /// Sends one event.
@@ -271,7 +296,9 @@ mod tests {
                 message: "no".into(),
                 remedy: Some("yes".into()),
                 invalid_input: true,
+                stopped: false,
             })),
+            Event::closing(Err(Stopped.into())),
         ];
         for event in events {
             let line = serde_json::to_string(&event).unwrap();

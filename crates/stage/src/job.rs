@@ -63,6 +63,7 @@ impl Job {
             ),
             remedy: Some(format!("give it with --input {name}=FOLDER")),
             invalid_input: true,
+            stopped: false,
         })
     }
 

@@ -6,7 +6,9 @@
 //!   defaults, ranges and JSON schema. The planner needs nothing else.
 //! * a function `run(&Job, &Reporter) -> Result<Metrics, StageError>`. It executes in a process of its
 //!   own, reads the input folders named by the [`Job`], writes into [`Job::output`] only, and reports
-//!   through the [`Reporter`] as JSON lines ([`Event`]).
+//!   through the [`Reporter`] as JSON lines ([`Event`]). Between two pieces of work it asks
+//!   [`Reporter::go_on`] whether it should; if not, it keeps a checkpoint where it can and ends with
+//!   [`Stopped`].
 //!
 //! Nothing here knows about torch or FFmpeg.
 
@@ -17,7 +19,7 @@ mod job;
 mod params;
 
 pub use definition::{Arity, Cores, Definition, InputSpec, Kind, Library};
-pub use error::StageError;
+pub use error::{StageError, Stopped};
 pub use event::{Event, Level, Reporter, Task};
 pub use job::{Input, Job};
 pub use params::{OutOfRange, Params, ParamsError, resolve, schema};

@@ -9,7 +9,7 @@ use fedact_nets::train::{EpochRecord, Observer, Progress, TestRecord, fit};
 use fedact_nets::{
     Classifier, FloatModel, InputGeometry, Model, ModelInfo, NetsError, files, loss, set_threads,
 };
-use fedact_stage::{Input, Job, Metrics, Reporter, StageError, Task};
+use fedact_stage::{Input, Job, Metrics, Reporter, StageError, Stopped, Task};
 use serde_json::json;
 use tch::{Device, Tensor};
 
@@ -25,7 +25,9 @@ pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
     set_threads(params.threads);
     let clips = ClipSet::open(job.input("clips")?).map_err(|error| StageError::invalid(&error))?;
     distil(job, &params, &clips, reporter).map_err(|error| {
-        if error.invalid_input() {
+        if matches!(error, NetsError::Stopped) {
+            Stopped.into()
+        } else if error.invalid_input() {
             StageError::invalid(&error)
         } else {
             StageError::failed(&error)
@@ -246,6 +248,10 @@ impl Observer for Watch<'_> {
         self.task.detail(self.detail.as_str());
         let done = self.done_after(progress.epoch - 1) + progress.clips as u64;
         self.task.set(done);
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.reporter.go_on().is_err()
     }
 
     fn epoch(&mut self, record: &EpochRecord) -> Result<Option<TestRecord>, NetsError> {

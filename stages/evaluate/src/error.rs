@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use fedact_clips::ClipsError;
 use fedact_federation::history::HistoryError;
 use fedact_nets::NetsError;
-use fedact_stage::StageError;
+use fedact_stage::{StageError, Stopped};
 
 /// Why a report could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -74,11 +74,15 @@ pub enum EvaluateError {
         #[source]
         source: std::io::Error,
     },
+    /// The runner asked it to.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl From<EvaluateError> for StageError {
     fn from(error: EvaluateError) -> Self {
         match &error {
+            EvaluateError::Stopped(stopped) => (*stopped).into(),
             EvaluateError::NoClips { .. } => Self::invalid(&error).with_remedy(
                 "add the clip set that the model was trained for to the input `clips`, or leave the model out of `models`",
             ),

@@ -57,6 +57,7 @@ pub fn evaluate(
     let testing = reporter.task("testing", clips as u64, "clips");
     let mut models = Vec::with_capacity(candidates.len());
     for (candidate, input) in candidates.iter().zip(inputs) {
+        reporter.go_on()?;
         testing.detail(&candidate.step);
         let (set, indices) = (&sets[candidate.clip_set].1, &test[candidate.clip_set]);
         let mut result =
@@ -73,6 +74,7 @@ pub fn evaluate(
     }
     let timing = reporter.task("timing", batches as u64, "batches");
     for (candidate, result) in candidates.iter().zip(&mut models) {
+        reporter.go_on()?;
         timing.detail(&candidate.step);
         let (set, indices) = (&sets[candidate.clip_set].1, &test[candidate.clip_set]);
         time(candidate, result, set, indices, params, &timing).map_err(|source| {

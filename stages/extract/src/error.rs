@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fedact_clips::ClipsError;
-use fedact_stage::StageError;
+use fedact_stage::{StageError, Stopped};
 
 /// Why no clips could be made.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +107,9 @@ pub enum ExtractError {
     /// The clip set could not be written.
     #[error(transparent)]
     Clips(#[from] ClipsError),
+    /// The runner asked it to.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl ExtractError {
@@ -131,7 +134,7 @@ impl ExtractError {
             Self::TooManyBad { .. } => {
                 "remove or mend these files, or raise `max_bad_share`".into()
             }
-            Self::Threads { .. } | Self::Clips(_) => return None,
+            Self::Threads { .. } | Self::Clips(_) | Self::Stopped(_) => return None,
             Self::Checkpoint { .. } => {
                 "see that the disk is not full and that the store may be written".into()
             }
@@ -149,6 +152,9 @@ impl ExtractError {
 
 impl From<ExtractError> for StageError {
     fn from(error: ExtractError) -> Self {
+        if let ExtractError::Stopped(stopped) = error {
+            return stopped.into();
+        }
         let failure = if error.machine() {
             Self::failed(&error)
         } else {

@@ -188,6 +188,7 @@ fn decode(
                 .enumerate()
                 .with_max_len(1)
                 .map(|(index, (candidate, split))| {
+                    reporter.go_on()?;
                     let count = clips_of(params, *split);
                     let outcome = one(candidate, count, index, params, checkpoints)?;
                     if outcome.result.is_ok() {

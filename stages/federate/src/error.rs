@@ -6,7 +6,7 @@ use fedact_clips::ClipsError;
 use fedact_federation::device::UnknownDevice;
 use fedact_federation::history::HistoryError;
 use fedact_nets::NetsError;
-use fedact_stage::{OutOfRange, StageError};
+use fedact_stage::{OutOfRange, StageError, Stopped};
 
 /// Why a federated run could not be begun, carried on or finished.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +58,15 @@ pub enum FederateError {
         #[source]
         source: std::io::Error,
     },
+    /// The runner asked it to; a checkpoint is kept.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl From<FederateError> for StageError {
     fn from(error: FederateError) -> Self {
         let invalid = match &error {
+            FederateError::Stopped(stopped) => return (*stopped).into(),
             FederateError::Nets(error) => error.invalid_input(),
             FederateError::MissingInput(_)
             | FederateError::OutOfRange(_)

@@ -113,11 +113,11 @@ fn fine_tune(
     let outcome = match params.strategy {
         StrategyKind::Central => {
             let kept = kept.and_then(Kept::central);
-            world.at_the_centre(&mut worker, kept, &job.checkpoints)?
+            world.at_the_centre(&mut worker, kept, &job.checkpoints, reporter)?
         }
         StrategyKind::Fedasync | StrategyKind::Fedavg => {
             let kept = kept.and_then(Kept::simulation);
-            world.with_clients(&mut worker, kept, &job.checkpoints)?
+            world.with_clients(&mut worker, kept, &job.checkpoints, reporter)?
         }
     };
     if outcome.totals.refused > 0 {
@@ -329,6 +329,7 @@ impl<'a> World<'a> {
         worker: &mut Worker<'_>,
         kept: Option<Snapshot>,
         checkpoints: &Path,
+        reporter: &Reporter,
     ) -> Result<Outcome, FederateError> {
         let (config, setting) = (self.config(), self.setting());
         let resumed =
@@ -351,11 +352,13 @@ impl<'a> World<'a> {
             if let Some(reason) = end {
                 break reason;
             }
-            if handled(&simulation) >= last_kept + self.params.checkpoint_every
+            let go_on = reporter.go_on();
+            if (go_on.is_err() || handled(&simulation) >= last_kept + self.params.checkpoint_every)
                 && let Some(snapshot) = simulation.snapshot()
             {
                 last_kept = handled(&simulation);
                 Kept::write_simulation(checkpoints, worker.sync_history()?, snapshot)?;
+                go_on?;
             }
         };
         let totals = simulation.totals().clone();
@@ -379,6 +382,7 @@ impl<'a> World<'a> {
         worker: &mut Worker<'_>,
         kept: Option<KeptCentral>,
         checkpoints: &Path,
+        reporter: &Reporter,
     ) -> Result<Outcome, FederateError> {
         let segment = central_epochs_per_segment(self.params, self.participants.len());
         let setting = CentralSetting {
@@ -409,10 +413,12 @@ impl<'a> World<'a> {
         let mut last_kept = updates(&central);
         while !central.step(worker)? {
             worker.show(central.samples(), central.version(), central.now());
-            if updates(&central) >= last_kept + self.params.checkpoint_every {
+            let go_on = reporter.go_on();
+            if go_on.is_err() || updates(&central) >= last_kept + self.params.checkpoint_every {
                 last_kept = updates(&central);
                 let history_bytes = worker.sync_history()?;
                 Kept::write_central(checkpoints, history_bytes, &central, worker.velocity())?;
+                go_on?;
             }
         }
         worker.show(central.samples(), central.version(), central.now());

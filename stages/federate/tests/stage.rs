@@ -280,6 +280,37 @@ fn a_killed_run_carries_on_and_ends_bit_for_bit_the_same() {
 }
 
 #[test]
+fn a_stopped_run_keeps_its_last_step_and_ends_bit_for_bit_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    // At the centre, there is one place to stop: between the two stretches of training.
+    for (strategy, stops) in [("fedasync", 3), ("fedavg", 3), ("central", 1)] {
+        let mut params = params(strategy);
+        params["budget"] = json!({"client_epochs": 16});
+        params["checkpoint_every"] = json!(1000);
+        let whole = job(&folder.path().join("whole"), params.clone());
+        let (_, expected) = finished(&whole);
+
+        let stopped = job(&folder.path().join("stopped"), params);
+        // Asked before it begins, it stops at the first place where it can.
+        for _ in 0..stops {
+            let reporter = Reporter::silent();
+            reporter.ask_to_stop();
+            let ended = run(&stopped, &reporter).unwrap_err();
+            assert!(ended.stopped, "{strategy}: {ended}");
+        }
+        assert!(
+            stopped.checkpoints.join("federate.checkpoint").exists(),
+            "{strategy}: nothing was kept"
+        );
+
+        run(&stopped, &Reporter::silent()).unwrap();
+        assert_eq!(weights(&stopped), weights(&whole), "{strategy}");
+        let records = read_complete(&stopped.output.join("history.jsonl")).unwrap();
+        assert_eq!(records, expected, "{strategy}");
+    }
+}
+
+#[test]
 fn a_damaged_checkpoint_is_not_carried_on() {
     let folder = tempfile::tempdir().unwrap();
     let job = job(folder.path(), params("fedavg"));

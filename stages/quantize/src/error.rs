@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use fedact_clips::ClipsError;
 use fedact_nets::NetsError;
-use fedact_stage::StageError;
+use fedact_stage::{StageError, Stopped};
 
 use fedact_quantize_params::FEWEST_CLIPS;
 
@@ -46,11 +46,15 @@ pub enum QuantizeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The runner asked it to.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl From<QuantizeError> for StageError {
     fn from(error: QuantizeError) -> Self {
         let remedy = match &error {
+            QuantizeError::Stopped(stopped) => return (*stopped).into(),
             QuantizeError::AlreadyQuantized { .. } => {
                 "give the float model that it was made from as input `model`"
             }

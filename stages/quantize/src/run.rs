@@ -97,24 +97,34 @@ fn calibrate(
     let drawn = draw(train, params);
     let task = reporter.task("calibrating", drawn.len() as u64, "clips");
     let mut failure = None;
-    let batches =
-        drawn
-            .chunks(params.batch_size)
-            .map_while(|indices| match read(clips, indices, float) {
-                Ok(batch) => {
-                    task.advance(indices.len() as u64);
-                    Some(batch)
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    None
-                }
-            });
+    let batches = drawn.chunks(params.batch_size).map_while(|indices| {
+        match read_next(clips, indices, float, reporter) {
+            Ok(batch) => {
+                task.advance(indices.len() as u64);
+                Some(batch)
+            }
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
+        }
+    });
     let model = QuantizedModel::from_float(float, batches, &params.calibration());
     match failure {
-        Some(error) => Err(error.into()),
+        Some(error) => Err(error),
         None => Ok(model?),
     }
+}
+
+/// One batch of these clips, unless the stage is to end.
+fn read_next(
+    clips: &ClipSet,
+    indices: &[usize],
+    float: &FloatModel,
+    reporter: &Reporter,
+) -> Result<Tensor, QuantizeError> {
+    reporter.go_on()?;
+    Ok(read(clips, indices, float)?)
 }
 
 /// One batch of these clips.
@@ -154,7 +164,7 @@ fn measure(
         after.push(meter.compare(quantized, &batch.clips).simulated);
         labels.push(batch.labels);
         task.advance(batch.indices.len() as u64);
-        Ok::<(), NetsError>(())
+        Ok::<(), QuantizeError>(reporter.go_on()?)
     })?;
     let predictions = |logits: &[Tensor]| Predictions {
         logits: Tensor::cat(logits, 0),

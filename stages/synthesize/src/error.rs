@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use fedact_stage::StageError;
+use fedact_stage::{StageError, Stopped};
 use fedact_video::EncodeError;
 
 /// A failure of the stage.
@@ -30,6 +30,9 @@ pub enum SynthesizeError {
         #[source]
         source: rayon::ThreadPoolBuildError,
     },
+    /// The runner asked it to; finished videos are kept.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl From<SynthesizeError> for StageError {
@@ -41,6 +44,7 @@ impl From<SynthesizeError> for StageError {
                     || source.kind() == io::ErrorKind::QuotaExceeded
             }
             SynthesizeError::Threads { .. } => false,
+            SynthesizeError::Stopped(stopped) => return (*stopped).into(),
         };
         let failure = Self::failed(&error);
         if full {

@@ -19,7 +19,7 @@ mod skeleton;
 mod subject;
 mod vector;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use fedact_stage::{Job, Metrics, Reporter, StageError};
@@ -42,23 +42,17 @@ use subject::Subject;
 pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
     let params: Params = job.params()?;
     let codec = VideoWriter::best_codec();
-    Ok(synthesize(
-        &params.completed(),
-        &job.output,
-        job.threads,
-        codec,
-        reporter,
-    )?)
+    Ok(synthesize(&params.completed(), job, codec, reporter)?)
 }
 
-/// Writes the data set into a folder.
+/// Writes the data set into the job's output folder.
 fn synthesize(
     params: &Params,
-    output: &Path,
-    threads: usize,
+    job: &Job,
     codec: Codec,
     reporter: &Reporter,
 ) -> Result<Metrics, SynthesizeError> {
+    let (output, threads) = (job.output.as_path(), job.threads);
     let subjects: Vec<Subject> = (1..=params.subject_count())
         .map(|number| Subject::draw(params.seed, params.set, number, params.difficulty))
         .collect();
@@ -69,6 +63,7 @@ fn synthesize(
     );
     for action in &params.actions {
         create_folder(&output.join(action.name()))?;
+        create_folder(&job.checkpoints.join(action.name()))?;
     }
 
     let pool = rayon::ThreadPoolBuilder::new()
@@ -80,14 +75,19 @@ fn synthesize(
         videos
             .par_iter()
             .map(|video| {
-                let path = output.join(video.path(codec.extension()));
+                reporter.go_on()?;
+                let kept = job.checkpoints.join(video.path(codec.extension()));
                 let subject = &subjects[video.subject as usize - 1];
-                let frames = write_video(params, video, subject, &grain, codec, &path)?;
+                let frames = keep_video(params, video, subject, &grain, codec, &kept)?;
                 task.advance(1);
                 Ok(frames)
             })
             .try_reduce(|| 0, |a, b| Ok::<u64, SynthesizeError>(a + b))
     })?;
+    for video in &videos {
+        let path = video.path(codec.extension());
+        rename(&job.checkpoints.join(&path), &output.join(&path))?;
+    }
 
     create_folder(&output.join(layout::LISTS))?;
     let test_subjects = params.test_subjects();
@@ -116,6 +116,41 @@ fn create_folder(path: &Path) -> Result<(), SynthesizeError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// Moves a file, within the disk of the store or of the output.
+fn rename(from: &Path, to: &Path) -> Result<(), SynthesizeError> {
+    fs::rename(from, to).map_err(|source| SynthesizeError::Write {
+        path: to.to_owned(),
+        source,
+    })
+}
+
+/// Makes one video, unless a run that was stopped has finished it; says how many frames it has.
+fn keep_video(
+    params: &Params,
+    video: &Video,
+    subject: &Subject,
+    grain: &Grain,
+    codec: Codec,
+    path: &Path,
+) -> Result<u64, SynthesizeError> {
+    if path.exists() {
+        let clip = Clip::plan(params, video.action, video.subject, subject, video.clip);
+        return Ok(clip.frames() as u64);
+    }
+    // The encoder takes the container from the extension.
+    let unfinished = path.with_extension(format!("unfinished.{}", codec.extension()));
+    let frames = write_video(params, video, subject, grain, codec, &unfinished)?;
+    // Its name says that it is whole, so its bytes must be on the disk before it has that name.
+    File::open(&unfinished)
+        .and_then(|file| file.sync_data())
+        .map_err(|source| SynthesizeError::Write {
+            path: unfinished.clone(),
+            source,
+        })?;
+    rename(&unfinished, path)?;
+    Ok(frames)
 }
 
 /// Renders and encodes one video; says how many frames it has.

@@ -34,7 +34,7 @@ fn job(output: &Path, params: &Value, threads: usize) -> Job {
         params: (DEFINITION.resolve)(params).unwrap(),
         inputs: BTreeMap::new(),
         output: output.to_owned(),
-        checkpoints: output.join("unused"),
+        checkpoints: output.join("checkpoints"),
         threads,
     }
 }
@@ -226,6 +226,43 @@ fn progress_counts_the_videos() {
         panic!("no progress: {events:?}");
     };
     assert_eq!((*done, *total, unit.as_str()), (24, 24, "videos"));
+}
+
+#[test]
+fn a_stopped_run_keeps_its_videos_and_ends_with_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, stopped] = ["whole", "stopped"].map(|name| folder.path().join(name));
+    for output in [&whole, &stopped] {
+        fs::create_dir(output).unwrap();
+    }
+    synthesize(&whole, &quick_params(), 2).unwrap();
+
+    let job = job(&stopped, &quick_params(), 1);
+    let reporter = Reporter::silent();
+    let asked = reporter.clone();
+    let counting = job.checkpoints.clone();
+    let asker = std::thread::spawn(move || {
+        while videos_in(&counting) < 3 {
+            std::thread::yield_now();
+        }
+        asked.ask_to_stop();
+    });
+    let ended = run(&job, &reporter).unwrap_err();
+    asker.join().unwrap();
+    assert!(ended.stopped, "{ended}");
+    let kept = contents(&job.checkpoints);
+    assert!((3..24).contains(&kept.len()), "{} videos kept", kept.len());
+
+    run(&job, &Reporter::silent()).unwrap();
+    assert!(contents(&stopped) == contents(&whole));
+}
+
+/// How many videos are there already; what vanishes while it counts does not count.
+fn videos_in(folder: &Path) -> usize {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    entries(folder)
+        .flat_map(|class| entries(&class.path()).collect::<Vec<_>>())
+        .count()
 }
 
 #[test]

@@ -141,10 +141,13 @@ fn an_old_output_can_be_recorded_for_a_new_key() {
     let house = House::new();
     let old = house.publish(&key("old"), |output| write(&output.join("x"), "content"));
     let provenance = Provenance {
-        accepted: Some(Accepted {
+        accepted: vec![Accepted {
             from: old.key,
             at: 1.0,
-        }),
+            host: "here".to_owned(),
+            version: "1".to_owned(),
+            changes: vec![json!({"what": "code"})],
+        }],
         ..old.provenance.clone()
     };
     let lock = house.store.lock(&key("new"), |_| {}).unwrap();
@@ -155,7 +158,7 @@ fn an_old_output_can_be_recorded_for_a_new_key() {
         .unwrap();
     let new = house.store.lookup(&key("new")).unwrap().unwrap();
     assert_eq!(new.output, old.output);
-    assert_eq!(new.provenance.accepted.as_ref().unwrap().from, old.key);
+    assert_eq!(new.provenance, provenance);
 
     let (_, _, digest) = manifest.files().next().unwrap();
     fs::remove_file(house.object_path(&digest)).unwrap();

@@ -195,15 +195,25 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     /// Those of `each`.
-    pub fn run<E>(
+    pub fn run<E>(&self, epoch: u64, each: impl FnMut(Batch) -> Result<(), E>) -> Result<(), E> {
+        self.run_from(epoch, 0, each)
+    }
+
+    /// The same without the first `done` batches, which need not be prepared: each is the same
+    /// whatever came before it.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub fn run_from<E>(
         &self,
         epoch: u64,
+        done: usize,
         mut each: impl FnMut(Batch) -> Result<(), E>,
     ) -> Result<(), E> {
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(PREFETCHED);
             scope.spawn(move || {
-                for indices in self.order(epoch) {
+                for indices in self.order(epoch).into_iter().skip(done) {
                     // The receiver is gone when `each` failed: nobody waits for more.
                     if sender.send(self.prepare(epoch, indices)).is_err() {
                         return;

@@ -111,6 +111,11 @@ pub trait Observer {
     /// A batch is done.
     fn batch(&mut self, _progress: Progress) {}
 
+    /// Whether training should end before it is complete; asked after each batch.
+    fn stop_requested(&self) -> bool {
+        false
+    }
+
     /// An epoch is trained; tests the network, if it is to be tested after this one.
     ///
     /// # Errors
@@ -126,12 +131,13 @@ impl Observer for () {}
 /// Trains a network on the clips at `indices` and returns what each epoch came to.
 ///
 /// `objective` turns a batch and the network's logits into the number to minimise (a scalar tensor,
-/// the mean over the batch). With `checkpoints`, an existing folder, each finished epoch is saved and
-/// a later call with the same settings goes on there: the weights at the end are the same, bit for
-/// bit, as without the interruption, for the same number of threads on the same machine.
+/// the mean over the batch). With `checkpoints`, an existing folder, each finished epoch is saved, and
+/// so is the batch after which the observer asks for a stop; a later call with the same settings goes
+/// on there: the weights at the end are the same, bit for bit, as without the interruption, for the
+/// same number of threads on the same machine.
 ///
 /// # Errors
-/// Too few clips for a batch, clips of another geometry, a loss or gradient that is no number, a
+/// [`NetsError::Stopped`] where the observer asked for it. Too few clips for a batch, clips of another geometry, a loss or gradient that is no number, a
 /// checkpoint that cannot be written, and what the observer's test refuses.
 pub fn fit(
     network: &impl Trainable,
@@ -160,15 +166,18 @@ pub fn fit(
     };
     let store = network.var_store();
     let mut optimizer = Optimizer::new(store, settings.optimizer.clone(), settings.weight_decay);
-    let mut records = match checkpoints {
+    let Reached {
+        mut records,
+        mut sums,
+    } = match checkpoints {
         Some(folder) => checkpoint::restore(folder, settings, store, &mut optimizer),
-        None => Vec::new(),
+        None => Reached::default(),
     };
     observer.resumed(&records);
     for epoch in records.len() as u32 + 1..=settings.epochs {
         let started = Instant::now();
-        let mut sums = Sums::default();
-        loader.run(u64::from(epoch), |batch| {
+        let seconds_before = sums.seconds;
+        loader.run_from(u64::from(epoch), sums.batches, |batch| {
             let rate = schedule.rate(optimizer.steps());
             let at = Place {
                 epoch,
@@ -186,14 +195,21 @@ pub fn fit(
             optimizer.step(rate);
             sums.add(&batch, &logits, value, norm);
             sums.rate = rate;
+            sums.seconds = seconds_before + started.elapsed().as_secs_f64();
             observer.batch(sums.progress(epoch));
-            Ok::<(), NetsError>(())
+            if !observer.stop_requested() {
+                return Ok(());
+            }
+            if let Some(folder) = checkpoints {
+                checkpoint::save(folder, settings, &records, &sums, store, &optimizer)?;
+            }
+            Err(NetsError::Stopped)
         })?;
-        let mut record = sums.record(epoch, started.elapsed().as_secs_f64());
+        let mut record = std::mem::take(&mut sums).record(epoch);
         record.test = observer.epoch(&record)?;
         records.push(record);
         if let Some(folder) = checkpoints {
-            checkpoint::save(folder, settings, &records, store, &optimizer)?;
+            checkpoint::save(folder, settings, &records, &sums, store, &optimizer)?;
         }
     }
     Ok(records)
@@ -226,9 +242,17 @@ impl Place<'_> {
     }
 }
 
+/// How far a training came: finished epochs, and the batches of the one after them.
+#[derive(Default)]
+struct Reached {
+    records: Vec<EpochRecord>,
+    sums: Sums,
+}
+
 /// What an epoch has come to so far.
 #[derive(Default)]
 struct Sums {
+    seconds: f64,
     batches: usize,
     clips: usize,
     loss: f64,
@@ -257,7 +281,8 @@ impl Sums {
         }
     }
 
-    fn record(&self, epoch: u32, seconds: f64) -> EpochRecord {
+    fn record(&self, epoch: u32) -> EpochRecord {
+        let seconds = self.seconds;
         let Progress { loss, accuracy, .. } = self.progress(epoch);
         EpochRecord {
             epoch,

@@ -1,0 +1,219 @@
+//! What the command says about results, as words and as the JSON that docs/json.md promises.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[allow(dead_code)]
+mod bench;
+
+use std::collections::BTreeSet;
+
+use bench::{Bench, TINY};
+use serde_json::Value;
+
+const PIPELINE: &str = "  clips: {stage: extract, inputs: {videos: {path: mine}}, params: {frames: 2, size: 16, resize: 16}}\n";
+
+/// Clips of videos in a folder of the user's, run once.
+fn own_videos() -> Bench {
+    let bench = Bench::new(&format!("  made: {{stage: synthesize, params: {TINY}}}\n"));
+    bench.fedact(&["run"]).done();
+    std::fs::create_dir(bench.path("mine")).unwrap();
+    for class in ["Walk", "Squat"] {
+        std::fs::create_dir(bench.path("mine").join(class)).unwrap();
+        for video in std::fs::read_dir(bench.path("artifacts/made").join(class)).unwrap() {
+            let video = video.unwrap();
+            let copy = bench.path("mine").join(class).join(video.file_name());
+            std::fs::write(copy, std::fs::read(video.path()).unwrap()).unwrap();
+        }
+    }
+    bench.write(&format!("version: 1\nsteps:\n{PIPELINE}"));
+    bench.fedact(&["run"]).done();
+    bench
+}
+
+fn json(bench: &Bench, arguments: &[&str]) -> Value {
+    let arguments = [arguments, &["--json"]].concat();
+    serde_json::from_str(&bench.fedact(&arguments).done().stdout).unwrap()
+}
+
+/// The names in the first column of the table below a heading of docs/json.md.
+fn documented(heading: &str) -> BTreeSet<String> {
+    let text = include_str!("../docs/json.md");
+    let start = format!("\n### {heading}\n\n| field | |\n| --- | --- |\n");
+    let table = text.split_once(&start).unwrap().1;
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let names = rows.flat_map(|row| row.split('|').nth(1).unwrap().split(','));
+    names
+        .map(|name| name.trim().trim_matches('`').to_owned())
+        .collect()
+}
+
+fn names(object: &Value) -> BTreeSet<String> {
+    object.as_object().unwrap().keys().cloned().collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn every_documented_field_is_there_and_every_field_is_documented() {
+    let bench = own_videos();
+    let step = documented("A step");
+    let fresh = &json(&bench, &["status"])["steps"][0];
+    assert_eq!(names(fresh), &step - &set(&["on", "reason"]));
+    let other = ["--set", "clips.frames=3"];
+    let stale = &json(&bench, &[&["status"], &other[..]].concat())["steps"][0];
+    assert_eq!(names(stale), &step - &set(&["on"]));
+
+    let video = bench.path("mine/Walk").read_dir().unwrap().next().unwrap();
+    let video = video.unwrap().path();
+    std::fs::copy(&video, bench.path("mine/Walk/v_Walk_g09_c01.mp4")).unwrap();
+    let why = json(&bench, &["why", "clips"]);
+    let planned = &step - &set(&["on", "running", "owner"]);
+    assert_eq!(names(&why), &planned | &documented("Why"));
+    let file = &why["changes"][0]["files"][0];
+    assert_eq!(names(file), documented("A file that differs"));
+
+    let accepted = json(&bench, &["accept", "clips", "--even-if", "inputs"]);
+    assert_eq!(names(&accepted), documented("Accept"));
+    assert_eq!(
+        names(&accepted["accepted"][0]),
+        set(&["step", "from", "key", "output", "changes"])
+    );
+    let shown = json(&bench, &["show", "clips"]);
+    assert_eq!(names(&shown), documented("Show"));
+    assert_eq!(names(&shown["provenance"]), documented("Provenance"));
+    let acceptance = &shown["provenance"]["accepted"][0];
+    assert_eq!(names(acceptance), documented("An acceptance"));
+    assert_eq!(acceptance["changes"][0]["what"], "content");
+
+    let diff = json(&bench, &["diff", "clips"]);
+    assert_eq!(names(&diff), documented("Diff"));
+    assert_eq!(names(&diff["params"][0]), documented("A param or figure"));
+    assert_eq!(names(&diff["metrics"][0]), documented("A param or figure"));
+    for side in ["left", "right"] {
+        assert_eq!(
+            names(&diff[side]),
+            set(&["step", "key", "output", "provenance"])
+        );
+    }
+}
+
+#[test]
+fn why_names_the_files_of_an_input() {
+    let bench = own_videos();
+    let mut videos: Vec<_> = bench
+        .path("mine/Walk")
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    videos.sort();
+    let bytes = std::fs::read(&videos[0]).unwrap();
+    std::fs::write(&videos[0], std::fs::read(&videos[1]).unwrap()).unwrap();
+    std::fs::remove_file(&videos[1]).unwrap();
+    for number in 10..16 {
+        let path = bench.path(format!("mine/Walk/v_Walk_g{number}_c01.mp4"));
+        std::fs::write(path, &bytes).unwrap();
+    }
+    let why = bench.fedact(&["why", "clips"]);
+    let name = videos[0].file_name().unwrap().to_string_lossy();
+    for words in [
+        "clips: stale\n  the content of input `videos` has changed (",
+        "): 1 file changed, 6 added, 1 removed\n",
+        &format!("    changed  Walk/{name}  "),
+        "    added    Walk/v_Walk_g10_c01.mp4  ",
+        "    and 3 more (--json lists all)\n",
+    ] {
+        assert!(
+            why.done().stdout.contains(words),
+            "no {words:?} in {why:#?}"
+        );
+    }
+    let files = &json(&bench, &["why", "clips"])["changes"][0]["files"];
+    assert_eq!(files.as_array().unwrap().len(), 8);
+}
+
+#[test]
+fn diff_puts_params_metrics_and_files_side_by_side() {
+    let bench = own_videos();
+    let only = bench.fedact(&["diff", "clips"]);
+    only.refused(1, &["step `clips` has only one result"]);
+    bench.fedact(&["run", "--set", "clips.frames=3"]).done();
+    let diff = bench.fedact(&["diff", "clips", "--set", "clips.frames=3"]);
+    for words in [
+        "left   clips ",
+        "params\n  frames  2  3  +1\n  16 are the same\n",
+        "metrics\n  bad_files ",
+        "output\n  2 files changed\n    changed  clips-00000.safetensors  ",
+    ] {
+        assert!(
+            diff.done().stdout.contains(words),
+            "no {words:?} in {diff:#?}"
+        );
+    }
+    // The other way round by their keys, abbreviated.
+    let both = json(&bench, &["diff", "clips", "--set", "clips.frames=3"]);
+    let [left, right] =
+        ["left", "right"].map(|side| both[side]["key"].as_str().unwrap()[..10].to_owned());
+    let swapped = json(&bench, &["diff", "clips", &right, &left]);
+    assert_eq!(swapped["left"], both["right"]);
+    assert_eq!(swapped["params"][1]["difference"], -1.0);
+    assert_eq!(swapped["same_output"], false);
+    let unknown = bench.fedact(&["diff", "clips", "abc"]);
+    unknown.refused(2, &["`abc` is neither a step nor the beginning of a key"]);
+}
+
+#[test]
+fn accept_says_what_differs_and_show_never_forgets() {
+    let bench = own_videos();
+    let other = ["--set", "clips.frames=3"];
+    let with = |arguments: &[&'static str]| [arguments, &other[..]].concat();
+    let refused = bench.fedact(&with(&["accept", "clips"]));
+    refused.refused(
+        1,
+        &[
+            "param `frames` was 2 and is 3",
+            "--even-if params",
+            "`fedact run clips`",
+        ],
+    );
+    let dry = bench.fedact(&with(&[
+        "accept",
+        "clips",
+        "--even-if",
+        "params",
+        "--dry-run",
+    ]));
+    assert!(
+        dry.done()
+            .stdout
+            .starts_with("clips: would accept the result of key ")
+    );
+    assert!(
+        bench
+            .fedact(&with(&["status"]))
+            .stdout
+            .contains("stale: param `frames`")
+    );
+    let accepted = bench.fedact(&with(&["accept", "clips", "--even-if", "params"]));
+    assert!(
+        accepted
+            .done()
+            .stdout
+            .ends_with(", although\n  param `frames` was 2 and is 3\n"),
+        "{accepted:#?}"
+    );
+    let run = bench.fedact(&with(&["run"]));
+    assert!(run.done().stdout.starts_with("nothing to do"), "{run:#?}");
+    let shown = bench.fedact(&with(&["show", "clips"]));
+    assert!(
+        shown
+            .done()
+            .stdout
+            .contains(", although\n  param `frames` was 2 and is 3\n"),
+        "{shown:#?}"
+    );
+    let again = bench.fedact(&with(&["accept", "clips"]));
+    again.refused(1, &["step `clips` is fresh: there is nothing to accept"]);
+}
