@@ -88,6 +88,7 @@ static TRAIN: Definition = Definition {
     resolve: fedact_stage::resolve::<Training>,
     schema: fedact_stage::schema::<Training>,
     cores: |_| Cores::Fixed(1),
+    memory: |_| None,
 };
 
 fn catalogue() -> Catalogue {
