@@ -31,7 +31,10 @@ impl Resources {
         Needs {
             cores: (definition.cores)(params),
             cores_at_most: self.cores.map_or(usize::MAX, |(cores, _)| cores),
-            memory: self.memory.unwrap_or(0),
+            memory: self
+                .memory
+                .or_else(|| (definition.memory)(params))
+                .unwrap_or(0),
         }
     }
 }

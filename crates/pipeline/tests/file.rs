@@ -183,6 +183,8 @@ fn resources_are_read_and_enter_no_key() {
     let graph = build(&text("{memory: 1.5GiB, cores: 3}"), &[]).unwrap();
     assert_eq!(graph.nodes()[0].needs.memory, 3 << 29);
     assert_eq!(graph.nodes()[0].needs.cores_at_most, 3);
+    let graph = build(&text("{}"), &["a.count=7"]).unwrap();
+    assert_eq!(graph.nodes()[0].needs.memory, 700, "what the stage says");
     assert_eq!(
         messages(&text("{memory: much, cores: 0, corse: 1}")),
         [

@@ -124,6 +124,10 @@ pub struct Definition {
     pub schema: fn() -> Value,
     /// Cores for resolved params.
     pub cores: fn(&Value) -> Cores,
+    /// Bytes of memory for resolved params and inputs of the usual size, so that steps side by side do not
+    /// need more than there is; `None` where nobody knows. What is wrong for a step, its `resources.memory`
+    /// says better.
+    pub memory: fn(&Value) -> Option<u64>,
 }
 
 impl Definition {

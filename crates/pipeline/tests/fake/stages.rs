@@ -27,6 +27,7 @@ pub static SOURCE: Definition = Definition {
         Some(0) | None => Cores::All,
         Some(cores) => Cores::Fixed(usize::try_from(cores).unwrap_or(1)),
     },
+    memory: |params| params["count"].as_u64().map(|count| 100 * count),
 };
 
 /// Writes the text of its input in capitals.
@@ -87,7 +88,7 @@ pub fn defaults() -> Value {
     json!({
         // What `source` writes and the others append.
         "text": "",
-        // Enters the key and does nothing; from 1 to 10.
+        // Enters the key and does nothing but to need so many hundred bytes; from 1 to 10.
         "count": 1,
         "rate": 0.5,
         "nested": {"deep": true, "list": [1, 2]},

@@ -20,4 +20,9 @@ pub static DEFINITION: Definition = Definition {
     resolve: resolve::<ExtractParams>,
     schema: schema::<ExtractParams>,
     cores: |_| Cores::All,
+    memory: |_| Some(MEMORY),
 };
+
+/// Measured below 200 MiB at 320 x 240; a decoder of 1920 x 1080 keeps up to seventeen frames of 3 MiB on each
+/// of a few threads.
+const MEMORY: u64 = 512 << 20;

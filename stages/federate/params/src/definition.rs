@@ -29,6 +29,7 @@ pub static DEFINITION: Definition = Definition {
     resolve: resolve::<FederateParams>,
     schema: schema::<FederateParams>,
     cores,
+    memory: |_| Some(MEMORY),
 };
 
 fn cores(params: &Value) -> Cores {
@@ -37,3 +38,7 @@ fn cores(params: &Value) -> Cores {
         .and_then(|n| usize::try_from(n).ok());
     Cores::Fixed(threads.unwrap_or_else(|| FederateParams::default().threads))
 }
+
+/// Measured at 200 MiB for a student of width 4, half of it libtorch itself. The network is an input and not
+/// known here.
+const MEMORY: u64 = 512 << 20;

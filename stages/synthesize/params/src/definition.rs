@@ -15,4 +15,8 @@ pub static DEFINITION: Definition = Definition {
     resolve: crate::resolve,
     schema: schema::<Params>,
     cores: |_| Cores::All,
+    memory: |_| Some(MEMORY),
 };
+
+/// A frame of the default size takes 0.2 MiB, and the encoder keeps a few dozen.
+const MEMORY: u64 = 256 << 20;
