@@ -178,9 +178,12 @@ impl Scheduler<'_> {
 
     /// The steps that run, in the order of the plan.
     fn running(&self) -> Vec<String> {
-        let running = |name: &str| matches!(self.states[name], Progress::Running { .. });
-        let names = self.graph.nodes().iter().map(|node| &node.name);
-        names.filter(|name| running(name)).cloned().collect()
+        let running = |state: &Progress| matches!(state, Progress::Running { .. });
+        let nodes = self.graph.nodes().iter().zip(&self.states);
+        nodes
+            .filter(|(_, state)| running(state))
+            .map(|(node, _)| node.name.clone())
+            .collect()
     }
 
     fn start_what_is_ready(&mut self) -> Result<(), PipelineError> {
