@@ -1,14 +1,15 @@
 //! From the steps of a file to their instances.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::axis::{Axis, Varies};
 use super::label::instance_name;
-use super::{LIMIT, Label, Selection, refuse};
+use super::space::Space;
+use super::{Label, Selection, refuse};
 use crate::file::{SourceEntry, Step, Target};
 use crate::order::order;
 use crate::set::{self, Assignment, Scope};
@@ -75,7 +76,7 @@ pub(crate) fn expand<'p>(pipeline: &'p Pipeline, problems: &mut Vec<Problem>) ->
 
 /// What an input names.
 #[derive(Debug, Clone)]
-enum Named<'p> {
+pub(super) enum Named<'p> {
     Step(usize, Selection<'p>),
     Folder(&'p Path),
     /// Something that was complained of.
@@ -83,69 +84,26 @@ enum Named<'p> {
 }
 
 /// A step on its way to its instances.
-struct Draft<'p> {
-    step: &'p Step,
-    params: Cow<'p, Value>,
-    axes: Cow<'p, [Axis]>,
-    given: Vec<(Vec<String>, Origin)>,
+pub(super) struct Draft<'p> {
+    pub(super) step: &'p Step,
+    pub(super) params: Cow<'p, Value>,
+    pub(super) axes: Cow<'p, [Axis]>,
+    pub(super) given: Vec<(Vec<String>, Origin)>,
     /// Overrides of some of its instances.
-    partial: Vec<&'p str>,
+    pub(super) partial: Vec<&'p str>,
     /// What each of its inputs names, in their order.
-    inputs: Vec<Vec<(Spot, Named<'p>)>>,
+    pub(super) inputs: Vec<Vec<(Spot, Named<'p>)>>,
     /// What each value of each axis names, for axes over inputs.
-    varied: Vec<Vec<(Spot, Named<'p>)>>,
-    space: Space,
+    pub(super) varied: Vec<Vec<(Spot, Named<'p>)>>,
+    pub(super) space: Space,
 }
 
-/// The axes that the instances of a step lie along.
-#[derive(Default)]
-struct Space {
-    dimensions: Vec<Dimension>,
-    /// The index of its first instance.
-    first: usize,
-    /// Whether its instances are there: not yet, or not at all where something does not fit.
-    there: bool,
-}
-
-#[derive(Clone)]
-struct Dimension {
-    labels: Vec<Label>,
-    name: String,
-    /// The step that it comes from.
-    source: String,
-    /// The axis in the step's own matrix.
-    own: Option<usize>,
-}
-
-impl Dimension {
-    fn position(&self, text: &str, guess: usize) -> Option<usize> {
-        if self
-            .labels
-            .get(guess)
-            .is_some_and(|label| label.text == text)
-        {
-            return Some(guess);
-        }
-        self.labels.iter().position(|label| label.text == text)
-    }
-
-    fn texts(&self) -> Vec<String> {
-        self.labels.iter().map(|label| label.text.clone()).collect()
-    }
-
-    fn has_the_values_of(&self, other: &Self) -> bool {
-        let texts =
-            |dimension: &Self| -> HashSet<String> { dimension.texts().into_iter().collect() };
-        self.labels.len() == other.labels.len() && texts(self) == texts(other)
-    }
-}
-
-struct Expander<'p, 'a> {
-    pipeline: &'p Pipeline,
-    index: HashMap<&'p str, usize>,
-    drafts: Vec<Draft<'p>>,
-    problems: &'a mut Vec<Problem>,
-    instances: Vec<Instance<'p>>,
+pub(super) struct Expander<'p, 'a> {
+    pub(super) pipeline: &'p Pipeline,
+    pub(super) index: HashMap<&'p str, usize>,
+    pub(super) drafts: Vec<Draft<'p>>,
+    pub(super) problems: &'a mut Vec<Problem>,
+    pub(super) instances: Vec<Instance<'p>>,
 }
 
 impl<'p> Expander<'p, '_> {
@@ -258,201 +216,6 @@ impl<'p> Expander<'p, '_> {
             });
         }
         order
-    }
-
-    /// Finds the axes that the instances of a step lie along: those it follows, then its own.
-    fn measure(&mut self, index: usize) {
-        self.check_selections(index);
-        let draft = &self.drafts[index];
-        let step = draft.step;
-        let mut dimensions: Vec<Dimension> = Vec::new();
-        let mut fits = true;
-        let varies_input = |name: &str| {
-            draft
-                .axes
-                .iter()
-                .any(|axis| axis.is_input() && axis.name == name)
-        };
-        let mut followed: Vec<Dimension> = Vec::new();
-        for (entry, sources) in step.inputs.iter().zip(&draft.inputs) {
-            if !entry.list && !varies_input(&entry.name) {
-                followed.extend(sources.iter().flat_map(|(_, named)| self.left_open(named)));
-            }
-        }
-        let mut problems = Vec::new();
-        for (axis, values) in draft
-            .axes
-            .iter()
-            .zip(&draft.varied)
-            .filter(|(axis, _)| axis.is_input())
-        {
-            let open: Vec<Vec<Dimension>> = values
-                .iter()
-                .map(|(_, named)| self.left_open(named))
-                .collect();
-            let names = |dimensions: &[Dimension]| -> Vec<String> {
-                dimensions
-                    .iter()
-                    .map(|dimension| dimension.name.clone())
-                    .collect()
-            };
-            if let Some(odd) = open.iter().position(|one| names(one) != names(&open[0])) {
-                fits = false;
-                problems.push(Problem::UnevenAxis {
-                    origin: axis.values[odd].origin.clone(),
-                    key: axis.key.clone(),
-                    value: axis.values[odd].value.to_string(),
-                    axes: names(&open[odd]),
-                    other: axis.values[0].value.to_string(),
-                    other_axes: names(&open[0]),
-                });
-            }
-            followed.extend(open.into_iter().flatten());
-        }
-        let own = draft.axes.iter().enumerate().map(|(at, axis)| Dimension {
-            name: axis.name.clone(),
-            labels: axis
-                .values
-                .iter()
-                .map(|value| Label {
-                    axis: axis.name.clone(),
-                    value: value.value.clone(),
-                    text: value.text.clone(),
-                })
-                .collect(),
-            source: step.name.clone(),
-            own: Some(at),
-        });
-        for dimension in followed.into_iter().chain(own) {
-            let Some(known) = dimensions
-                .iter_mut()
-                .find(|known| known.name == dimension.name)
-            else {
-                dimensions.push(dimension);
-                continue;
-            };
-            if let (Some(one), Some(other)) = (known.own, dimension.own) {
-                fits = false;
-                problems.push(Problem::RepeatedAxis {
-                    place: self.pipeline.place(draft.axes[other].spot),
-                    step: step.name.clone(),
-                    axis: dimension.name,
-                    one: draft.axes[one].key.clone(),
-                    other: draft.axes[other].key.clone(),
-                });
-            } else if known.has_the_values_of(&dimension) {
-                known.own = known.own.or(dimension.own);
-            } else {
-                fits = false;
-                problems.push(self.differ(step, &dimension, known));
-            }
-        }
-        let lists = step
-            .inputs
-            .iter()
-            .zip(&draft.inputs)
-            .filter(|(entry, _)| entry.list);
-        for (_, sources) in lists {
-            for listed in sources.iter().flat_map(|(_, named)| self.left_open(named)) {
-                let shared = dimensions.iter().find(|known| known.name == listed.name);
-                if let Some(known) = shared.filter(|known| !known.has_the_values_of(&listed)) {
-                    fits = false;
-                    problems.push(self.differ(step, known, &listed));
-                }
-            }
-        }
-        let count = dimensions
-            .iter()
-            .try_fold(1usize, |count, dimension| {
-                count.checked_mul(dimension.labels.len())
-            })
-            .filter(|&count| count <= LIMIT);
-        if count.is_none() {
-            fits = false;
-            let sizes = dimensions
-                .iter()
-                .map(|dimension| dimension.labels.len().to_string());
-            let overridden = draft.axes.iter().flat_map(|axis| axis.values.first());
-            let overridden = overridden
-                .map(|value| value.origin.clone())
-                .find(|origin| matches!(origin, Origin::Override(_)));
-            problems.push(Problem::TooManyInstances {
-                origin: overridden.unwrap_or_else(|| self.pipeline.origin(step.spot)),
-                step: step.name.clone(),
-                count: sizes.collect::<Vec<_>>().join(" x "),
-                limit: LIMIT,
-            });
-        }
-        self.problems.extend(problems);
-        self.drafts[index].space = Space {
-            dimensions,
-            first: self.instances.len(),
-            there: fits,
-        };
-    }
-
-    fn differ(&self, step: &Step, one: &Dimension, other: &Dimension) -> Problem {
-        Problem::AxesDiffer {
-            place: self.pipeline.place(step.spot),
-            step: step.name.clone(),
-            axis: one.name.clone(),
-            one: one.source.clone(),
-            one_values: one.texts(),
-            other: other.source.clone(),
-            other_values: other.texts(),
-        }
-    }
-
-    /// The axes of what an input names that the name does not hold at one value.
-    fn left_open(&self, named: &Named<'_>) -> Vec<Dimension> {
-        let Named::Step(index, selection) = named else {
-            return Vec::new();
-        };
-        let dimensions = self.drafts[*index].space.dimensions.iter();
-        dimensions
-            .filter(|dimension| !selection.holds(&dimension.name))
-            .map(|dimension| Dimension {
-                own: None,
-                source: self.drafts[*index].step.name.clone(),
-                ..dimension.clone()
-            })
-            .collect()
-    }
-
-    /// Complains of names that select nothing, and forgets them.
-    fn check_selections(&mut self, index: usize) {
-        let mut draft_inputs = std::mem::take(&mut self.drafts[index].inputs);
-        let mut draft_varied = std::mem::take(&mut self.drafts[index].varied);
-        let draft = &self.drafts[index];
-        let inputs = draft.step.inputs.iter().map(|entry| entry.name.as_str());
-        let axes = draft.step.matrix.iter().map(|axis| axis.name.as_str());
-        let named = inputs
-            .zip(&mut draft_inputs)
-            .chain(axes.zip(&mut draft_varied));
-        let mut problems = Vec::new();
-        for (input, sources) in named {
-            for (spot, named) in sources {
-                let Named::Step(upstream, selection) = named else {
-                    continue;
-                };
-                let space = &self.drafts[*upstream].space;
-                if !space.there || selection.held.is_empty() {
-                    continue;
-                }
-                if let Some((problem, known)) = refuse(selection, &space.axes()) {
-                    problems.push(Problem::UnknownInstance {
-                        place: self.pipeline.place(*spot),
-                        key: key_of(draft.step, input),
-                        problem,
-                        known,
-                    });
-                    *named = Named::Nothing;
-                }
-            }
-        }
-        self.drafts[index].inputs = draft_inputs;
-        self.drafts[index].varied = draft_varied;
-        self.problems.extend(problems);
     }
 
     fn make_instances(&mut self, index: usize) {
@@ -679,32 +442,6 @@ impl Draft<'_> {
     }
 }
 
-impl Space {
-    fn axes(&self) -> Vec<(String, Vec<String>)> {
-        let axes = self.dimensions.iter();
-        axes.map(|dimension| (dimension.name.clone(), dimension.texts()))
-            .collect()
-    }
-
-    /// The position on each axis of each instance, in order.
-    fn coordinates(&self) -> impl Iterator<Item = Vec<usize>> + '_ {
-        let sizes: Vec<usize> = self
-            .dimensions
-            .iter()
-            .map(|dimension| dimension.labels.len())
-            .collect();
-        let count: usize = sizes.iter().product();
-        (0..count).map(move |mut index| {
-            let mut coordinates = vec![0; sizes.len()];
-            for (at, size) in sizes.iter().enumerate().rev() {
-                coordinates[at] = index % size;
-                index /= size;
-            }
-            coordinates
-        })
-    }
-}
-
-fn key_of(step: &Step, input: &str) -> String {
+pub(super) fn key_of(step: &Step, input: &str) -> String {
     format!("steps.{}.inputs.{input}", step.name)
 }

@@ -26,7 +26,9 @@
 mod axis;
 mod expand;
 mod label;
+mod measure;
 mod select;
+mod space;
 
 pub(crate) use axis::Axis;
 pub(crate) use expand::{Bound, BoundSource, Instance, expand};
