@@ -112,7 +112,9 @@ pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
             });
         }
     };
-    let command = launch::launcher()?(definition, threads);
+    // It holds the library open that the process is to load.
+    let launcher = launch::launcher()?;
+    let command = launcher(definition, threads);
     let result = process::execute(command, &job, &place.log(), &stop, &mut hear);
     drop(shown);
     if let Some(refusal) = failed_to_print {
