@@ -145,7 +145,7 @@ fn diff_puts_params_metrics_and_files_side_by_side() {
         "left   clips ",
         "params\n  frames  2  3  +1\n  16 are the same\n",
         "metrics\n  bad_files ",
-        "output\n  2 files changed\n    changed  clips-00000.safetensors  ",
+        "output\n  3 files changed\n    changed  clips-00000.safetensors  ",
     ] {
         assert!(
             diff.done().stdout.contains(words),

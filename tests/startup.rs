@@ -1,5 +1,6 @@
 //! The command starts without libtorch and FFmpeg, and works with none but the library of its own build.
 
+#[allow(dead_code)]
 mod bench;
 
 use std::path::{Path, PathBuf};
