@@ -1,5 +1,7 @@
 //! The command starts without libtorch and FFmpeg, and works with none but the library of its own build.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[allow(dead_code)]
 mod bench;
 

@@ -1,5 +1,10 @@
 //! Writes down what of this build decides results; see `digest.rs` for the table of it.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "a build script speaks to cargo on standard output"
+)]
+
 mod digest;
 mod libraries;
 mod lock;
