@@ -14,7 +14,7 @@ use crate::session::{self, Session};
 /// `fedact accept`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The steps whose latest results are still good.
+    /// The steps whose latest results are still good; a matrix step stands for all its instances.
     #[arg(value_name = "STEP", required = true)]
     steps: Vec<String>,
     #[command(flatten)]
@@ -69,8 +69,10 @@ struct Accepted {
 /// What is wrong with the pipeline or the store; a result that cannot be accepted.
 pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
+    let mut wanted = BTreeSet::new();
     for step in &arguments.steps {
-        session.graph.require(step)?;
+        let nodes = session.graph.select(step)?;
+        wanted.extend(nodes.into_iter().map(|node| node.name.as_str()));
     }
     let graph = session.graph.only(&arguments.steps)?;
     let store = session.store()?;
@@ -79,10 +81,13 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         .iter()
         .map(|what| (*what).into())
         .collect();
-    let wanted = |name: &String| arguments.steps.contains(name);
     let mut accepted = Vec::new();
     // In the order of the graph: what is accepted may make those behind it known.
-    for node in graph.nodes().iter().filter(|node| wanted(&node.name)) {
+    for node in graph
+        .nodes()
+        .iter()
+        .filter(|node| wanted.contains(node.name.as_str()))
+    {
         let records = StoreRecords::new(&store);
         let (plan, contents) =
             session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;

@@ -186,7 +186,7 @@ fn fill(graph: &Graph, store: &Store) {
             resumed: false,
             warnings: Vec::new(),
             inputs: BTreeMap::new(),
-            accepted: None,
+            accepted: Vec::new(),
         };
         let action = workspace.publish(preimage.to_json(), provenance).unwrap();
         contents.steps.insert(node.name.clone(), action.output);

@@ -16,7 +16,7 @@ use crate::{
     Contents, Estimate, Graph, Launcher, Outcome, PipelineError, Plan, Preimage, RunEvent, Stop,
     StoreRecords,
 };
-use fedact_artifact::{Action, Digest, Store};
+use fedact_artifact::{Action, Attempt, Digest, KeyLock, LockOwner, Store};
 
 /// How often the scheduler looks whether it should stop.
 const PULSE: Duration = Duration::from_millis(50);
@@ -80,6 +80,7 @@ pub fn run(
         began: Instant::now(),
         states: vec![Progress::Waiting; graph.nodes().len()],
         queue: Queue::of(graph),
+        elsewhere: HashMap::new(),
         restoring: 0,
         last_seconds: plan
             .steps
@@ -131,6 +132,8 @@ struct Scheduler<'a> {
     /// By the index of the node.
     states: Vec<Progress>,
     queue: Queue,
+    /// The steps whose results are made by another run, and who does.
+    elsewhere: HashMap<usize, LockOwner>,
     /// How many threads only put results into folders.
     restoring: usize,
     last_seconds: HashMap<String, f64>,
@@ -149,7 +152,9 @@ impl Scheduler<'_> {
             if !self.workshop.stop.asked() {
                 self.start_what_is_ready()?;
             }
-            if self.restoring == 0 && self.taken().is_empty() {
+            let stopping = self.workshop.stop.asked();
+            let idle = self.restoring == 0 && self.taken().is_empty();
+            if idle && (stopping || self.elsewhere.is_empty()) {
                 return Ok(());
             }
             match inbox.recv_timeout(PULSE) {
@@ -204,9 +209,32 @@ impl Scheduler<'_> {
             let Some(share) = self.settings.capacity.share(node.needs, &self.taken()) else {
                 continue;
             };
-            self.start(index, prepared, share)?;
+            if let Some(lock) = self.lock(index, &prepared.key)? {
+                self.start(index, prepared, share, lock)?;
+            }
         }
         Ok(())
+    }
+
+    /// The right to make a result. A step whose result is made elsewhere holds no cores meanwhile: others
+    /// get their turn, and it is asked for again at the next.
+    fn lock(&mut self, index: usize, key: &Digest) -> Result<Option<KeyLock>, PipelineError> {
+        match self.workshop.store.try_lock(key)? {
+            Attempt::Locked(lock) => {
+                self.elsewhere.remove(&index);
+                Ok(Some(lock))
+            }
+            Attempt::HeldBy(owner) => {
+                if self.elsewhere.get(&index) != Some(&owner) {
+                    (self.observe)(RunEvent::Waiting {
+                        step: self.graph.nodes()[index].name.clone(),
+                        reason: format!("{owner} is making the same result"),
+                    });
+                    self.elsewhere.insert(index, owner);
+                }
+                Ok(None)
+            }
+        }
     }
 
     /// What the step would be run for, and its result where the store has it; asked once, because nothing of it
@@ -249,6 +277,7 @@ impl Scheduler<'_> {
         index: usize,
         prepared: Prepared,
         share: Share,
+        lock: KeyLock,
     ) -> Result<(), PipelineError> {
         let node = &self.graph.nodes()[index];
         let key_of = |step: &str| Some(self.actions.get(step)?.key);
@@ -271,7 +300,7 @@ impl Scheduler<'_> {
         self.set(index, Progress::Running { key, share });
         let workshop = self.workshop.clone();
         spawn(&self.workshop, &node.name, move || {
-            workshop.carry_out(&task)
+            workshop.carry_out(&task, lock)
         })
     }
 

@@ -3,20 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use fedact_artifact::{
-    Action, Attempt, Digest, KeyLock, Provenance, Source as Origin, Store, host_name,
-};
+use fedact_artifact::{Action, Digest, KeyLock, Provenance, Source as Origin, Store, host_name};
 use fedact_stage::{Event, Input, Job, Level};
 
 use crate::folders::{Folders, Held, Refusal};
 use crate::{
     Contents, Failure, Launcher, Node, PipelineError, Preimage, Source, Stop, Unfinished, process,
 };
-
-/// How long a waiter for a key sleeps between two attempts.
-const POLL: Duration = Duration::from_millis(50);
 
 /// What every step of a run shares.
 #[derive(Clone)]
@@ -98,15 +93,14 @@ impl Workshop {
         }
     }
 
-    /// Runs a step, unless another run makes its result meanwhile.
-    pub(crate) fn carry_out(&self, task: &Task) -> Ending {
-        match self.run(task) {
+    /// Runs a step with the lock of its key, unless another run has made its result meanwhile.
+    pub(crate) fn carry_out(&self, task: &Task, lock: KeyLock) -> Ending {
+        match self.run(task, lock) {
             Ok(ending) | Err(ending) => ending,
         }
     }
 
-    fn run(&self, task: &Task) -> Result<Ending, Ending> {
-        let lock = self.lock(task)?;
+    fn run(&self, task: &Task, lock: KeyLock) -> Result<Ending, Ending> {
         if !task.forced
             && let Some(action) = self.store.lookup(&task.key)?
         {
@@ -188,26 +182,6 @@ impl Workshop {
         Ok(Ending::Ran {
             action: Box::new(action),
         })
-    }
-
-    fn lock(&self, task: &Task) -> Result<KeyLock, Ending> {
-        let mut told = None;
-        loop {
-            match self.store.try_lock(&task.key)? {
-                Attempt::Locked(lock) => return Ok(lock),
-                Attempt::HeldBy(_) if self.stop.asked() => return Err(Ending::Stopped),
-                Attempt::HeldBy(owner) => {
-                    if told.as_ref() != Some(&owner) {
-                        self.tell(Message::Waiting {
-                            step: task.node.name.clone(),
-                            reason: format!("{owner} is making the same result"),
-                        });
-                        told = Some(owner);
-                    }
-                    std::thread::sleep(POLL);
-                }
-            }
-        }
     }
 
     /// Puts the outputs that a step reads into their folders and keeps them so.

@@ -550,6 +550,70 @@ fn two_runs_at_once_do_the_work_once() {
 }
 
 #[test]
+fn a_step_that_is_made_elsewhere_leaves_its_cores_to_others_and_says_for_whom_it_waits() {
+    let bench = Bench::new("");
+    bench.write(&format!(
+        "  a: {{stage: source, params: {{text: t, sleep_ms: 1500, marks: {marks:?}}}}}\n  other: {{stage: source, params: {{text: o, sleep_ms: 10, marks: {marks:?}}}}}\n",
+        marks = bench.marks()
+    ));
+    let step = |name: &str| {
+        let mut run = bench.run();
+        run.targets = vec![name.into()];
+        run
+    };
+    let mut first = Command::new(PROGRAM)
+        .arg("run")
+        .arg(bench.file())
+        .arg("a")
+        .spawn()
+        .unwrap();
+    wait_until("a runs", || bench.executed().len() == 1);
+    let mut run = bench.run();
+    run.cores = 1;
+    let ended = run.go().unwrap();
+    assert!(first.wait().unwrap().success());
+    assert_eq!(ended.outcome.ran, ["other"]);
+    assert_eq!(ended.outcome.from_store, ["a"]);
+    let at = |wanted: &dyn Fn(&RunEvent) -> bool| ended.events.iter().position(wanted).unwrap();
+    let waits = at(&|event| {
+        matches!(event, RunEvent::Waiting { step, reason }
+            if step == "a" && reason.contains(&format!("process {} on ", first.id())))
+    });
+    let done = at(&|event| matches!(event, RunEvent::Finished { step, .. } if step == "other"));
+    let came = at(&|event| matches!(event, RunEvent::FromStore { step, .. } if step == "a"));
+    assert!(waits < done && done < came, "{:?}", ended.events);
+    assert!(step("a").go().unwrap().outcome.ran.is_empty());
+}
+
+#[test]
+fn the_death_of_a_run_frees_what_another_waits_for() {
+    let bench = Bench::new("");
+    bench.write(&format!(
+        "  a: {{stage: source, params: {{text: t, sleep_ms: 3000, marks: {:?}}}}}\n",
+        bench.marks()
+    ));
+    let mut first = Command::new(PROGRAM)
+        .arg("run")
+        .arg(bench.file())
+        .spawn()
+        .unwrap();
+    wait_until("a runs", || bench.executed().len() == 1);
+    let mut run = bench.run();
+    let victim = first.id().to_string();
+    let mut killed = false;
+    run.watch = Box::new(move |event| {
+        if matches!(event, RunEvent::Waiting { .. }) && !std::mem::replace(&mut killed, true) {
+            let sent = Command::new("kill").args(["-KILL", &victim]).status();
+            assert!(sent.unwrap().success());
+        }
+    });
+    let ended = run.go().unwrap();
+    assert!(!first.wait().unwrap().success());
+    assert_eq!(ended.outcome.ran, ["a"]);
+    assert_eq!(bench.text_of("a"), "t");
+}
+
+#[test]
 fn two_runs_with_different_params_never_mix_their_folders() {
     let bench = Bench::new(
         "  a: {stage: source, params: {text: one}}\n  b: {stage: capitals, inputs: {videos: a}, params: {sleep_ms: 400}}\n",

@@ -1,4 +1,4 @@
-//! The process of a fake stage (`execute`), and a runner of its own (`run FILE`) that tests can kill.
+//! The process of a fake stage (`execute`), and a runner of its own (`run FILE STEP...`) that tests can kill.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -16,7 +16,9 @@ fn main() {
         "run" => {
             let file = std::path::Path::new(&arguments[2]);
             let program = std::env::current_exe().unwrap();
-            let run = harness::Run::new(file, &program).go().unwrap();
+            let mut run = harness::Run::new(file, &program);
+            run.targets = arguments[3..].to_vec();
+            let run = run.go().unwrap();
             std::process::exit(i32::from(!run.outcome.failed.is_empty()));
         }
         other => panic!("{other} is neither execute nor run"),
