@@ -1,9 +1,11 @@
 //! `fedact show`.
 
+mod model;
+
 use std::collections::BTreeSet;
 
 use clap::Args;
-use fedact_artifact::{Action, Digest, EntryKind, Provenance, Store};
+use fedact_artifact::{Action, Digest, EntryKind, Manifest, Provenance, Store};
 use fedact_pipeline::{Change, Plan, StoreRecords};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 use crate::exit::{Code, Refusal};
 use crate::session::{self, Session};
 use crate::{output, results};
+use model::ModelCost;
 
 /// How many files are listed.
 const FILES: usize = 20;
@@ -54,6 +57,10 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
             format!("`fedact run {step}` makes one"),
         ));
     };
+    let manifest = store.manifest(&action.output)?;
+    let model = manifest
+        .as_ref()
+        .and_then(|manifest| ModelCost::of(&store, manifest));
     if arguments.json {
         output::json(&json!({
             "step": step,
@@ -62,12 +69,19 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
             "output": action.output,
             "preimage": action.preimage,
             "provenance": action.provenance,
-            "files": store.manifest(&action.output)?,
+            "model": model,
+            "files": manifest,
             "sources": sources(&store, &action)?,
         }))?;
         return Ok(Code::Done);
     }
-    output::text(&description(&step, fresh, &action, &store)?)?;
+    let manifest = manifest.unwrap_or_default();
+    let mut text = heading(&step, fresh, &action, &manifest);
+    if let Some(model) = model {
+        text.push_str(&model.to_string());
+    }
+    text.push_str(&description(&action, &store)?);
+    output::text(&text)?;
     Ok(Code::Done)
 }
 
@@ -90,7 +104,8 @@ pub fn result_of(
     Ok(latest.map(|action| (Action::clone(&action), false)))
 }
 
-fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Result<String, Refusal> {
+/// What the result is: how it was made, and its files.
+fn heading(step: &str, fresh: bool, action: &Action, manifest: &Manifest) -> String {
     let provenance = &action.provenance;
     let mut text = format!(
         "{step} (stage {}){}\nkey      {}\noutput   {}\nmade     {} in {} on {} by fedact {}{}\n",
@@ -118,7 +133,6 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
         action.files,
         output::size(action.bytes)
     ));
-    let manifest = store.manifest(&action.output)?.unwrap_or_default();
     for entry in manifest.entries().iter().take(FILES) {
         if let EntryKind::File { size, .. } = &entry.kind {
             let path = entry.path.as_path().display();
@@ -129,6 +143,13 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
         let more = manifest.entries().len() - FILES;
         text.push_str(&format!("  and {more} more\n"));
     }
+    text
+}
+
+/// What the result was made from, and what came of it.
+fn description(action: &Action, store: &Store) -> Result<String, Refusal> {
+    let provenance = &action.provenance;
+    let mut text = String::new();
     section(&mut text, "params", &action.preimage["params"]);
     section(
         &mut text,

@@ -83,6 +83,7 @@ fn every_documented_field_is_there_and_every_field_is_documented() {
     let shown = json(&bench, &["show", "clips"]);
     assert_eq!(names(&shown), documented("Show"));
     assert_eq!(names(&shown["provenance"]), documented("Provenance"));
+    assert_eq!(shown["model"], Value::Null);
     let acceptance = &shown["provenance"]["accepted"][0];
     assert_eq!(names(acceptance), documented("An acceptance"));
     assert_eq!(acceptance["changes"][0]["what"], "content");

@@ -111,6 +111,25 @@ fn assert_complete(metrics: &Value) {
     assert!(metrics.pointer("/async_vs_sync").is_some());
 }
 
+/// `fedact show` counts the same parameters as the stages that made the models.
+#[track_caller]
+fn assert_models_are_shown(bench: &Bench, file: &Path, more: &[&str]) {
+    for (step, quantized) in [("teacher", false), ("quantized", true), ("async", true)] {
+        let artifacts = bench.path("artifacts");
+        let mut arguments = vec!["show", step, "--json", "-f", file.to_str().unwrap()];
+        for override_ in SMALL.iter().chain(more) {
+            arguments.extend(["--set", override_]);
+        }
+        arguments.extend(["--artifacts", artifacts.to_str().unwrap()]);
+        let shown: Value = serde_json::from_str(&bench.fedact(&arguments).done().stdout).unwrap();
+        let model = &shown["model"];
+        assert_eq!(model["quantized"], quantized, "{step}: {model}");
+        assert!(number(model, "/pace/milliseconds") > 0.0);
+        let told = number(&metrics(bench), &format!("/models/{step}/parameters"));
+        assert_eq!(number(model, "/parameters"), told, "{step}");
+    }
+}
+
 #[test]
 fn the_default_pipeline_at_its_smallest_size() {
     let bench = Bench::new("");
@@ -134,6 +153,7 @@ fn the_default_pipeline_at_its_smallest_size() {
     );
     assert!(first.stdout.contains("report/index.html"), "{first:#?}");
     assert_complete(&metrics(&bench));
+    assert_models_are_shown(&bench, &file, &small_data);
     let page = std::fs::read_to_string(bench.path("artifacts/report/index.html")).unwrap();
     for text in ["<svg", "Walk", "PickUp", "raspberry-pi-4", "data:image/"] {
         assert!(page.contains(text), "no {text} on the page");

@@ -1,9 +1,9 @@
 //! The loaded library. All of the command's unsafe code is here.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
 
-use fedact_code::Loaded;
+use fedact_code::{Loaded, Pace};
 use libloading::os::unix;
 
 use super::Unusable;
@@ -66,6 +66,28 @@ impl Library {
         // SAFETY: where it is not null, it is a string that is never freed.
         let text = unsafe { CStr::from_ptr(text) };
         serde_json::from_slice(text.to_bytes()).ok()
+    }
+
+    /// How fast this machine runs a network like the one that a `model.json` describes.
+    ///
+    /// # Errors
+    /// Why that cannot be measured.
+    pub fn measure(&self, description: &str) -> Result<Pace, String> {
+        // SAFETY: the signature is that of this build, which `load` has made sure of.
+        let measure = unsafe {
+            self.function::<extern "C" fn(*const c_char) -> *const c_char>("fedact_work_measure")
+        };
+        let (Some(measure), Ok(description)) = (measure, CString::new(description)) else {
+            return Err("the library of the stages cannot measure it".to_owned());
+        };
+        let text = measure(description.as_ptr());
+        if text.is_null() {
+            return Err("the library of the stages failed at it".to_owned());
+        }
+        // SAFETY: where it is not null, it is a string that is never freed.
+        let text = unsafe { CStr::from_ptr(text) };
+        serde_json::from_slice::<Result<Pace, String>>(text.to_bytes())
+            .unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// The function of this name.

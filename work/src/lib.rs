@@ -1,11 +1,12 @@
-//! The work of all stages behind three C functions: the library that the process of a step loads.
+//! The work of all stages behind four C functions: the library that the process of a step loads.
 //!
 //! Loading libtorch takes a third of a second, so the command that plans is not linked to it: it loads this
 //! library in the processes of steps. Only C types cross the boundary, and no panic does.
 
 mod inspect;
+mod measure;
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::panic::catch_unwind;
 
 use fedact_pipeline::child;
@@ -40,11 +41,32 @@ pub extern "C" fn fedact_work_serve() -> c_int {
 /// What was loaded with this library: `fedact_code::Loaded` as JSON, valid for ever; null where that fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn fedact_work_inspect() -> *const c_char {
-    catch_unwind(|| serde_json::to_string(&inspect::loaded()).ok())
-        .ok()
-        .flatten()
-        .and_then(|text| CString::new(text).ok())
-        // Asked once in the life of a process, which ends soon after.
+    lasting(
+        catch_unwind(|| serde_json::to_string(&inspect::loaded()).ok())
+            .ok()
+            .flatten(),
+    )
+}
+
+/// How fast this machine runs a network like the one that a `model.json`, given as its text, describes:
+/// `Result<fedact_code::Pace, String>` as JSON, valid for ever; null where that fails.
+///
+/// # Safety
+/// `description` points to a string that ends with a null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fedact_work_measure(description: *const c_char) -> *const c_char {
+    // SAFETY: the caller answers for it.
+    let description = unsafe { CStr::from_ptr(description) };
+    let answer = catch_unwind(|| {
+        let measured = measure::pace(&description.to_string_lossy());
+        serde_json::to_string(&measured).ok()
+    });
+    lasting(answer.ok().flatten())
+}
+
+/// A string for the caller, never freed: it is asked for once in the life of a process, which ends soon after.
+fn lasting(text: Option<String>) -> *const c_char {
+    text.and_then(|text| CString::new(text).ok())
         .map_or(std::ptr::null(), |text| text.into_raw().cast_const())
 }
 

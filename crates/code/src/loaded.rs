@@ -1,4 +1,4 @@
-//! What a process that loaded the library of the stages finds there.
+//! What a process that loaded the library of the stages learns from it.
 
 use std::path::PathBuf;
 
@@ -11,6 +11,17 @@ pub struct Loaded {
     pub libtorch: LoadedLibtorch,
     /// FFmpeg.
     pub ffmpeg: LoadedFfmpeg,
+}
+
+/// How fast this machine runs a network, one clip at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// The median time that a clip takes.
+    pub milliseconds: f64,
+    /// Threads that computed it.
+    pub threads: usize,
+    /// Runs that the median is of.
+    pub runs: usize,
 }
 
 /// libtorch, as this process found it.

@@ -1,26 +1,32 @@
-//! Clips a second that a network trains on: `training_step DEPTH WIDTH FRAMES SIDE BATCH THREADS STEPS`.
+//! Clips a second that a network trains on: `training_step DEPTH WIDTH FRAMES SIDE BATCH THREADS STEPS`, or any
+//! network with its settings in the place of depth and width: `training_step '{"arch": "x3d"}' FRAMES ...`.
 
 use std::time::Instant;
 
 use fedact_nets::train::{Optimizer, OptimizerSettings};
-use fedact_nets::{Architecture, Family, FloatModel, InputGeometry, ModelInfo, loss, set_threads};
+use fedact_nets::{Architecture, FloatModel, InputGeometry, ModelInfo, loss, set_threads};
 use tch::{Device, Kind, Tensor};
 
 #[allow(clippy::print_stdout)] // Printing is what it is for.
 fn main() {
-    let numbers: Vec<usize> = std::env::args()
-        .skip(1)
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let settings = words.first().filter(|word| word.starts_with('{')).cloned();
+    let settings = settings.inspect(|_| drop(words.remove(0)));
+    let numbers: Vec<usize> = words
+        .iter()
         .map(|text| text.parse().expect("a whole number"))
         .collect();
-    let [depth, width, frames, side, batch, threads, steps] = numbers[..] else {
-        panic!("training_step DEPTH WIDTH FRAMES SIDE BATCH THREADS STEPS");
+    let (architecture, rest) = match (settings, &numbers[..]) {
+        (Some(text), rest) => (serde_json::from_str(&text).expect("settings"), rest),
+        (None, [depth, width, rest @ ..]) => {
+            (Architecture::r3d(*depth as u32, *width as u32), rest)
+        }
+        _ => panic!("training_step DEPTH WIDTH FRAMES SIDE BATCH THREADS STEPS"),
+    };
+    let &[frames, side, batch, threads, steps] = rest else {
+        panic!("training_step SETTINGS FRAMES SIDE BATCH THREADS STEPS");
     };
     set_threads(threads);
-    let architecture = Architecture {
-        arch: Family::R3d,
-        depth: depth as u32,
-        width: width as u32,
-    };
     let input = InputGeometry {
         frames,
         height: side,

@@ -56,6 +56,14 @@ pub enum NetsError {
         /// What the parser says.
         message: String,
     },
+    /// A checkpoint of another program that cannot be read.
+    #[error("{path} is no readable PyTorch checkpoint: {message}")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        message: String,
+    },
     /// Weights that do not fit the network they are loaded into.
     #[error("the weights in {path} do not fit the network: {mismatch}")]
     Weights {

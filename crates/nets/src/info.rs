@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantize::Quantization;
-use crate::{Architecture, NetsError};
+use crate::{Architecture, NetsError, Stem};
 
 /// The version of `model.json` that this crate writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -17,6 +17,19 @@ pub const MEAN: [f64; 3] = [0.43216, 0.394666, 0.37645];
 
 /// Standard deviation to go with [`MEAN`].
 pub const STD: [f64; 3] = [0.22803, 0.22145, 0.216989];
+
+/// Mean and standard deviation that the published weights of a family expect: pytorchvideo's for X3D, those
+/// of ImageNet for TSM on MobileNetV2, Hara's with his stem, and else [`MEAN`] and [`STD`].
+pub fn normalisation(architecture: &Architecture) -> ([f64; 3], [f64; 3]) {
+    match architecture {
+        Architecture::X3d(_) => ([0.45; 3], [0.225; 3]),
+        Architecture::Tsm(_) => ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        Architecture::Residual(residual) if residual.stem == Stem::Hara => {
+            ([0.4345, 0.4051, 0.3775], [0.2768, 0.2713, 0.2737])
+        }
+        Architecture::Residual(_) => (MEAN, STD),
+    }
+}
 
 /// File names within the folder of a model.
 pub mod files {
@@ -80,7 +93,7 @@ impl std::fmt::Display for InputGeometry {
 pub struct ModelInfo {
     /// [`FORMAT_VERSION`].
     pub format_version: u32,
-    /// Family, depth and width.
+    /// Family and settings.
     pub architecture: Architecture,
     /// Class names; output `i` of the network is the logit of class `i`.
     pub classes: Vec<String>,
@@ -96,15 +109,17 @@ pub struct ModelInfo {
 }
 
 impl ModelInfo {
-    /// A float network for the classes and the geometry of a clip set, with the usual normalisation.
+    /// A float network for the classes and the geometry of a clip set, normalised as its family is used to
+    /// ([`normalisation`]).
     pub fn new(architecture: Architecture, classes: Vec<String>, input: InputGeometry) -> Self {
+        let (mean, std) = normalisation(&architecture);
         Self {
             format_version: FORMAT_VERSION,
             architecture,
             classes,
             input,
-            mean: MEAN,
-            std: STD,
+            mean,
+            std,
             quantization: None,
         }
     }

@@ -1,8 +1,8 @@
 //! 3-D convolutional networks: architectures, weights in and out, losses, training, quantized layers.
 //!
 //! Clips are tensors of `f32` \[clips, channels, frames, height, width\], RGB, normalised with the mean
-//! and standard deviation that stand in `model.json`. Parameters carry torchvision's names, so that
-//! its checkpoints load and ours load there.
+//! and standard deviation that stand in `model.json`. Parameters carry torchvision's names (X3D's those
+//! of pytorchvideo), so that their checkpoints load and ours load there.
 //!
 //! Everything random derives from a `seed` argument through ChaCha and not from torch's global
 //! generator, so that results do not depend on what ran before.
@@ -10,7 +10,8 @@
 mod error;
 mod info;
 mod model;
-mod r3d;
+mod networks;
+mod pretrained;
 mod random;
 
 pub mod data;
@@ -21,10 +22,15 @@ pub mod train;
 pub mod weights;
 
 pub use error::NetsError;
-pub use fedact_recipe::{Architecture, BlockLayout, ConvLayout, Family, Layout, OutOfRange};
-pub use info::{FORMAT_VERSION, InputGeometry, MEAN, ModelInfo, STD, files};
+pub use fedact_recipe::{
+    Architecture, BlockLayout, ConvLayout, Convolutions, Cost, Family, HeadLayout, InvertedLayout,
+    Layout, OutOfRange, Residual, ResidualLayout, SHIFTED_SHARE, STEM_POOL, Shortcut,
+    ShortcutLayout, Stem, Tsm, TsmLayout, X3d, X3dBlockLayout, X3dLayout,
+};
+pub use info::{FORMAT_VERSION, InputGeometry, MEAN, ModelInfo, STD, files, normalisation};
 pub use model::{Classifier, FloatModel, Model};
-pub use r3d::R3d;
+pub use networks::Network;
+pub use pretrained::{Adopted, Pretrained};
 
 /// Sets how many threads libtorch computes with, in this process from now on. The last bits of results
 /// depend on the number, which is why it is a param of every stage that trains.

@@ -6,7 +6,7 @@ use tch::nn::VarStore;
 use tch::{Device, Tensor, no_grad};
 
 use crate::quantize::{Execution, QuantizedModel};
-use crate::{ModelInfo, NetsError, R3d, files, weights};
+use crate::{ModelInfo, NetsError, Network, files, weights};
 
 /// Whatever sorts clips into classes.
 pub trait Classifier {
@@ -26,7 +26,7 @@ pub trait Classifier {
 pub struct FloatModel {
     /// Classes, geometry, normalisation.
     pub info: ModelInfo,
-    network: R3d,
+    network: Network,
     store: VarStore,
 }
 
@@ -39,7 +39,7 @@ impl FloatModel {
         info.check()?;
         let store = VarStore::new(device);
         let layout = info.architecture.layout()?;
-        let network = R3d::new(&store, &layout, info.classes.len(), seed);
+        let network = Network::new(&store, &layout, info.classes.len(), seed);
         Ok(Self {
             info,
             network,
@@ -84,7 +84,7 @@ impl FloatModel {
     }
 
     /// The network.
-    pub fn network(&self) -> &R3d {
+    pub fn network(&self) -> &Network {
         &self.network
     }
 

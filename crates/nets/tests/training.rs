@@ -12,7 +12,7 @@ use fedact_nets::train::{
     EpochRecord, Observer, OptimizerSettings, Progress, TestRecord, TrainingSettings, fit,
 };
 use fedact_nets::{
-    Architecture, Classifier, Family, FloatModel, InputGeometry, Model, ModelInfo, NetsError, loss,
+    Architecture, Classifier, FloatModel, InputGeometry, Model, ModelInfo, NetsError, loss,
     set_threads, weights,
 };
 use tch::{Device, Kind, Tensor};
@@ -66,11 +66,7 @@ fn moving_squares(folder: &Path, train: usize, test: usize) -> ClipSet {
 }
 
 fn fresh(clips: &ClipSet, seed: u64) -> FloatModel {
-    let architecture = Architecture {
-        arch: Family::R3d,
-        depth: 10,
-        width: 4,
-    };
+    let architecture = Architecture::r3d(10, 4);
     let dataset = clips.dataset();
     let input = InputGeometry::from(dataset);
     let info = ModelInfo::new(architecture, dataset.classes.clone(), input);
@@ -338,7 +334,7 @@ fn a_checkpoint_of_another_network_is_refused_by_name() {
     let saved = tempfile::tempdir().unwrap();
     model.save(saved.path()).unwrap();
     let mut info = model.info.clone();
-    info.architecture.depth = 18;
+    info.architecture = Architecture::r3d(18, 4);
     info.save(saved.path()).unwrap();
     let text = Model::load(saved.path(), Device::Cpu)
         .unwrap_err()

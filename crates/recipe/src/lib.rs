@@ -8,7 +8,11 @@ mod augmentation;
 mod quantization;
 mod training;
 
-pub use architecture::{Architecture, BlockLayout, ConvLayout, Family, Layout};
+pub use architecture::{
+    Architecture, BlockLayout, ConvLayout, Convolutions, Cost, Family, HeadLayout, InvertedLayout,
+    Layout, Residual, ResidualLayout, SHIFTED_SHARE, STEM_POOL, Settings, Shortcut, ShortcutLayout,
+    Stem, Tsm, TsmLayout, X3d, X3dBlockLayout, X3dLayout,
+};
 pub use augmentation::Augmentation;
 pub use fedact_stage::OutOfRange;
 pub use quantization::{CalibrationSettings, Execution, Method};

@@ -7,7 +7,8 @@ use fedact_clips::{ClipSet, Split};
 use fedact_nets::score::{Scores, predict};
 use fedact_nets::train::{EpochRecord, Observer, Progress, TestRecord, fit};
 use fedact_nets::{
-    Classifier, FloatModel, InputGeometry, Model, ModelInfo, NetsError, files, loss, set_threads,
+    Adopted, Classifier, FloatModel, InputGeometry, Model, ModelInfo, NetsError, Pretrained, files,
+    loss, set_threads,
 };
 use fedact_stage::{Input, Job, Metrics, Reporter, StageError, Stopped, Task};
 use serde_json::json;
@@ -59,11 +60,20 @@ fn distil(
         dataset.classes.clone(),
         InputGeometry::from(dataset),
     );
+    let pretrained = job
+        .optional("pretrained")
+        .map(Pretrained::open)
+        .transpose()?;
     if let Some(teacher) = teachers.first() {
         // Both look at the same tensor, so the student adopts its teachers' normalisation.
         (info.mean, info.std) = (teacher.info.mean, teacher.info.std);
+    } else if let Some(normalisation) = pretrained.as_ref().and_then(Pretrained::normalisation) {
+        (info.mean, info.std) = normalisation;
     }
     let model = FloatModel::new(info, params.seed, device)?;
+    if let Some(pretrained) = pretrained {
+        tell(&pretrained.give_to(&model)?, reporter);
+    }
     let watch = Watch::new(params, clips, &model, &train, &test, reporter);
     let (records, scores) = train_model(job, params, clips, &model, &train, &teachers, watch)?;
     model.save(&job.output)?;
@@ -73,6 +83,20 @@ fn distil(
     // How long it took is told, and not published: equal training leaves equal files.
     metrics.extend(pace(&records));
     Ok(metrics)
+}
+
+/// Says what the network begins with.
+fn tell(adopted: &Adopted, reporter: &Reporter) {
+    let file = adopted.file.file_name().unwrap_or_default();
+    let tensors = adopted.tensors;
+    let head = adopted.fresh_head.as_ref().map_or_else(
+        || "the last layer with them".to_owned(),
+        |reason| format!("the last layer is new: {reason}"),
+    );
+    let file = file.to_string_lossy();
+    reporter.info(format!(
+        "beginning with {tensors} tensors of {file}; {head}"
+    ));
 }
 
 /// Trains, and scores the test clips after the last epoch.

@@ -203,6 +203,115 @@ fn a_student_that_hears_only_its_teacher_comes_to_agree_with_it() {
     assert!(scores.top1 > 0.6, "{scores:?}");
 }
 
+/// What a run said, beginning with `pretrained`.
+fn beginning_with(pretrained: &Path, params: Value, clips: &Path) -> (Execution, Metrics, String) {
+    let mut execution = Execution::new(params, clips, &[]);
+    let input = Input {
+        name: "weights".to_owned(),
+        path: pretrained.to_owned(),
+    };
+    execution
+        .job
+        .inputs
+        .insert("pretrained".to_owned(), vec![input]);
+    let told = Arc::new(Mutex::new(String::new()));
+    let sink = Arc::clone(&told);
+    let reporter = Reporter::to_function(move |event| {
+        if let Event::Message { text, .. } = event {
+            sink.lock().unwrap().push_str(text);
+        }
+    });
+    let metrics = run(&execution.job, &reporter).unwrap();
+    let told = told.lock().unwrap().clone();
+    (execution, metrics, told)
+}
+
+#[test]
+fn training_goes_on_from_pretrained_weights_and_says_what_it_took() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clips, others) = (folder.path().join("clips"), folder.path().join("others"));
+    write_clips(&clips, &CLASSES, 24, 12);
+    write_clips(&others, &["up", "down"], 12, 6);
+    let first = Execution::new(params(), &clips, &[]);
+    let learned = first.run().unwrap();
+    let barely = || {
+        changed(|params| {
+            (params["epochs"], params["warmup_epochs"]) = (json!(1), json!(0));
+            (params["learning_rate"], params["seed"]) = (json!(1e-7), json!(99));
+        })
+    };
+    // A folder of the user's, with nothing but weights: what `first` knew is still known.
+    let weights = folder.path().join("weights");
+    std::fs::create_dir(&weights).unwrap();
+    std::fs::write(
+        weights.join("net.safetensors"),
+        first.output("model.safetensors"),
+    )
+    .unwrap();
+    let (_, metrics, told) = beginning_with(&weights, barely(), &clips);
+    assert!(
+        told.contains("tensors of net.safetensors; the last layer with them"),
+        "{told}"
+    );
+    let (before, after) = (learned["top1"].as_f64(), metrics["top1"].as_f64());
+    assert!(
+        after.unwrap() > 0.6 && before.unwrap() > 0.6,
+        "{before:?} became {after:?}"
+    );
+
+    // The step before, for other classes.
+    let (second, metrics, told) = beginning_with(&first.job.output, barely(), &others);
+    assert!(
+        told.contains("the last layer is new: the file's 3 classes"),
+        "{told}"
+    );
+    assert!(metrics["top1"].is_number());
+    let model = FloatModel::load(&second.job.output, Device::Cpu).unwrap();
+    assert_eq!(model.info.classes, ["up", "down"]);
+
+    let deeper = changed(|params| params["model"]["depth"] = json!(18));
+    let mut execution = Execution::new(deeper, &clips, &[]);
+    let input = execution.job.inputs["clips"][0].clone();
+    let input = Input {
+        path: weights,
+        ..input
+    };
+    execution
+        .job
+        .inputs
+        .insert("pretrained".to_owned(), vec![input]);
+    let error = execution.run().unwrap_err();
+    assert!(error.invalid_input);
+    assert!(
+        error.message.contains("missing: layer1.1.conv1.0.weight"),
+        "{}",
+        error.message
+    );
+}
+
+#[test]
+fn every_family_learns() {
+    let clips = tempfile::tempdir().unwrap();
+    write_clips(clips.path(), &CLASSES, 24, 12);
+    for model in [
+        json!({"arch": "mc3", "depth": 10, "width": 4}),
+        json!({"arch": "r2plus1d", "depth": 10, "width": 4}),
+        json!({"depth": 50, "width": 2, "stem": "hara", "shortcut": "pad"}),
+        json!({"arch": "x3d", "width": 8}),
+        json!({"arch": "tsm", "width": 8}),
+    ] {
+        let learning = changed(|params| params["model"] = model.clone());
+        let execution = Execution::new(learning, clips.path(), &[]);
+        execution.run().unwrap();
+        let text = String::from_utf8(execution.output("training.jsonl")).unwrap();
+        let losses: Vec<f64> = text
+            .lines()
+            .map(|line| serde_json::from_str::<EpochRecord>(line).unwrap().loss)
+            .collect();
+        assert!(losses[5] < 0.9 * losses[0], "{model}: {losses:?}");
+    }
+}
+
 #[test]
 fn progress_counts_all_clips_to_the_end_and_says_how_it_goes() {
     let clips = tempfile::tempdir().unwrap();

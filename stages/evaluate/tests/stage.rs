@@ -57,11 +57,7 @@ fn clips(folder: &Path, classes: &[&str]) -> ClipSet {
 }
 
 fn float(set: &ClipSet, seed: u64) -> FloatModel {
-    let architecture = Architecture {
-        depth: 10,
-        width: 4,
-        ..Architecture::default()
-    };
+    let architecture = Architecture::r3d(10, 4);
     let dataset = set.dataset();
     let info = ModelInfo::new(
         architecture,

@@ -188,7 +188,8 @@ impl<'a> World<'a> {
             .architecture
             .layout()
             .map_err(fedact_nets::NetsError::from)?
-            .multiply_adds(size, model.info.classes.len());
+            .cost(size, model.info.classes.len())
+            .multiply_adds;
         let mut participants = Vec::with_capacity(clients.len());
         let devices = params.devices.of(clients.len());
         for (number, (client, device)) in clients.iter().zip(devices).enumerate() {

@@ -10,7 +10,7 @@ use fedact_clips::{Clip, ClipSet, ClipSetWriter, Dataset, Split};
 use fedact_federate::{DEFINITION, run};
 use fedact_federation::history::{Record, read_complete};
 use fedact_nets::quantize::{CalibrationSettings, QuantizedModel};
-use fedact_nets::{Architecture, Family, FloatModel, InputGeometry, ModelInfo};
+use fedact_nets::{Architecture, FloatModel, InputGeometry, ModelInfo};
 use fedact_stage::{Event, Input, Job, Metrics, Reporter, StageError};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -76,11 +76,7 @@ fn write_clips(folder: &Path) {
 
 fn write_model(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
-    let architecture = Architecture {
-        arch: Family::R3d,
-        depth: 10,
-        width: 4,
-    };
+    let architecture = Architecture::r3d(10, 4);
     let input = InputGeometry {
         frames: FRAMES,
         height: SIDE,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use fedact_clips::{Clip, ClipSetWriter, Dataset, Split};
 use fedact_nets::quantize::QuantizedModel;
-use fedact_nets::{Architecture, Family, FloatModel, InputGeometry, Model, ModelInfo};
+use fedact_nets::{Architecture, FloatModel, InputGeometry, Model, ModelInfo};
 use fedact_quantize::DEFINITION;
 use fedact_stage::{Event, Input, Job, Metrics, Reporter, StageError};
 use serde_json::{Value, json};
@@ -109,11 +109,7 @@ fn params() -> Value {
 }
 
 fn float_model() -> FloatModel {
-    let architecture = Architecture {
-        arch: Family::R3d,
-        depth: 10,
-        width: 4,
-    };
+    let architecture = Architecture::r3d(10, 4);
     let input = InputGeometry {
         frames: FRAMES,
         height: SIDE,

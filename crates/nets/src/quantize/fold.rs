@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor, no_grad};
 
-use crate::r3d::EPSILON;
+use crate::networks::EPSILON;
 use crate::{ConvLayout, NetsError};
 
 /// Weight and bias of a convolution that computes what convolution and batch norm compute together
@@ -18,7 +18,13 @@ pub(super) fn fold(
     tensors: &BTreeMap<String, Tensor>,
     layer: &ConvLayout,
 ) -> Result<(Tensor, Tensor), NetsError> {
-    let norm = |part: &str| wide(tensors, &format!("{}.{part}", layer.norm));
+    let name = layer.norm.as_deref().ok_or_else(|| {
+        NetsError::Data(format!(
+            "the convolution `{}` has no batch norm",
+            layer.conv
+        ))
+    })?;
+    let norm = |part: &str| wide(tensors, &format!("{name}.{part}"));
     no_grad(|| {
         let weight = wide(tensors, &format!("{}.weight", layer.conv))?;
         let factor = norm("weight")? / (norm("running_var")? + EPSILON).sqrt();
@@ -26,8 +32,8 @@ pub(super) fn fold(
         let weight = weight * factor.reshape([-1, 1, 1, 1, 1]);
         let folded = [("weight", weight), ("bias", bias)].map(|(part, tensor)| {
             let tensor = tensor.to_kind(Kind::Float);
-            let name = format!("{}.{part} with {} folded in", layer.conv, layer.norm);
-            finite(&tensor, &name).map(|()| tensor)
+            let what = format!("{}.{part} with {name} folded in", layer.conv);
+            finite(&tensor, &what).map(|()| tensor)
         });
         let [weight, bias] = folded;
         Ok((weight?, bias?))

@@ -1,5 +1,8 @@
 //! Networks in eight bits: batch norm folded away, weights and activations as bytes.
 //!
+//! Residual networks (R3D, MC3, R(2+1)D) have that form; X3D, whose channels are weighed by numbers of each
+//! clip's own, and TSM on MobileNetV2 have none yet and are refused.
+//!
 //! * Weights: signed bytes in ±127, symmetric, one scale an output channel.
 //! * Activations: unsigned bytes, affine, one scale and zero point a tensor, at the input, behind each
 //!   ReLU (that of a residual sum included) and at the mean that `fc` sees. Sums before a ReLU are not

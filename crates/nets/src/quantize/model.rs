@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use super::calibrate::Calibration;
 use super::fold::{finite, fold, wide};
-use super::network::{Network, Plain, Rounding, Visitor, points};
+use super::network::{Network, Plain, Rounding, Visitor, layers_of, points};
 use super::{Affine, CalibrationSettings, Execution, Quantization};
 use crate::random::{Purpose, key, normal, stream};
 use crate::{FloatModel, ModelInfo, NetsError, files, weights};
@@ -35,15 +35,15 @@ impl QuantizedModel {
     /// clips \[clips, 3, frames, height, width\] and gives everything its scale.
     ///
     /// # Errors
-    /// Names the tensor that is not finite, the activation that is constant or not finite; no
-    /// calibration clip at all.
+    /// A family of networks that has no form in eight bits; names the tensor that is not finite, the
+    /// activation that is constant or not finite; no calibration clip at all.
     pub fn from_float(
         float: &FloatModel,
         calibration: impl IntoIterator<Item = Tensor>,
         settings: &CalibrationSettings,
     ) -> Result<Self, NetsError> {
+        let layout = layers_of(&float.info.architecture)?;
         let tensors = weights::of(float.var_store());
-        let layout = float.info.architecture.layout()?;
         let mut folded = BTreeMap::new();
         for layer in layout.convolutions() {
             let (weight, bias) = fold(&tensors, layer)?;
@@ -74,7 +74,7 @@ impl QuantizedModel {
     ) -> Result<Self, NetsError> {
         info.check()?;
         let store = VarStore::new(device);
-        let network = Network::new(&store, &info.architecture.layout()?, info.classes.len());
+        let network = Network::new(&store, &layers_of(&info.architecture)?, info.classes.len());
         Ok(Self {
             info: ModelInfo {
                 quantization: Some(quantization.clone()),
@@ -96,7 +96,7 @@ impl QuantizedModel {
         batches: impl IntoIterator<Item = Tensor>,
         settings: &CalibrationSettings,
     ) -> Result<(), NetsError> {
-        let points = points(&self.info.architecture.layout()?);
+        let points = points(&layers_of(&self.info.architecture)?);
         let mut calibration = Calibration::new(points.len());
         let mut clips = 0;
         for batch in batches {
@@ -254,7 +254,7 @@ impl QuantizedModel {
             .iter()
             .map(|a| a.name.as_str())
             .collect();
-        let points = points(&info.architecture.layout()?);
+        let points = points(&layers_of(&info.architecture)?);
         if !points
             .iter()
             .map(|point| point.name.as_str())

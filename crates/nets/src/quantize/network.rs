@@ -5,7 +5,10 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::{ACTIVATION_MAXIMUM, Affine, WEIGHT_MAXIMUM};
-use crate::{BlockLayout, ConvLayout, Layout};
+use crate::networks::{padded_shortcut, pooled};
+use crate::{
+    Architecture, BlockLayout, ConvLayout, Layout, NetsError, ResidualLayout, ShortcutLayout,
+};
 
 /// A place where an activation is stored as bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,16 +18,44 @@ pub(super) struct Point {
     pub rectified: bool,
 }
 
+/// The layers of a network that has a form in eight bits.
+///
+/// # Errors
+/// X3D and TSM on MobileNetV2 have none here.
+pub(super) fn layers_of(architecture: &Architecture) -> Result<ResidualLayout, NetsError> {
+    match architecture.layout()? {
+        Layout::Residual(layout) => Ok(layout),
+        Layout::X3d(_) | Layout::Tsm(_) => Err(NetsError::Mismatch(format!(
+            "{architecture} cannot be quantized, only residual networks can; \
+             distil it into a student with `model: {{arch: r3d}}` (or mc3, r2plus1d) and quantize that"
+        ))),
+    }
+}
+
 /// The places of a network in the order of execution: the input, behind each ReLU, and the mean that
 /// `fc` sees. Everything a convolution or `fc` reads is among them.
-pub(super) fn points(layout: &Layout) -> Vec<Point> {
+///
+/// A place behind a convolution within a block is named as what holds both the convolution and its batch
+/// norm: `layer1.0.conv1`, or `layer1.0.conv1.0` within a factored one.
+pub(super) fn points(layout: &ResidualLayout) -> Vec<Point> {
     let point = |name: &str, rectified| Point {
         name: name.to_owned(),
         rectified,
     };
-    let mut points = vec![point("input", false), point("stem", true)];
+    let norm = |layer: &ConvLayout| layer.norm.clone().unwrap_or_default();
+    let mut points = vec![point("input", false)];
+    let inner = layout.stem.len() - 1;
+    for layer in &layout.stem[..inner] {
+        points.push(point(&norm(layer), true));
+    }
+    points.push(point("stem", true));
     for block in &layout.blocks {
-        points.push(point(&format!("{}.conv1", block.name), true));
+        let inner = block.convolutions.len() - 1;
+        for layer in &block.convolutions[..inner] {
+            let norm = norm(layer);
+            let holder = norm.rsplit_once('.').map_or("", |(holder, _)| holder);
+            points.push(point(holder, true));
+        }
         points.push(point(&block.name, true));
     }
     points.push(point("avgpool", true));
@@ -186,59 +217,81 @@ impl Layer {
 
 #[derive(Debug)]
 struct Block {
-    conv1: Layer,
-    conv2: Layer,
-    downsample: Option<Layer>,
+    convolutions: Vec<Layer>,
+    shortcut: Shortcut,
+}
+
+#[derive(Debug)]
+enum Shortcut {
+    Identity,
+    Convolution(Layer),
+    Pad { stride: [i64; 3], channels: i64 },
+}
+
+impl Shortcut {
+    fn layer(&self) -> Option<&Layer> {
+        match self {
+            Self::Convolution(layer) => Some(layer),
+            _ => None,
+        }
+    }
+
+    fn layer_mut(&mut self) -> Option<&mut Layer> {
+        match self {
+            Self::Convolution(layer) => Some(layer),
+            _ => None,
+        }
+    }
 }
 
 /// The layers in the order of execution.
 #[derive(Debug)]
 pub(super) struct Network {
-    stem: Layer,
+    stem: Vec<Layer>,
+    pool: bool,
     blocks: Vec<Block>,
     head: Layer,
 }
 
 impl Network {
     /// Adds the parameters, all zero, to a store, in the order of execution.
-    pub fn new(store: &VarStore, layout: &Layout, classes: usize) -> Self {
+    pub fn new(store: &VarStore, layout: &ResidualLayout, classes: usize) -> Self {
+        let layer = |layout: &ConvLayout| Layer::convolution(store, layout);
         let block = |layout: &BlockLayout| Block {
-            conv1: Layer::convolution(store, &layout.conv1),
-            conv2: Layer::convolution(store, &layout.conv2),
-            downsample: layout
-                .downsample
-                .as_ref()
-                .map(|layer| Layer::convolution(store, layer)),
+            convolutions: layout.convolutions.iter().map(layer).collect(),
+            shortcut: match &layout.shortcut {
+                ShortcutLayout::Identity => Shortcut::Identity,
+                ShortcutLayout::Convolution(layout) => Shortcut::Convolution(layer(layout)),
+                ShortcutLayout::Pad { stride, channels } => Shortcut::Pad {
+                    stride: *stride,
+                    channels: *channels,
+                },
+            },
         };
+        let head = [classes as i64, layout.head.inputs];
         Self {
-            stem: Layer::convolution(store, &layout.stem),
+            stem: layout.stem.iter().map(layer).collect(),
+            pool: layout.pool,
             blocks: layout.blocks.iter().map(block).collect(),
-            head: Layer::new(store, "fc", &[classes as i64, layout.features], None),
+            head: Layer::new(store, &layout.head.name, &head, None),
         }
     }
 
-    /// The layers; a block's shortcut comes after its second convolution.
+    /// The layers; a block's shortcut comes after its last convolution.
     pub fn layers(&self) -> impl Iterator<Item = &Layer> {
-        let blocks = self.blocks.iter().flat_map(|block| {
-            [&block.conv1, &block.conv2]
-                .into_iter()
-                .chain(&block.downsample)
-        });
-        std::iter::once(&self.stem)
-            .chain(blocks)
-            .chain([&self.head])
+        let blocks = self.blocks.iter();
+        let blocks =
+            blocks.flat_map(|block| block.convolutions.iter().chain(block.shortcut.layer()));
+        self.stem.iter().chain(blocks).chain([&self.head])
     }
 
     /// The same, to be changed.
     pub fn layers_mut(&mut self) -> impl Iterator<Item = &mut Layer> {
         let blocks = self.blocks.iter_mut().flat_map(|block| {
-            [&mut block.conv1, &mut block.conv2]
-                .into_iter()
-                .chain(&mut block.downsample)
+            let shortcut = block.shortcut.layer_mut();
+            block.convolutions.iter_mut().chain(shortcut)
         });
-        std::iter::once(&mut self.stem)
-            .chain(blocks)
-            .chain([&mut self.head])
+        self.stem.iter_mut().chain(blocks).chain([&mut self.head])
     }
 
     /// Logits \[clips, classes\] of clips \[clips, 3, frames, height, width\].
@@ -253,16 +306,25 @@ impl Network {
             point += 1;
             visitor.visit(point - 1, value, relu)
         };
-        let input = visit(innermost_channels(clips), false);
-        let mut state = visit(self.stem.forward(&input, execution), true);
+        let mut state = visit(innermost_channels(clips), false);
+        for layer in &self.stem {
+            state = visit(layer.forward(&state, execution), true);
+        }
+        if self.pool {
+            // The largest of values that bytes can stand for is one of them.
+            state = pooled(&state);
+        }
         for block in &self.blocks {
-            let inner = visit(block.conv1.forward(&state, execution), true);
-            let mut sum = block.conv2.forward(&inner, execution);
-            let sum = match &block.downsample {
-                Some(layer) => sum.g_add_(&layer.forward(&state, execution)),
-                None => sum.g_add_(&state),
+            let mut sum = block.convolutions[0].forward(&state, execution);
+            for layer in &block.convolutions[1..] {
+                sum = layer.forward(&visit(sum, true), execution);
+            }
+            let around = match &block.shortcut {
+                Shortcut::Identity => state.shallow_clone(),
+                Shortcut::Convolution(layer) => layer.forward(&state, execution),
+                Shortcut::Pad { stride, channels } => padded_shortcut(&state, *stride, *channels),
             };
-            state = visit(sum, true);
+            state = visit(sum.g_add_(&around), true);
         }
         let mean = state.mean_dim([2i64, 3, 4].as_slice(), false, state.kind());
         let features = visit(mean, false);

@@ -66,7 +66,7 @@ impl Affine {
 #[serde(deny_unknown_fields)]
 pub struct Activation {
     /// Where: `input`, `stem`, `layer1.0.conv1` (after its ReLU), `layer1.0` (the residual sum after
-    /// its ReLU), ..., `avgpool`.
+    /// its ReLU), ..., `avgpool`. Between the two parts of a factored convolution: `layer1.0.conv1.0`.
     pub name: String,
     /// How its values are stored.
     pub affine: Affine,

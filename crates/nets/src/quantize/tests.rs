@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use serde_json::json;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::*;
 use crate::random::{Purpose, normal, stream};
 use crate::{
-    Architecture, Classifier, Family, FloatModel, InputGeometry, Model, ModelInfo, files, weights,
+    Architecture, Classifier, FloatModel, InputGeometry, Model, ModelInfo, files, weights,
 };
 
 const INPUT: InputGeometry = InputGeometry {
@@ -16,9 +17,8 @@ const INPUT: InputGeometry = InputGeometry {
     width: 24,
 };
 
-fn architecture(depth: u32, width: u32) -> Architecture {
-    let arch = Family::R3d;
-    Architecture { arch, depth, width }
+fn architecture(settings: serde_json::Value) -> Architecture {
+    serde_json::from_value(settings).unwrap()
 }
 
 /// Clips of soft random shapes with mean 0: noise drawn coarsely and smoothed by interpolation.
@@ -34,10 +34,15 @@ fn clips(count: i64, seed: u64) -> Tensor {
     )
 }
 
-/// A network whose batch norms have statistics and factors unlike those of a fresh one.
+/// An R3D whose batch norms have statistics and factors unlike those of a fresh one.
 fn float_model(depth: u32, width: u32) -> FloatModel {
+    trained_like(Architecture::r3d(depth, width))
+}
+
+/// A network whose batch norms have statistics and factors unlike those of a fresh one.
+fn trained_like(architecture: Architecture) -> FloatModel {
     let classes = ["Bend", "Jump", "Walk"].map(str::to_owned).to_vec();
-    let info = ModelInfo::new(architecture(depth, width), classes, INPUT);
+    let info = ModelInfo::new(architecture, classes, INPUT);
     let model = FloatModel::new(info, 7, Device::Cpu).unwrap();
     no_grad(|| {
         for seed in 0..12 {
@@ -86,10 +91,25 @@ fn values(tensor: &Tensor) -> Vec<f32> {
     values
 }
 
+/// Every kind of residual network.
+fn residual_networks() -> impl Iterator<Item = Architecture> {
+    let settings = [
+        json!({"depth": 10, "width": 4}),
+        json!({"depth": 18, "width": 4}),
+        json!({"depth": 50, "width": 2}),
+        json!({"arch": "mc3", "depth": 10, "width": 4}),
+        json!({"arch": "r2plus1d", "depth": 10, "width": 4}),
+        json!({"arch": "r2plus1d", "depth": 50, "width": 2, "stem": "hara"}),
+        json!({"depth": 18, "width": 4, "stem": "hara", "shortcut": "pad"}),
+        json!({"arch": "mc3", "depth": 10, "width": 4, "shortcut": "pad"}),
+    ];
+    settings.into_iter().map(architecture)
+}
+
 #[test]
 fn the_folded_network_equals_the_float_one_in_use() {
-    for depth in [10, 18] {
-        let float = float_model(depth, 4);
+    for architecture in residual_networks() {
+        let float = trained_like(architecture);
         let settings = CalibrationSettings::default();
         let model = QuantizedModel::from_float(&float, batches(), &settings).unwrap();
         let clips = clips(5, 50);
@@ -98,9 +118,63 @@ fn the_folded_network_equals_the_float_one_in_use() {
         let difference = largest(&(&folded - &expected));
         assert!(
             difference < 1e-4 * largest(&expected).max(1.0),
-            "{difference}"
+            "{architecture}: {difference}"
         );
         assert!(largest(&expected) > 0.1, "the network says nothing");
+    }
+}
+
+#[test]
+fn every_residual_network_is_close_in_bytes_learns_there_and_survives_its_folder() {
+    for architecture in residual_networks() {
+        let float = trained_like(architecture);
+        let settings = CalibrationSettings::default();
+        let model = QuantizedModel::from_float(&float, batches(), &settings).unwrap();
+        let mut meter = NoiseMeter::new(&model);
+        let compared = meter.compare(&model, &clips(16, 60));
+        // Deep and thin networks as these gather more noise than real ones.
+        assert!(
+            meter.logits() > 10.0,
+            "{architecture}: {} dB",
+            meter.logits()
+        );
+        let places = meter.places();
+        let names: std::collections::BTreeSet<&String> =
+            places.iter().map(|place| &place.name).collect();
+        assert_eq!(names.len(), places.len(), "{architecture}: {places:?}");
+
+        let layout = architecture.layout().unwrap();
+        let cost = layout.cost([4, 20, 24], 3);
+        assert_eq!(cost.folded_parameters, model.parameter_count() as u64);
+
+        crate::loss::cross_entropy(
+            &model.logits(&clips(6, 70), Execution::Simulated),
+            &Tensor::from_slice(&[0i64, 1, 2, 0, 1, 2]),
+            0.0,
+        )
+        .backward();
+        for (tensor, place) in model.trainable().iter().zip(model.parameter_shapes()) {
+            let gradient = largest(&tensor.grad());
+            assert!(gradient > 0.0, "{architecture}: {}", place.name);
+        }
+
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path()).unwrap();
+        let loaded = QuantizedModel::load(folder.path(), Device::Cpu).unwrap();
+        assert!(loaded.classify(&clips(16, 60)).equal(&compared.simulated));
+    }
+}
+
+#[test]
+fn networks_that_have_no_form_in_bytes_are_refused_with_those_that_have() {
+    for arch in ["x3d", "tsm"] {
+        let float = trained_like(architecture(json!({"arch": arch, "width": 8})));
+        let settings = CalibrationSettings::default();
+        let error = QuantizedModel::from_float(&float, batches(), &settings).unwrap_err();
+        assert!(error.invalid_input());
+        let error = error.to_string();
+        assert!(error.contains("width 8 cannot be quantized"), "{error}");
+        assert!(error.contains("arch: r3d"), "{error}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The stage as the planner sees it.
 
+use fedact_recipe::Architecture;
 use fedact_stage::{Arity, Cores, Definition, InputSpec, Kind, Library, resolve, schema};
 use serde_json::Value;
 
@@ -23,6 +24,12 @@ pub static DEFINITION: Definition = Definition {
             arity: Arity::Any,
             summary: "Models to distil; none is plain training, several are averaged",
         },
+        InputSpec {
+            name: "pretrained",
+            kinds: &[Kind::Model],
+            arity: Arity::Optional,
+            summary: "Weights to begin with: a model, or a folder of yours with one checkpoint (.pth, .safetensors)",
+        },
     ],
     output: Kind::Model,
     libraries: &[Library::Libtorch],
@@ -40,22 +47,19 @@ fn cores(params: &Value) -> Cores {
 }
 
 /// libtorch and the clips in work, the network four times (weights, gradients, momentum, the best so far), and what
-/// the backward pass needs of every clip of a batch. The last is for clips of 8 frames of 56 pixels, measured at
-/// 0.22 MiB per channel of the stem with ten layers; it grows with the number of pixels, which the params do not
-/// know. Teachers are inputs and not counted.
+/// the backward pass needs of every clip of a batch: three numbers for each that a convolution puts out. The clips
+/// are taken to be 8 frames of 56 pixels; what is needed grows with the number of pixels, which the params do not
+/// know, nor the number of classes. Teachers are inputs and not counted.
 fn memory(params: &Value) -> Option<u64> {
-    let number = |value: &Value| value.as_u64().map(|number| number as f64);
-    let width = number(&params["model"]["width"])?;
-    let depth = number(&params["model"]["depth"])?;
-    let batch = number(&params["batch_size"])?;
-    let base = 256.0 * MEBIBYTE;
-    // ResNet3D-18 of width 64 has 33 million weights; they grow with the square of the width.
-    let weights = 33e6 * (width / 64.0).powi(2) * (depth - 2.0).max(1.0) / 16.0;
-    let activations = batch * width * depth / 10.0 * 0.25 * MEBIBYTE;
-    Some((base + 4.0 * 4.0 * weights + activations) as u64)
+    let model = params["model"].clone();
+    let architecture: Architecture = serde_json::from_value(model).ok()?;
+    let cost = architecture.layout().ok()?.cost([8, 56, 56], 100);
+    let batch = params["batch_size"].as_u64()?;
+    let numbers = 4 * cost.parameters + 3 * batch * cost.activations;
+    Some(256 * MEBIBYTE + 4 * numbers)
 }
 
-const MEBIBYTE: f64 = 1048576.0;
+const MEBIBYTE: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {

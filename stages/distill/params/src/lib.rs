@@ -182,7 +182,20 @@ mod tests {
     #[test]
     fn values_out_of_range_are_named_with_their_path() {
         let text = refusal(json!({"model": {"depth": 20}}));
-        assert_eq!(text, "`model.depth` is 20, but must be 10, 18, 26 or 34");
+        assert_eq!(
+            text,
+            "`model.depth` is 20, but must be 10, 18, 26, 34 or 50"
+        );
+        let text = refusal(json!({"model": {"arch": "x3d", "depth": 18}}));
+        assert!(
+            text.starts_with("`model`: `depth` is no setting of `arch: x3d`"),
+            "{text}"
+        );
+        let text = refusal(json!({"model": {"wdith": 4}}));
+        assert!(
+            text.contains("`model.wdith` (did you mean `width`?)"),
+            "{text}"
+        );
         let text = refusal(json!({"batch_size": 1}));
         assert_eq!(text, "`batch_size` is 1, but must be between 2 and 65536");
         let text = refusal(json!({"distillation": {"lambda": 1.5}}));

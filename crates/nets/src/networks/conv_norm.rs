@@ -1,0 +1,166 @@
+//! A convolution and the batch norm behind it, which every family is made of.
+
+use tch::nn::Path;
+use tch::{Kind, Tensor, no_grad};
+
+use super::initial::{descend, random};
+use crate::ConvLayout;
+
+/// Added to a variance before its root is taken; torch's default.
+pub(crate) const EPSILON: f64 = 1e-5;
+
+/// Share of a batch's statistics in the running ones; torch's default.
+const MOMENTUM: f64 = 0.1;
+
+/// A convolution and the batch norm behind it, where there is one.
+#[derive(Debug)]
+pub(super) struct ConvNorm {
+    layout: ConvLayout,
+    weight: Tensor,
+    bias: Option<Tensor>,
+    norm: Option<Norm>,
+}
+
+#[derive(Debug)]
+struct Norm {
+    scale: Tensor,
+    shift: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    batches: Tensor,
+}
+
+impl ConvNorm {
+    pub fn new(root: &Path, layout: &ConvLayout, seed: u64) -> Self {
+        let path = descend(root, &layout.conv);
+        let fan_out = layout.outputs * layout.kernel.iter().product::<i64>();
+        let deviation = (2.0 / fan_out as f64).sqrt();
+        Self {
+            weight: random(&path, "weight", &layout.weight_shape(), deviation, seed),
+            bias: layout.bias.then(|| path.zeros("bias", &[layout.outputs])),
+            norm: layout
+                .norm
+                .as_ref()
+                .map(|name| Norm::new(&descend(root, name), layout.outputs)),
+            layout: layout.clone(),
+        }
+    }
+
+    /// The same, putting out zeros until it has learned: a block that ends with it begins as its shortcut
+    /// (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
+    pub fn silent(root: &Path, layout: &ConvLayout, seed: u64) -> Self {
+        let unit = Self::new(root, layout, seed);
+        if let Some(norm) = &unit.norm {
+            let _ = no_grad(|| norm.scale.shallow_clone().zero_());
+        }
+        unit
+    }
+
+    pub fn forward(&self, input: &Tensor, train: bool) -> Tensor {
+        self.normalise(self.convolve(input), train)
+    }
+
+    /// The convolution alone.
+    pub fn convolve(&self, input: &Tensor) -> Tensor {
+        let ConvLayout {
+            kernel,
+            stride,
+            padding,
+            groups,
+            ..
+        } = self.layout;
+        let bias = self.bias.as_ref();
+        if self.layout.planar {
+            let (stride, padding) = (&stride[1..], &padding[1..]);
+            return input.conv2d(&self.weight, bias, stride, padding, [1; 2], groups);
+        }
+        if kernel[0] > 1 && padding[0] == kernel[0] / 2 && input.size()[2] == 1 {
+            // A single frame between frames of padding: only the kernel's middle has something to see.
+            let weight = self.weight.select(2, padding[0]);
+            let (input, stride, padding) = (input.squeeze_dim(2), &stride[1..], &padding[1..]);
+            return input
+                .conv2d(&weight, bias, stride, padding, [1; 2], groups)
+                .unsqueeze(2);
+        }
+        input.conv3d(&self.weight, bias, stride, padding, [1; 3], groups)
+    }
+
+    /// The batch norm alone.
+    pub fn normalise(&self, state: Tensor, train: bool) -> Tensor {
+        match &self.norm {
+            Some(norm) => norm.forward(&state, train),
+            None => state,
+        }
+    }
+}
+
+impl Norm {
+    fn new(path: &Path, channels: i64) -> Self {
+        let channels = [channels];
+        let counter = Tensor::zeros([], (Kind::Int64, path.device()));
+        Self {
+            scale: path.ones("weight", &channels),
+            shift: path.zeros("bias", &channels),
+            running_mean: path.zeros_no_train("running_mean", &channels),
+            running_var: path.ones_no_train("running_var", &channels),
+            batches: path.add("num_batches_tracked", counter, false),
+        }
+    }
+
+    fn forward(&self, state: &Tensor, train: bool) -> Tensor {
+        if train {
+            let mut batches = self.batches.shallow_clone();
+            let _ = no_grad(|| batches.g_add_scalar_(1));
+        }
+        state.batch_norm(
+            Some(&self.scale),
+            Some(&self.shift),
+            Some(&self.running_mean),
+            Some(&self.running_var),
+            train,
+            MOMENTUM,
+            EPSILON,
+            true,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+    use tch::nn::VarStore;
+
+    use super::super::memory::channels_last;
+    use super::*;
+    use crate::{Architecture, Layout};
+
+    #[test]
+    fn a_single_frame_takes_the_short_way_to_the_same_numbers() {
+        let layouts = ["r3d", "r2plus1d", "x3d"].map(|arch| {
+            let settings = serde_json::json!({"arch": arch, "width": 16});
+            let architecture: Architecture = serde_json::from_value(settings).unwrap();
+            architecture.layout().unwrap()
+        });
+        let all = layouts.iter().flat_map(Layout::convolutions);
+        let long = all.filter(|layer| layer.kernel[0] > 1);
+        for layer in long.step_by(5) {
+            let store = VarStore::new(Device::Cpu);
+            let unit = ConvNorm::new(&store.root(), layer, 1);
+            let shape = [2, layer.inputs, 1, 9, 9];
+            let input = Tensor::randn(shape, (Kind::Float, Device::Cpu));
+            let input = channels_last(&input).set_requires_grad(true);
+            let short = unit.convolve(&input);
+            let (stride, padding, none) = (layer.stride, layer.padding, None::<&Tensor>);
+            let long = input.conv3d(&unit.weight, none, stride, padding, [1; 3], layer.groups);
+            assert_eq!(short.size(), long.size());
+            assert!(short.allclose(&long, 1e-4, 1e-5, false), "{}", layer.conv);
+            let gradients = |output: &Tensor| {
+                let sum = output.square().sum(Kind::Float);
+                Tensor::run_backward(&[sum], &[&input, &unit.weight], false, false)
+            };
+            for (short, long) in gradients(&short).iter().zip(gradients(&long)) {
+                assert!(short.allclose(&long, 1e-3, 1e-3, false), "{}", layer.conv);
+            }
+        }
+    }
+}
