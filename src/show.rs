@@ -5,14 +5,14 @@ mod model;
 use std::collections::BTreeSet;
 
 use clap::Args;
-use fedact_artifact::{Action, Digest, EntryKind, Manifest, Provenance, Store};
+use fedact_artifact::{Action, Digest, EntryKind, Kept, Manifest, Provenance, Store};
 use fedact_pipeline::{Change, Plan, StoreRecords};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::exit::{Code, Refusal};
 use crate::session::{self, Session};
-use crate::{output, results};
+use crate::{output, pin, results};
 use model::ModelCost;
 
 /// How many files are listed.
@@ -47,7 +47,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     };
     let graph = session.graph.only(std::slice::from_ref(&step))?;
     let store = session.store()?;
-    let records = StoreRecords::new(&store);
+    let records = StoreRecords::for_a_look(&store);
     let (plan, _) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
     let result = result_of(&step, &plan, &records)?;
     let Some((action, fresh)) = result else {
@@ -69,14 +69,16 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
             "output": action.output,
             "preimage": action.preimage,
             "provenance": action.provenance,
+            "pinned": kept(&store, &action.key)?,
             "model": model,
             "files": manifest,
             "sources": sources(&store, &action)?,
         }))?;
         return Ok(Code::Done);
     }
-    let manifest = manifest.unwrap_or_default();
-    let mut text = heading(&step, fresh, &action, &manifest);
+    let kept = kept(&store, &action.key)?;
+    let mut text = heading(&step, fresh, &action, kept);
+    text.push_str(&files(&action, &manifest.unwrap_or_default()));
     if let Some(model) = model {
         text.push_str(&model.to_string());
     }
@@ -104,8 +106,8 @@ pub fn result_of(
     Ok(latest.map(|action| (Action::clone(&action), false)))
 }
 
-/// What the result is: how it was made, and its files.
-fn heading(step: &str, fresh: bool, action: &Action, manifest: &Manifest) -> String {
+/// What the result is, and how it was made.
+fn heading(step: &str, fresh: bool, action: &Action, kept: Option<Kept>) -> String {
     let provenance = &action.provenance;
     let mut text = format!(
         "{step} (stage {}){}\nkey      {}\noutput   {}\nmade     {} in {} on {} by fedact {}{}\n",
@@ -128,11 +130,22 @@ fn heading(step: &str, fresh: bool, action: &Action, manifest: &Manifest) -> Str
         },
     );
     text.push_str(&acceptances(provenance));
-    text.push_str(&format!(
+    if let Some(kept) = kept {
+        text.push_str(&pin::since(kept.at, &kept.host));
+        text.push_str(&match kept.because {
+            Some(because) => format!(": {because}\n"),
+            None => "\n".to_owned(),
+        });
+    }
+    text
+}
+
+fn files(action: &Action, manifest: &Manifest) -> String {
+    let mut text = format!(
         "files    {}, {}\n",
         action.files,
         output::size(action.bytes)
-    ));
+    );
     for entry in manifest.entries().iter().take(FILES) {
         if let EntryKind::File { size, .. } = &entry.kind {
             let path = entry.path.as_path().display();
@@ -164,6 +177,11 @@ fn description(action: &Action, store: &Store) -> Result<String, Refusal> {
         text.push_str(&format!("{}{line}\n", "  ".repeat(depth + 1)));
     }
     Ok(text)
+}
+
+/// Whether somebody has pinned the result of a key.
+fn kept(store: &Store, key: &Digest) -> Result<Option<Kept>, Refusal> {
+    Ok(store.kept()?.into_iter().find(|kept| kept.key == *key))
 }
 
 /// Under which keys the output was made and accepted, the latest first.
