@@ -5,8 +5,8 @@
 //! quality 75 is a quarter smaller than 4:2:0 of quality 90, and as near to the original (36.9 against 37.1 dB).
 //!
 //! Tables made for each frame would save a tenth more, but `jpeg-encoder` then writes one scan for each colour,
-//! of which `zune-jpeg` reads the first. `jpeg-encoder` also writes other bytes with vector instructions than without,
-//! and small frames no sooner; so it is built without.
+//! which `zune-jpeg` does not always read right. `jpeg-encoder` also writes other bytes with vector instructions than
+//! without, and small frames no sooner; so it is built without.
 
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rayon::prelude::*;
