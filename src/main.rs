@@ -7,6 +7,7 @@ mod diff;
 mod doctor;
 mod exit;
 mod explain;
+mod frames;
 mod gc;
 mod graph;
 mod launch;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::exit::{Code, Refusal};
 use crate::session::{self, Session};
-use crate::{output, pin, results};
+use crate::{frames, output, pin, results};
 use model::ModelCost;
 
 /// How many files are listed.
@@ -26,6 +26,8 @@ pub struct Arguments {
     steps: Vec<String>,
     #[command(flatten)]
     session: session::Arguments,
+    #[command(flatten)]
+    frames: frames::Arguments,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -38,12 +40,12 @@ pub struct Arguments {
 /// What is wrong with the pipeline or the store; a step that has no result.
 pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
-    let step = match arguments.steps.as_slice() {
+    let (step, kind) = match arguments.steps.as_slice() {
         [one] => match session.graph.select(one)?.as_slice() {
-            [node] => node.name.clone(),
-            _ => return results::command(&session, &arguments.steps, arguments.json),
+            [node] => (node.name.clone(), node.stage.definition.output),
+            _ => return table(&session, arguments),
         },
-        several => return results::command(&session, several, arguments.json),
+        _ => return table(&session, arguments),
     };
     let graph = session.graph.only(std::slice::from_ref(&step))?;
     let store = session.store()?;
@@ -57,6 +59,22 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
             format!("`fedact run {step}` makes one"),
         ));
     };
+    if let Some(picture) = &arguments.frames.frames {
+        let folder = session.artifacts.join(&step);
+        return frames::command(
+            &frames::Shown {
+                step: &step,
+                kind,
+                folder: &folder,
+                delivered: store.is_materialized(&action.output, &folder),
+                key: action.key,
+                fresh,
+            },
+            picture,
+            &arguments.frames,
+            arguments.json,
+        );
+    }
     let manifest = store.manifest(&action.output)?;
     let model = manifest
         .as_ref()
@@ -85,6 +103,18 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     text.push_str(&description(&action, &store)?);
     output::text(&text)?;
     Ok(Code::Done)
+}
+
+/// The results of several steps.
+fn table(session: &Session, arguments: &Arguments) -> Result<Code, Refusal> {
+    if arguments.frames.frames.is_some() {
+        return Err(Refusal::new(
+            Code::Usage,
+            "`--frames` draws the clips of one step, and these are several",
+            "name one step, as in `fedact show large-clips --frames clips.png`",
+        ));
+    }
+    results::command(session, &arguments.steps, arguments.json)
 }
 
 /// The result that the planned step would give, or else its latest one; and whether it is the first.

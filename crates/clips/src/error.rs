@@ -69,6 +69,46 @@ pub enum ClipsError {
         /// What is wrong.
         message: String,
     },
+    /// A line that is not the one that the index was made for.
+    #[error(
+        "{path}, line {line} is not as it was written: its checksum is another; {REMEDY}; if it was edited on \
+         purpose, delete index.safetensors beside it, and the set is read without"
+    )]
+    Line {
+        /// The `clips.jsonl`.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// An index that is damaged or belongs to other files than those beside it.
+    #[error(
+        "{path} {message}; delete it, and the set is read without, or make the set again with \
+         `fedact extract` or `fedact run --force STEP`"
+    )]
+    Index {
+        /// The `index.safetensors`.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A set without an index of whose lines none can be made.
+    #[error("an index of {path} {message}; {REMEDY}")]
+    Lines {
+        /// The `clips.jsonl`.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// Pixels that are not those that were written, or do not decode.
+    #[error("the pixels in row {row} of {path} are damaged: {message}; {REMEDY}")]
+    Pixels {
+        /// The shard.
+        path: PathBuf,
+        /// The row, counted from 0.
+        row: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// A shard that is shorter or longer than its header promises.
     #[error(
         "{path} has {found} bytes where its header promises {expected}: it is cut off or overwritten; {REMEDY}"
@@ -81,7 +121,7 @@ pub enum ClipsError {
         /// Bytes in the file.
         found: u64,
     },
-    /// A shard that is no safetensors file with a tensor `clips` of `u8`.
+    /// A shard that is no safetensors file with the tensors of its encoding.
     #[error("{path} is not a shard of clips: {message}; {REMEDY}")]
     Shard {
         /// The shard.
@@ -113,9 +153,9 @@ pub enum ClipsError {
         /// The clip's id.
         id: String,
         /// The shard's number.
-        shard: u32,
+        shard: usize,
         /// The row that is not there.
-        row: u32,
+        row: usize,
         /// How many there are.
         rows: usize,
     },

@@ -1,57 +1,77 @@
-//! Reads a clip set without copying pixels.
+//! Reads a clip set: at once from its index, and raw pixels without copying them.
 
 use std::path::{Path, PathBuf};
 
-use crate::shard::Shard;
-use crate::{Clip, ClipsError, Dataset, Split, files, index};
+use memmap2::Mmap;
+
+use crate::clip::read_line;
+use crate::columns::Columns;
+use crate::index::{Expected, Index};
+use crate::shard::{Shard, Stored, map};
+use crate::{Clip, ClipsError, Dataset, Split, files, jpeg};
 
 /// A clip set on disk, mapped into memory. Cheap to share between threads.
+///
+/// Methods that take a clip's number panic if it is not below [`len`](Self::len).
 #[derive(Debug)]
 pub struct ClipSet {
     folder: PathBuf,
     dataset: Dataset,
-    clips: Vec<Clip>,
+    index: Index,
+    lines: Mmap,
     shards: Vec<Shard>,
 }
 
 impl ClipSet {
-    /// Opens the set in a folder: reads its index, maps its shards and checks one against the other.
-    /// No pixel is read.
+    /// Opens the set in a folder: maps its files and checks one against the other. No line and no pixel is
+    /// read, unless there is no index: then all lines are.
     ///
     /// # Errors
-    /// Names the file that is missing, cut off, of another shape or made by another version, and the
-    /// clip that is not where the index says.
+    /// Names the file that is missing, cut off, damaged, of another shape or made by another version,
+    /// and the clip that is not where the index says.
     pub fn open(folder: &Path) -> Result<Self, ClipsError> {
-        let dataset = Dataset::read(&folder.join(files::DATASET))?;
-        let index_path = folder.join(files::CLIPS);
-        let clips = index::read(&index_path, &dataset)?;
-        let count = clips
-            .iter()
-            .map(|clip| clip.shard.saturating_add(1))
-            .max()
-            .unwrap_or(0);
-        let shards = (0..count)
-            .map(|number| Shard::open(&folder.join(files::shard(number)), dataset.clip_shape()))
-            .collect::<Result<Vec<_>, _>>()?;
-        for (line, clip) in clips.iter().enumerate() {
-            let rows = shards[clip.shard as usize].rows();
-            if clip.row as usize >= rows {
-                return Err(ClipsError::Row {
-                    path: index_path,
-                    line: line + 1,
-                    id: clip.id.clone(),
-                    shard: clip.shard,
-                    row: clip.row,
-                    rows,
-                });
+        let (dataset, dataset_crc32) = Dataset::read(&folder.join(files::DATASET))?;
+        let (lines_path, index_path) = (folder.join(files::CLIPS), folder.join(files::INDEX));
+        let lines = map(&lines_path)?;
+        let expected = Expected {
+            dataset: &dataset,
+            dataset_crc32,
+            lines: lines.len() as u64,
+        };
+        let index = match map(&index_path) {
+            Ok(index) => Index::mapped(&index_path, index, expected)?,
+            Err(ClipsError::Read { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                let columns = Columns::of_lines(&lines_path, &lines, &dataset)?;
+                Index::made(&lines_path, columns.into_bytes(dataset_crc32), expected)?
             }
-        }
-        Ok(Self {
+            Err(error) => return Err(error),
+        };
+        let mut set = Self {
             folder: folder.to_owned(),
+            shards: Vec::new(),
             dataset,
-            clips,
-            shards,
-        })
+            index,
+            lines,
+        };
+        for number in 0..set.index.shards() {
+            let path = set.shard_path(number as usize);
+            set.shards.push(Shard::open(&path, &set.dataset)?);
+        }
+        let rows: Vec<usize> = set.shards.iter().map(Shard::rows).collect();
+        if let Some(clip) = set.index.misplaced(&rows) {
+            let (shard, row) = set.index.place(clip);
+            return Err(ClipsError::Row {
+                path: lines_path,
+                line: clip + 1,
+                id: set.clip(clip)?.id,
+                shard,
+                row,
+                rows: rows[shard],
+            });
+        }
+        Ok(set)
     }
 
     /// The folder it was opened from.
@@ -64,37 +84,84 @@ impl ClipSet {
         &self.dataset
     }
 
-    /// All clips, ordered by id.
-    pub fn clips(&self) -> &[Clip] {
-        &self.clips
-    }
-
     /// How many clips there are.
     pub fn len(&self) -> usize {
-        self.clips.len()
+        self.index.len()
     }
 
     /// Whether there is no clip at all.
     pub fn is_empty(&self) -> bool {
-        self.clips.is_empty()
+        self.len() == 0
     }
 
-    /// The pixels of a clip: frames x height x width x 3 bytes, RGB, straight from the memory map.
-    ///
-    /// # Panics
-    /// If `index` is not below [`len`](Self::len).
-    pub fn pixels(&self, index: usize) -> &[u8] {
-        let clip = &self.clips[index];
-        self.shards[clip.shard as usize].pixels(clip.row as usize, self.dataset.clip_bytes())
+    /// Index in [`Dataset::classes`] of a clip's class.
+    pub fn label(&self, clip: usize) -> usize {
+        self.index.label(clip)
     }
 
-    /// Indices of the clips on one side of the split, ascending.
+    /// Which side of the split a clip is on.
+    pub fn split(&self, clip: usize) -> Split {
+        self.index.split(clip)
+    }
+
+    /// The person or recording that a clip is of.
+    pub fn group(&self, clip: usize) -> &str {
+        self.index.group(clip)
+    }
+
+    /// Numbers of the clips on one side of the split, ascending.
     pub fn indices(&self, split: Split) -> Vec<usize> {
-        self.clips
-            .iter()
-            .enumerate()
-            .filter(|(_, clip)| clip.split == split)
-            .map(|(index, _)| index)
-            .collect()
+        self.index.side(split)
+    }
+
+    /// All that is known of a clip, from its line in `clips.jsonl`. Clips are ordered by id.
+    ///
+    /// # Errors
+    /// Names the line that was changed since the index was made.
+    pub fn clip(&self, clip: usize) -> Result<Clip, ClipsError> {
+        let path = || self.folder.join(files::CLIPS);
+        let line = &self.lines[self.index.line(clip)];
+        if crc32fast::hash(line) != self.index.line_crc32(clip) {
+            return Err(ClipsError::Line {
+                path: path(),
+                line: clip + 1,
+            });
+        }
+        read_line(line, &self.dataset).map_err(|fault| fault.at(&path(), clip))
+    }
+
+    /// The pixels of a clip: frames x height x width x 3 bytes, RGB. Raw ones come straight from the
+    /// memory map and leave `room` alone; others are decoded into `room`, which may be used again.
+    ///
+    /// # Errors
+    /// Names the shard and the row whose bytes are not those that were written or do not decode.
+    pub fn pixels<'a>(
+        &'a self,
+        clip: usize,
+        room: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], ClipsError> {
+        let (shard, row) = self.index.place(clip);
+        let damaged = |message: String| ClipsError::Pixels {
+            path: self.shard_path(shard),
+            row,
+            message,
+        };
+        let stored = self.shards[shard].stored(row).map_err(damaged)?;
+        let crc32 = self.index.clip_crc32(clip);
+        if crc32.is_some_and(|expected| expected != stored.crc32()) {
+            return Err(damaged("their checksum is another".to_owned()));
+        }
+        match stored {
+            Stored::Raw(pixels) => Ok(pixels),
+            Stored::Jpeg { bytes, ends } => {
+                room.resize(self.dataset.clip_bytes(), 0);
+                jpeg::decode(bytes, &ends, &self.dataset, room).map_err(damaged)?;
+                Ok(room)
+            }
+        }
+    }
+
+    fn shard_path(&self, number: usize) -> PathBuf {
+        self.folder.join(files::shard(number as u32))
     }
 }

@@ -4,22 +4,25 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::shard::ShardWriter;
-use crate::{Clip, ClipsError, Dataset, files, index};
+use crate::clip::write_line;
+use crate::columns::Columns;
+use crate::shard::{ShardWriter, Stored};
+use crate::{Clip, ClipsError, Dataset, Encoding, files, jpeg};
 
-/// Bytes of pixels that a shard holds at most, unless one clip is larger.
+/// Bytes of clips that a shard holds at most, unless one clip is larger.
 const SHARD_BYTES: usize = 256 << 20;
 
 /// Writes a clip set, one clip after the other, in the order of their ids.
 ///
-/// Memory stays constant, and equal clips give equal bytes. The set is complete only when
+/// Memory stays constant but for some 40 bytes a clip, and equal clips give equal bytes. The set is complete only when
 /// [`finish`](Self::finish) has returned: `dataset.json` is written last.
 #[derive(Debug)]
 pub struct ClipSetWriter {
     folder: PathBuf,
     dataset: Dataset,
-    rows_per_shard: usize,
-    index: BufWriter<File>,
+    shard_bytes: usize,
+    lines: BufWriter<File>,
+    columns: Columns,
     shard: Option<ShardWriter>,
     shards: u32,
     clips: usize,
@@ -51,12 +54,13 @@ impl ClipSetWriter {
             source,
         })?;
         let path = folder.join(files::CLIPS);
-        let index = File::create(&path).map_err(|source| ClipsError::Write { path, source })?;
+        let lines = File::create(&path).map_err(|source| ClipsError::Write { path, source })?;
         Ok(Self {
             folder: folder.to_owned(),
-            rows_per_shard: (shard_bytes / dataset.clip_bytes()).max(1),
+            shard_bytes,
             dataset,
-            index: BufWriter::new(index),
+            lines: BufWriter::new(lines),
+            columns: Columns::default(),
             shard: None,
             shards: 0,
             clips: 0,
@@ -76,25 +80,39 @@ impl ClipSetWriter {
                 message,
             });
         }
+        let encoded;
+        let stored = match self.dataset.encoding {
+            Encoding::Raw => Stored::Raw(pixels),
+            Encoding::Jpeg { quality } => {
+                encoded = jpeg::encode(pixels, &self.dataset, quality).map_err(|message| {
+                    ClipsError::Refused {
+                        id: clip.id.clone(),
+                        message,
+                    }
+                })?;
+                encoded.stored()
+            }
+        };
         let shard = match &mut self.shard {
-            Some(shard) if shard.rows() < self.rows_per_shard => shard,
+            Some(shard) if shard.bytes() + stored.bytes().len() <= self.shard_bytes => shard,
             full => {
                 if let Some(full) = full.take() {
                     full.finish()?;
                 }
                 let path = self.folder.join(files::shard(self.shards));
                 self.shards += 1;
-                full.insert(ShardWriter::create(path, self.dataset.clip_shape())?)
+                full.insert(ShardWriter::create(path, &self.dataset)?)
             }
         };
         clip.shard = self.shards - 1;
         clip.row = shard.rows() as u32;
-        shard.push(pixels)?;
+        shard.push(&stored)?;
         let path = self.folder.join(files::CLIPS);
-        index::line(&clip, &self.dataset)
+        let line = write_line(&clip, &self.dataset)
             .map_err(std::io::Error::from)
-            .and_then(|line| self.index.write_all(&line))
+            .and_then(|line| self.lines.write_all(&line).map(|()| line))
             .map_err(|source| ClipsError::Write { path, source })?;
+        self.columns.push(&clip, &line, Some(stored.crc32()))?;
         self.clips += 1;
         self.last_id = Some(clip.id);
         Ok(())
@@ -108,18 +126,21 @@ impl ClipSetWriter {
         if let Some(shard) = self.shard.take() {
             shard.finish()?;
         }
-        self.index.flush().map_err(|source| ClipsError::Write {
+        self.lines.flush().map_err(|source| ClipsError::Write {
             path: self.folder.join(files::CLIPS),
             source,
         })?;
-        let path = self.folder.join(files::DATASET);
-        serde_json::to_vec_pretty(&self.dataset)
-            .map_err(std::io::Error::from)
-            .and_then(|mut text| {
-                text.push(b'\n');
-                std::fs::write(&path, text)
-            })
-            .map_err(|source| ClipsError::Write { path, source })?;
+        let put = |name: &str, bytes: &[u8]| {
+            let path = self.folder.join(name);
+            std::fs::write(&path, bytes).map_err(|source| ClipsError::Write { path, source })
+        };
+        let dataset = self.dataset.to_bytes().map_err(|error| ClipsError::Write {
+            path: self.folder.join(files::DATASET),
+            source: error.into(),
+        })?;
+        let index = std::mem::take(&mut self.columns).into_bytes(crc32fast::hash(&dataset));
+        put(files::INDEX, &index)?;
+        put(files::DATASET, &dataset)?;
         Ok(self.clips)
     }
 

@@ -1,62 +1,18 @@
 //! Clip sets on disk: what is written is read back, and damage is named.
 #![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+mod kit;
+
 use std::fs;
 use std::path::Path;
 
 use fedact_clips::{
-    Clip, ClipSet, ClipSetWriter, ClipsError, Dataset, Problem, Reason, Split, files,
+    Clip, ClipSet, ClipSetWriter, ClipsError, Dataset, Encoding, Problem, Reason, Split, files,
     read_problems, write_problems,
 };
+use kit::{clip, dataset, example, pixels, read, write};
 use proptest::prelude::*;
-
-fn dataset() -> Dataset {
-    Dataset {
-        sampling: serde_json::json!({"frames": 2}),
-        ..Dataset::new(vec!["bend".into(), "wave".into()], 2, 3, 5)
-    }
-}
-
-fn clip(number: usize) -> Clip {
-    Clip {
-        id: format!("bend/{number:04}.avi#0"),
-        video: format!("bend/{number:04}.avi"),
-        video_digest: format!("{number:064x}"),
-        label: number % 2,
-        group: format!("person{:02}", number / 2),
-        split: if number.is_multiple_of(3) {
-            Split::Test
-        } else {
-            Split::Train
-        },
-        start_seconds: number as f64 / 8.0,
-        end_seconds: number as f64 / 8.0 + 1.0,
-        shard: 77,
-        row: 77,
-    }
-}
-
-fn pixels(number: usize, bytes: usize) -> Vec<u8> {
-    (0..bytes)
-        .map(|i| ((i * 31 + number * 17) % 251) as u8)
-        .collect()
-}
-
-fn write(folder: &Path, dataset: &Dataset, count: usize, shard_bytes: usize) {
-    let mut writer = ClipSetWriter::with_shard_bytes(folder, dataset.clone(), shard_bytes).unwrap();
-    for number in 0..count {
-        writer
-            .push(clip(number), &pixels(number, dataset.clip_bytes()))
-            .unwrap();
-    }
-    assert_eq!(writer.finish().unwrap(), count);
-}
-
-/// A set of seven clips in shards of three.
-fn example() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), &dataset(), 7, 3 * dataset().clip_bytes());
-    folder
-}
 
 fn refusal(folder: &Path) -> (ClipsError, String) {
     let error = ClipSet::open(folder).unwrap_err();
@@ -93,8 +49,14 @@ proptest! {
                 row: (number % rows_per_shard) as u32,
                 ..clip(number)
             };
-            prop_assert_eq!(&set.clips()[number], &expected);
-            prop_assert_eq!(set.pixels(number), pixels(number, dataset.clip_bytes()));
+            prop_assert_eq!(set.label(number), expected.label);
+            prop_assert_eq!(set.split(number), expected.split);
+            prop_assert_eq!(set.group(number), &expected.group);
+            prop_assert_eq!(set.clip(number).unwrap(), expected);
+            let mut room = Vec::new();
+            let found = set.pixels(number, &mut room).unwrap();
+            prop_assert_eq!(found, pixels(number, dataset.clip_bytes()));
+            prop_assert!(room.is_empty(), "raw pixels were copied");
         }
         let mut both = set.indices(Split::Train);
         both.extend(set.indices(Split::Test));
@@ -160,6 +122,7 @@ fn a_shard_that_is_cut_off_is_named_with_both_lengths() {
 #[test]
 fn a_shard_that_is_missing_or_of_another_shape_is_named() {
     let folder = example();
+    fs::remove_file(folder.path().join(files::INDEX)).unwrap();
     edit(
         &folder.path().join(files::DATASET),
         "\"width\": 5",
@@ -184,6 +147,7 @@ fn a_shard_that_is_missing_or_of_another_shape_is_named() {
 #[test]
 fn a_row_outside_its_shard_is_refused_with_the_line() {
     let folder = example();
+    fs::remove_file(folder.path().join(files::INDEX)).unwrap();
     edit(
         &folder.path().join(files::CLIPS),
         "\"shard\":2,\"row\":0",
@@ -209,36 +173,96 @@ fn a_row_outside_its_shard_is_refused_with_the_line() {
 fn another_version_is_named_even_when_its_fields_are_unknown() {
     let folder = example();
     for (version, shown) in [
-        ("{\"format_version\": 2}", "version 2"),
+        ("{\"format_version\": 1}", "version 1"),
         ("{}", "version null"),
     ] {
         fs::write(folder.path().join(files::DATASET), version).unwrap();
         let (error, text) = refusal(folder.path());
         assert!(matches!(error, ClipsError::Version { .. }), "{text}");
         assert!(
-            text.contains(shown) && text.contains("reads version 1"),
+            text.contains(shown) && text.contains("reads version 2"),
             "{text}"
         );
     }
 }
 
 #[test]
-fn an_index_that_contradicts_the_classes_or_its_own_order_is_refused() {
+fn without_an_index_lines_that_contradict_the_classes_or_their_own_order_are_refused() {
     for (from, to) in [
         ("\"label\":1", "\"label\":2"),
         ("\"class\":\"wave\"", "\"class\":\"jump\""),
         ("\"id\":\"bend/0001.avi#0\"", "\"id\":\"bend/0000.avi#0\""),
     ] {
         let folder = example();
+        fs::remove_file(folder.path().join(files::INDEX)).unwrap();
         edit(&folder.path().join(files::CLIPS), from, to);
         let (error, text) = refusal(folder.path());
         assert!(matches!(error, ClipsError::Clip { line: 2, .. }), "{text}");
     }
     let folder = example();
+    fs::remove_file(folder.path().join(files::INDEX)).unwrap();
     edit(&folder.path().join(files::CLIPS), "\"label\":1,", "");
     let (error, text) = refusal(folder.path());
     assert!(matches!(error, ClipsError::Json { line: 2, .. }), "{text}");
     assert!(text.contains("label"), "{text}");
+}
+
+#[test]
+fn a_set_reads_the_same_without_its_index() {
+    let folder = example();
+    let expected = read(folder.path()).unwrap();
+    let columns = |folder: &Path| {
+        let set = ClipSet::open(folder).unwrap();
+        let column = |clip| (set.label(clip), set.split(clip), set.group(clip).to_owned());
+        let all: Vec<_> = (0..set.len()).map(column).collect();
+        (all, set.indices(Split::Train), set.indices(Split::Test))
+    };
+    let with = columns(folder.path());
+    fs::remove_file(folder.path().join(files::INDEX)).unwrap();
+    assert_eq!(read(folder.path()).unwrap(), expected);
+    assert_eq!(columns(folder.path()), with);
+    // Other programs may leave out the last line feed.
+    let path = folder.path().join(files::CLIPS);
+    let text = fs::read(&path).unwrap();
+    fs::write(&path, text.trim_ascii_end()).unwrap();
+    assert_eq!(read(folder.path()).unwrap(), expected);
+}
+
+#[test]
+fn an_index_of_other_files_is_refused_with_the_way_out() {
+    let (folder, other) = (example(), tempfile::tempdir().unwrap());
+    write(other.path(), &dataset(), 6, 1000);
+    let mine = folder.path().join(files::INDEX);
+    fs::copy(other.path().join(files::INDEX), &mine).unwrap();
+    let (error, text) = refusal(folder.path());
+    assert!(matches!(error, ClipsError::Index { .. }), "{text}");
+    assert!(
+        text.contains("index.safetensors") && text.contains("delete it"),
+        "{text}"
+    );
+    fs::remove_file(mine).unwrap();
+    read(folder.path()).unwrap();
+
+    let folder = example();
+    edit(&folder.path().join(files::DATASET), "wave", "waves");
+    let (_, text) = refusal(folder.path());
+    assert!(text.contains("another dataset.json"), "{text}");
+}
+
+#[test]
+fn a_line_that_was_edited_is_refused_when_it_is_read_and_no_other() {
+    let folder = example();
+    edit(
+        &folder.path().join(files::CLIPS),
+        "\"group\":\"person01\"",
+        "\"group\":\"person09\"",
+    );
+    let set = ClipSet::open(folder.path()).unwrap();
+    assert_eq!(set.group(2), "person01");
+    assert_eq!(set.clip(1).unwrap().group, "person00");
+    let error = set.clip(2).unwrap_err();
+    assert!(matches!(error, ClipsError::Line { line: 3, .. }), "{error}");
+    assert!(error.to_string().contains("delete index.safetensors"));
 }
 
 #[test]
@@ -297,6 +321,15 @@ fn the_writer_refuses_a_data_set_that_no_clip_could_belong_to() {
         Dataset::new(twice, 2, 3, 5),
         Dataset::new(vec!["a".into()], 0, 3, 5),
         Dataset::new(vec!["a".into()], usize::MAX, 3, 5),
+        Dataset {
+            encoding: Encoding::Jpeg { quality: 0 },
+            ..dataset()
+        },
+        Dataset {
+            encoding: Encoding::Jpeg { quality: 90 },
+            width: 70_000,
+            ..dataset()
+        },
     ] {
         assert!(matches!(
             ClipSetWriter::create(folder.path(), wrong),

@@ -38,7 +38,7 @@ pub fn names(inputs: &[Input]) -> Vec<String> {
 /// What the report says about a clip set.
 ///
 /// # Errors
-/// No test clips, or a picture that cannot be encoded.
+/// No test clips, a damaged clip, or a picture that cannot be encoded.
 pub fn summarize(
     name: &str,
     set: &ClipSet,
@@ -52,16 +52,13 @@ pub fn summarize(
         });
     }
     let groups = |indices: &[usize]| -> BTreeSet<&str> {
-        indices
-            .iter()
-            .map(|index| set.clips()[*index].group.as_str())
-            .collect()
+        indices.iter().map(|index| set.group(*index)).collect()
     };
     let (train_groups, test_groups) = (groups(&train), groups(&test));
     let count = |indices: &[usize], class: usize| {
         indices
             .iter()
-            .filter(|index| set.clips()[**index].label == class)
+            .filter(|index| set.label(**index) == class)
             .count()
     };
     // The class that a model which looks at nothing would name: the most frequent in training, the
@@ -81,7 +78,7 @@ pub fn summarize(
         majority_class,
         frames: dataset.frames,
         size: (dataset.height, dataset.width),
-        strips: strips::strips(set, params.frames_per_strip, params.seed)?,
+        strips: strips::strips(name, set, params.frames_per_strip, params.seed)?,
     })
 }
 

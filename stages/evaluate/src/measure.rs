@@ -48,7 +48,7 @@ pub fn accuracy(
         .rows()
         .iter()
         .zip(&predictions.indices)
-        .map(|(row, index)| first_highest(row) == Some(set.clips()[*index].label))
+        .map(|(row, index)| first_highest(row) == Some(set.label(*index)))
         .collect();
     let accuracy = Accuracy {
         top1: scores.top1,

@@ -21,14 +21,19 @@ const QUALITY: u8 = 82;
 /// A strip for every class (up to a limit) that has a clip: of a test clip where there is one.
 ///
 /// # Errors
-/// A picture that cannot be encoded.
-pub fn strips(set: &ClipSet, frames: usize, seed: u64) -> Result<Vec<Strip>, EvaluateError> {
+/// A clip of the set `name` that is damaged; a picture that cannot be encoded.
+pub fn strips(
+    name: &str,
+    set: &ClipSet,
+    frames: usize,
+    seed: u64,
+) -> Result<Vec<Strip>, EvaluateError> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut strips = Vec::new();
     for class in 0..set.dataset().classes.len().min(MOST_CLASSES) {
         let of_class = |split: Split| -> Vec<usize> {
             let mut indices = set.indices(split);
-            indices.retain(|index| set.clips()[*index].label == class);
+            indices.retain(|index| set.label(*index) == class);
             indices
         };
         let mut candidates = of_class(Split::Test);
@@ -36,43 +41,34 @@ pub fn strips(set: &ClipSet, frames: usize, seed: u64) -> Result<Vec<Strip>, Eva
             candidates = of_class(Split::Train);
         }
         if let Some(&index) = candidates.choose(&mut random) {
-            strips.push(strip(set, index, frames)?);
+            strips.push(strip(name, set, index, frames)?);
         }
     }
     Ok(strips)
 }
 
-fn strip(set: &ClipSet, index: usize, frames: usize) -> Result<Strip, EvaluateError> {
-    let clip = &set.clips()[index];
-    let [available, height, width, _] = set.dataset().clip_shape();
-    let chosen = spread(available, frames);
-    let (jpeg, size) = encode(set.pixels(index), (height, width), &chosen).map_err(|source| {
-        EvaluateError::Picture {
+fn strip(name: &str, set: &ClipSet, index: usize, frames: usize) -> Result<Strip, EvaluateError> {
+    let damaged = |source| EvaluateError::Clips {
+        step: name.to_owned(),
+        source,
+    };
+    let clip = set.clip(index).map_err(damaged)?;
+    let mut room = Vec::new();
+    let pixels = set.pixels(index, &mut room).map_err(damaged)?;
+    let [_, height, width, _] = set.dataset().clip_shape();
+    let chosen = set.dataset().spread(frames);
+    let (jpeg, size) =
+        encode(pixels, (height, width), &chosen).map_err(|source| EvaluateError::Picture {
             clip: clip.id.clone(),
             source,
-        }
-    })?;
+        })?;
     Ok(Strip {
         class: clip.label,
-        clip: clip.id.clone(),
+        clip: clip.id,
         frames: chosen.len(),
         size,
         jpeg,
     })
-}
-
-/// `wanted` of `available` frames, evenly spread, the first and the last among them.
-fn spread(available: usize, wanted: usize) -> Vec<usize> {
-    let wanted = wanted.clamp(1, available.max(1));
-    (0..wanted)
-        .map(|index| {
-            if wanted == 1 {
-                0
-            } else {
-                (index * (available - 1) + (wanted - 1) / 2) / (wanted - 1)
-            }
-        })
-        .collect()
 }
 
 /// The chosen frames of a clip side by side, as JPEG, with width and height.
@@ -109,15 +105,6 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn frames_are_spread_from_the_first_to_the_last() {
-        assert_eq!(spread(8, 8), [0, 1, 2, 3, 4, 5, 6, 7]);
-        assert_eq!(spread(16, 4), [0, 5, 10, 15]);
-        assert_eq!(spread(3, 8), [0, 1, 2]);
-        assert_eq!(spread(5, 1), [0]);
-        assert_eq!(spread(1, 4), [0]);
-    }
 
     #[test]
     fn the_frames_stand_side_by_side() {

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use fedact_clips::{Clip, ClipSetWriter, Dataset, Problem, Reason, Split, write_problems};
+use fedact_clips::{
+    Clip, ClipSetWriter, Dataset, Encoding, Problem, Reason, Split, write_problems,
+};
 use fedact_stage::{Job, Metrics, Reporter, StageError, Task};
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -86,8 +88,13 @@ fn extract(
     both_sides(&found, &splits, &groups, all, "the split leaves none there")?;
 
     let checkpoints = Checkpoints::open(&job.checkpoints, &sampling(params))?;
+    let threads = job.threads.max(1);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|source| ExtractError::Threads { threads, source })?;
     let mut outcomes = decode(
-        job,
+        &pool,
         &found.candidates,
         &splits,
         params,
@@ -124,16 +131,19 @@ fn extract(
     )?;
 
     let writing = Instant::now();
-    let clips = write(
-        job,
-        &found,
-        &outcomes,
-        &splits,
-        &groups,
-        params,
-        &checkpoints,
-        reporter,
-    )?;
+    // In the pool, whose threads encode the frames where they become JPEGs.
+    let clips = pool.install(|| {
+        write(
+            job,
+            &found,
+            &outcomes,
+            &splits,
+            &groups,
+            params,
+            &checkpoints,
+            reporter,
+        )
+    })?;
     Ok(metrics(
         &found,
         &outcomes,
@@ -147,18 +157,13 @@ fn extract(
 
 /// Decodes every candidate, as many at once as there are threads.
 fn decode(
-    job: &Job,
+    pool: &rayon::ThreadPool,
     candidates: &[Candidate],
     splits: &[Split],
     params: &ExtractParams,
     checkpoints: &Checkpoints,
     reporter: &Reporter,
 ) -> Result<Vec<Outcome>, ExtractError> {
-    let threads = job.threads.max(1);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|source| ExtractError::Threads { threads, source })?;
     let task = reporter.task("decoding", candidates.len() as u64, "videos");
     let clips = AtomicU64::new(0);
     let (finished, ticking) = channel::<()>();
@@ -268,6 +273,12 @@ fn write(
     reporter: &Reporter,
 ) -> Result<Written, ExtractError> {
     let dataset = Dataset {
+        encoding: match params.encoding {
+            fedact_extract_params::Encoding::Raw => Encoding::Raw,
+            fedact_extract_params::Encoding::Jpeg => Encoding::Jpeg {
+                quality: params.jpeg_quality,
+            },
+        },
         sampling: sampling(params),
         source: source(found, outcomes, splits, params),
         ..Dataset::new(

@@ -13,10 +13,9 @@ use serde_json::json;
 
 /// Video, group and side of each clip.
 fn rows(outcome: &Outcome) -> Vec<(String, String, Split)> {
-    let set = outcome.set();
-    set.clips()
-        .iter()
-        .map(|clip| (clip.id.clone(), clip.group.clone(), clip.split))
+    let clips = outcome.clips().into_iter();
+    clips
+        .map(|clip| (clip.id, clip.group, clip.split))
         .collect()
 }
 
@@ -196,12 +195,12 @@ fn kinetics_files_are_found_with_and_without_times_in_their_names() {
         ]
     );
     // Of the whole video only the seconds from 3 to 5 are used, four frames from the middle of each quarter ...
-    let whole = &set.clips()[0];
+    let whole = &outcome.clips()[0];
     assert_eq!((whole.start_seconds, whole.end_seconds), (3.2, 4.7));
-    let red = i32::from(set.pixels(0)[0]);
+    let red = i32::from(outcome.pixels(0)[0]);
     assert!((red - (16 + 32)).abs() <= 4, "{red}");
     // ... and all of the file that holds no more than was asked for.
-    let cut = &set.clips()[3];
+    let cut = &outcome.clips()[3];
     assert_eq!((cut.start_seconds, cut.end_seconds), (0.2, 1.7));
     assert_eq!(
         (
@@ -266,7 +265,7 @@ fn seconds_that_a_video_does_not_have_are_a_problem_of_that_file() {
     // 12 s are more than the ten that are meant, so that the file is not the cut one; it has two of them.
     let outcome = place.run(json!({}));
     let set = outcome.set();
-    let late = &set.clips()[1];
+    let late = &outcome.clips()[1];
     assert_eq!(late.id, "drum_000002.mp4@10-20#00");
     assert_eq!((late.start_seconds, late.end_seconds), (10.2, 11.7));
     place.clock("seil_000002.mp4", 1);
@@ -469,13 +468,15 @@ fn a_manifest_names_files_parts_sides_and_groups() {
         );
         let set = outcome.set();
         assert_eq!(set.dataset().classes, ["fall", "walk"]);
-        let times: Vec<(f64, f64)> = set
+        let times: Vec<(f64, f64)> = outcome
             .clips()
             .iter()
             .map(|clip| (clip.start_seconds, clip.end_seconds))
             .collect();
         assert_eq!(times, [(0.2, 1.7), (2.3, 4.1), (1.1, 7.8), (5.6, 9.3)]);
-        let red: Vec<i32> = (0..4).map(|clip| i32::from(set.pixels(clip)[0])).collect();
+        let red: Vec<i32> = (0..4)
+            .map(|clip| i32::from(outcome.pixels(clip)[0]))
+            .collect();
         for (found, expected) in red.iter().zip([18, 39, 27, 72]) {
             assert!((found - expected).abs() <= 4, "{red:?}");
         }

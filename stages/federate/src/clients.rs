@@ -19,8 +19,7 @@ pub struct ClientClips {
 pub fn split_by_subject(clips: &ClipSet, clients: usize) -> Vec<ClientClips> {
     let mut subjects: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for index in clips.indices(Split::Train) {
-        let group = clips.clips()[index].group.as_str();
-        subjects.entry(group).or_default().push(index);
+        subjects.entry(clips.group(index)).or_default().push(index);
     }
     spread(subjects, clients)
 }

@@ -357,11 +357,12 @@ fn clips_of_another_geometry_and_empty_splits_are_named() {
     let clips = folder.path().join("other");
     std::fs::create_dir_all(&clips).unwrap();
     let source = ClipSet::open(&inputs().1).unwrap();
+    let mut room = Vec::new();
     let dataset = source.dataset().clone();
     let mut writer = ClipSetWriter::create(&clips, dataset).unwrap();
     for index in source.indices(Split::Train) {
-        let clip = source.clips()[index].clone();
-        writer.push(clip, source.pixels(index)).unwrap();
+        let pixels = source.pixels(index, &mut room).unwrap();
+        writer.push(source.clip(index).unwrap(), pixels).unwrap();
     }
     writer.finish().unwrap();
     job.inputs.get_mut("clips").unwrap()[0].path = clips.clone();
@@ -378,9 +379,9 @@ fn clips_of_another_geometry_and_empty_splits_are_named() {
     std::fs::create_dir_all(&clips).unwrap();
     let mut writer = ClipSetWriter::create(&clips, small).unwrap();
     for index in 0..source.len() {
-        let clip = source.clips()[index].clone();
+        let pixels = source.pixels(index, &mut room).unwrap();
         writer
-            .push(clip, &source.pixels(index)[..2 * SIDE * SIDE * 3])
+            .push(source.clip(index).unwrap(), &pixels[..2 * SIDE * SIDE * 3])
             .unwrap();
     }
     writer.finish().unwrap();

@@ -1,8 +1,8 @@
-//! Batches in a reproducible order, prepared on a thread of their own while the network computes.
+//! Batches in a reproducible order, prepared on threads of their own while the network computes.
 
 use std::sync::mpsc::sync_channel;
 
-use fedact_clips::ClipSet;
+use fedact_clips::{ClipSet, Encoding};
 use fedact_recipe::Augmentation;
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
@@ -98,6 +98,8 @@ pub struct Loader<'a> {
     input: InputGeometry,
     normalisation: Normalisation,
     mirrored: Vec<usize>,
+    /// How many prepare a batch, each some of its clips.
+    threads: usize,
 }
 
 /// A batch before it becomes tensors: those are made on the network's thread, so that libtorch does
@@ -139,6 +141,14 @@ impl<'a> Loader<'a> {
             )));
         }
         Ok(Self {
+            // Raw clips are ready sooner than the network, on one thread. What is in a batch does not
+            // depend on the number.
+            threads: match clips.dataset().encoding {
+                Encoding::Raw => 1,
+                Encoding::Jpeg { .. } => {
+                    usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1)
+                }
+            },
             input: InputGeometry::from(clips.dataset()),
             normalisation: Normalisation::new(settings.mean, settings.std),
             clips,
@@ -190,12 +200,16 @@ impl<'a> Loader<'a> {
             .collect()
     }
 
-    /// Hands an epoch's batches to `each`, one after the other, and prepares those to come on another
-    /// thread meanwhile. Stops at the first error of `each`.
+    /// Hands an epoch's batches to `each`, one after the other, and prepares those to come on other
+    /// threads meanwhile. Stops at the first error.
     ///
     /// # Errors
-    /// Those of `each`.
-    pub fn run<E>(&self, epoch: u64, each: impl FnMut(Batch) -> Result<(), E>) -> Result<(), E> {
+    /// Those of `each`; clips that are damaged.
+    pub fn run<E: From<NetsError>>(
+        &self,
+        epoch: u64,
+        each: impl FnMut(Batch) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.run_from(epoch, 0, each)
     }
 
@@ -203,8 +217,8 @@ impl<'a> Loader<'a> {
     /// whatever came before it.
     ///
     /// # Errors
-    /// Those of `each`.
-    pub fn run_from<E>(
+    /// As [`run`](Self::run).
+    pub fn run_from<E: From<NetsError>>(
         &self,
         epoch: u64,
         done: usize,
@@ -214,45 +228,81 @@ impl<'a> Loader<'a> {
             let (sender, receiver) = sync_channel(PREFETCHED);
             scope.spawn(move || {
                 for indices in self.order(epoch).into_iter().skip(done) {
+                    let prepared = self.prepare(epoch, indices);
+                    let last = prepared.is_err();
                     // The receiver is gone when `each` failed: nobody waits for more.
-                    if sender.send(self.prepare(epoch, indices)).is_err() {
+                    if sender.send(prepared).is_err() || last {
                         return;
                     }
                 }
             });
             for prepared in receiver {
-                each(self.tensors(prepared))?;
+                each(self.tensors(prepared?))?;
             }
             Ok(())
         })
     }
 
-    fn prepare(&self, epoch: u64, indices: Vec<usize>) -> Prepared {
+    fn prepare(&self, epoch: u64, indices: Vec<usize>) -> Result<Prepared, NetsError> {
         let size = self.input.clip_values();
         let mut values = vec![0.0f32; indices.len() * size];
-        let mut labels = Vec::with_capacity(indices.len());
-        for (index, planes) in indices.iter().zip(values.chunks_exact_mut(size)) {
-            let clip = &self.clips.clips()[*index];
-            let pixels = self.clips.pixels(*index);
-            let mut label = clip.label;
+        let mut labels = vec![0i64; indices.len()];
+        let share = indices.len().div_ceil(self.threads).max(1);
+        let mut shares = indices
+            .chunks(share)
+            .zip(values.chunks_mut(share * size))
+            .zip(labels.chunks_mut(share));
+        std::thread::scope(|scope| {
+            // This thread has a share as well.
+            let own = shares.next();
+            let others: Vec<_> = shares
+                .map(|((indices, values), labels)| {
+                    scope.spawn(move || self.fill(epoch, indices, values, labels))
+                })
+                .collect();
+            if let Some(((indices, values), labels)) = own {
+                self.fill(epoch, indices, values, labels)?;
+            }
+            others.into_iter().try_for_each(|other| {
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })?;
+        Ok(Prepared {
+            values,
+            labels,
+            indices,
+        })
+    }
+
+    /// Writes the clips at `indices` as numbers, one after the other, and their labels.
+    fn fill(
+        &self,
+        epoch: u64,
+        indices: &[usize],
+        values: &mut [f32],
+        labels: &mut [i64],
+    ) -> Result<(), NetsError> {
+        let mut room = Vec::new();
+        let clips = values.chunks_exact_mut(self.input.clip_values());
+        for ((index, planes), label) in indices.iter().zip(clips).zip(labels) {
+            let pixels = self.clips.pixels(*index, &mut room)?;
+            let mut class = self.clips.label(*index);
             if let Some(augmentation) = &self.settings.augmentation {
-                let seed = self.settings.seed;
-                let mut random = stream(Purpose::Augmentation, seed, epoch, key(&clip.id));
+                let (seed, id) = (self.settings.seed, self.clips.clip(*index)?.id);
+                let mut random = stream(Purpose::Augmentation, seed, epoch, key(&id));
                 let view = View::draw(augmentation, self.input, &mut random);
                 if view.mirrored {
-                    label = self.mirrored[label];
+                    class = self.mirrored[class];
                 }
                 view.write(pixels, self.input, &self.normalisation, planes);
             } else {
                 self.normalisation.write(pixels, planes);
             }
-            labels.push(label as i64);
+            *label = class as i64;
         }
-        Prepared {
-            values,
-            labels,
-            indices,
-        }
+        Ok(())
     }
 
     fn tensors(&self, prepared: Prepared) -> Batch {

@@ -7,7 +7,7 @@ mod schedule;
 use std::path::Path;
 use std::time::Instant;
 
-use fedact_clips::ClipSet;
+use fedact_clips::{ClipSet, ClipsError};
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
@@ -231,13 +231,13 @@ impl Place<'_> {
         let ids = self
             .indices
             .iter()
-            .map(|index| self.clips.clips()[*index].id.as_str());
+            .map(|index| Ok(self.clips.clip(*index)?.id));
         Err(NetsError::Diverged {
             what,
             value: value.to_string(),
             epoch: self.epoch,
             batch: self.batch,
-            clips: ids.collect::<Vec<_>>().join(", "),
+            clips: ids.collect::<Result<Vec<_>, ClipsError>>()?.join(", "),
         })
     }
 }

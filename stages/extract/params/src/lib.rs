@@ -34,6 +34,16 @@ pub enum Short {
     Hold,
 }
 
+/// How pixels are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// As they are.
+    Raw,
+    /// Each frame as JPEG.
+    Jpeg,
+}
+
 /// How frames are chosen, always by presentation time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -75,6 +85,11 @@ pub struct ExtractParams {
     pub resize: Option<u32>,
     /// Which frames, and how many clips a video gives.
     pub sampling: Sampling,
+    /// How pixels are stored: `raw`, or `jpeg`, which takes a tenth of the room, loses a little and is decoded
+    /// whenever a clip is read.
+    pub encoding: Encoding,
+    /// Quality of the JPEGs; 1 to 100. Without effect for `raw`.
+    pub jpeg_quality: u8,
     /// How the folder is organised: `folders`, `ucf101`, `hmdb51`, `kinetics`, `something-something`, `jester`,
     /// `manifest`, or `auto` to see by the lists in it.
     pub layout: Layout,
@@ -119,6 +134,8 @@ impl Default for ExtractParams {
             size: 112,
             resize: None,
             sampling: Sampling::default(),
+            encoding: Encoding::Raw,
+            jpeg_quality: 80,
             layout: Layout::Auto,
             split_list: 1,
             manifest: None,
@@ -173,6 +190,7 @@ impl Params for ExtractParams {
             fps,
             "between 0.1 and 240",
         )?;
+        between(self.jpeg_quality.into(), 1, 100, "jpeg_quality")?;
         between(self.split_list, 1, 3, "split_list")?;
         let share = self.test_share;
         OutOfRange::unless(
@@ -261,6 +279,7 @@ mod tests {
                 json!({"sampling": {"test_clips": 0}}),
                 "sampling.test_clips",
             ),
+            (json!({"jpeg_quality": 0}), "jpeg_quality"),
             (json!({"test_share": 1.0}), "test_share"),
             (json!({"split_list": 4}), "split_list"),
             (json!({"group_pattern": "person"}), "group_pattern"),

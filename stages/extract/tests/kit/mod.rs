@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use fedact_clips::{ClipSet, Problem, read_problems};
+use fedact_clips::{Clip, ClipSet, Problem, read_problems};
 use fedact_extract::{DEFINITION, run};
 use fedact_stage::{Event, Input, Job, Metrics, Reporter, StageError};
 use fedact_video::{Codec, VideoWriter};
@@ -143,6 +143,17 @@ pub struct Outcome {
 impl Outcome {
     pub fn set(&self) -> ClipSet {
         ClipSet::open(&self.output).unwrap()
+    }
+
+    /// All clips of the set, ordered by id.
+    pub fn clips(&self) -> Vec<Clip> {
+        let set = self.set();
+        (0..set.len()).map(|clip| set.clip(clip).unwrap()).collect()
+    }
+
+    pub fn pixels(&self, clip: usize) -> Vec<u8> {
+        let mut room = Vec::new();
+        self.set().pixels(clip, &mut room).unwrap().to_vec()
     }
 
     pub fn metric(&self, name: &str) -> u64 {
