@@ -39,6 +39,8 @@ pub struct Inventory {
     pub watched: BTreeSet<Digest>,
     /// Checkpoints by key, with their bytes.
     pub checkpoints: BTreeMap<Digest, u64>,
+    /// Folders of pieces that are in no result yet, by what decides them, with their bytes.
+    pub pieces: BTreeMap<Digest, u64>,
     /// Keys that live processes have pinned or locked, and who that is.
     pub live: BTreeMap<Digest, String>,
 }
@@ -102,6 +104,8 @@ pub enum Item {
     Pack(Digest),
     /// The checkpoints of a key.
     Checkpoints(Digest),
+    /// Pieces that are in no result yet, by what decides them.
+    Pieces(Digest),
 }
 
 /// An item with the reason why it goes.
@@ -118,7 +122,7 @@ pub struct Doomed {
 /// What goes, and why.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Collection {
-    /// What goes: results first, then checkpoints, manifests, packs and objects.
+    /// What goes: results first, then checkpoints, pieces, manifests, packs and objects.
     pub doomed: Vec<Doomed>,
     /// The keys of the results that stay.
     pub kept: Vec<Digest>,
@@ -137,7 +141,8 @@ pub struct Collected {
     pub freed: u64,
 }
 
-/// Plans a collection: which of what is there goes, if the results of the keys `keep` stay.
+/// Plans a collection: which of what is there goes, if the results of the keys `keep` stay, and the pieces
+/// decided by what is among them.
 pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection {
     let mut plan = Collection::default();
     let mut needed: BTreeSet<Digest> = BTreeSet::new();
@@ -184,6 +189,17 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
         plan.doomed.push(Doomed {
             item: Item::Checkpoints(*key),
             reason,
+            bytes: *bytes,
+        });
+    }
+    for (space, bytes) in &inventory.pieces {
+        if stays(space) {
+            continue;
+        }
+        plan.frees += bytes;
+        plan.doomed.push(Doomed {
+            item: Item::Pieces(*space),
+            reason: "no unfinished step of a kept pipeline is made of these pieces",
             bytes: *bytes,
         });
     }
@@ -274,6 +290,14 @@ impl Store {
             let name = folder.file_name().and_then(|name| name.to_str());
             if let Some(key) = name.and_then(|name| name.parse().ok()) {
                 inventory.checkpoints.insert(key, folder_bytes(&folder));
+            }
+        }
+        for folder in read_folder(&self.pieces_folder())? {
+            let bytes = folder_bytes(&folder);
+            let space = named(&folder).and_then(|name| name.parse().ok());
+            // A folder without a piece is nothing to tell of.
+            if let Some(space) = space.filter(|_| bytes > 0) {
+                inventory.pieces.insert(space, bytes);
             }
         }
         Ok(inventory)
@@ -390,6 +414,11 @@ impl Store {
                 let removed = fs::remove_dir_all(&path);
                 (path, removed)
             }
+            Item::Pieces(space) => {
+                let path = self.pieces_folder().join(space.to_string());
+                let removed = fs::remove_dir_all(&path);
+                (path, removed)
+            }
         };
         match removed {
             Ok(()) => Ok(doomed.bytes),
@@ -452,7 +481,7 @@ impl InUse {
             Item::Object { digest, .. } => self.objects.contains(digest),
             Item::Manifest(digest) => self.manifests.contains(digest),
             Item::Pack(output) => self.packs.contains(output),
-            Item::Checkpoints(key) => self.live.contains(key),
+            Item::Checkpoints(key) | Item::Pieces(key) => self.live.contains(key),
         }
     }
 }

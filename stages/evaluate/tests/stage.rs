@@ -153,6 +153,7 @@ fn job(root: &Path, models: &[&str], sets: &[&str]) -> Job {
         ]),
         output,
         checkpoints: root.join("checkpoints"),
+        pieces: None,
         threads: 1,
     }
 }

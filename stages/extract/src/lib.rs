@@ -4,10 +4,12 @@
 //! the split, decodes many videos at once, one thread each, and writes a clip set. What cannot be used is
 //! left out and listed in `problems.jsonl`.
 
-mod checkpoint;
 mod cut;
+mod decode;
+mod earlier;
 mod error;
 mod layout;
+mod pieces;
 mod run;
 mod split;
 

@@ -30,6 +30,7 @@ pub static DEFINITION: Definition = Definition {
     schema: schema::<DistillParams>,
     cores,
     memory,
+    pieces: None,
 };
 
 fn cores(params: &Value) -> Cores {
