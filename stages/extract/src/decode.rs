@@ -1,5 +1,7 @@
 //! From candidates to what became of each: many videos at once, one thread each, what is finished found again.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -15,6 +17,9 @@ use crate::layout::Candidate;
 use crate::pieces::{Name, Piece, PieceFolder, lasting};
 use crate::run::{sampling, settings_of};
 use fedact_extract_params::ExtractParams;
+
+/// The problem of a file that somebody writes to.
+const CHANGED: &str = "it changed while it was read";
 
 /// How often the pace is shown, even while no video is finished.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -165,6 +170,7 @@ impl<'a> Decoder<'a> {
 
     /// Decodes one candidate, or finds it finished.
     fn one(&self, candidate: &Candidate, clips: usize) -> Result<Outcome, ExtractError> {
+        let before = stamp(&candidate.path);
         let digest = match digest(&candidate.path) {
             Ok(digest) => digest,
             Err(error) => {
@@ -172,16 +178,12 @@ impl<'a> Decoder<'a> {
                     digest: None,
                     origin: Origin::File,
                     name: None,
-                    result: Err(Problem {
-                        path: candidate.name.clone(),
-                        reason: Reason::Unreadable,
-                        message: error.to_string(),
-                        ffmpeg: Vec::new(),
-                    }),
+                    result: Err(unreadable(candidate, error.to_string())),
                 });
             }
         };
-        let name = self.pieces.name(&digest, clips);
+        let part = candidate.part.as_ref();
+        let name = self.pieces.name(&digest, part, clips);
         let done = |summary, earlier| Done {
             summary,
             clips,
@@ -205,7 +207,9 @@ impl<'a> Decoder<'a> {
             };
             (Origin::Piece, result)
         } else {
-            let result = match cut(&candidate.path, self.params, clips) {
+            let result = match cut(&candidate.path, part, self.params, clips) {
+                // What was decoded may not be what the digest is of.
+                _ if stamp(&candidate.path) != before => Err(unreadable(candidate, CHANGED)),
                 Ok(cut) => {
                     let summary = cut.summary.clone();
                     self.pieces.save(&name, &Piece::Clips(cut))?;
@@ -241,11 +245,12 @@ impl<'a> Decoder<'a> {
         if let Some(Piece::Clips(Cut { pixels, .. })) = self.pieces.load(&done.name) {
             return Ok(Pixels::Cut(pixels));
         }
-        match cut(&candidate.path, self.params, done.clips) {
+        let part = candidate.part.as_ref();
+        match cut(&candidate.path, part, self.params, done.clips) {
             Ok(cut) => Ok(Pixels::Cut(cut.pixels)),
-            Err(error) => Err(ExtractError::Lost {
+            Err(fault) => Err(ExtractError::Lost {
                 path: candidate.path.clone(),
-                source: error,
+                reason: problem(&candidate.name, &fault).message,
             }),
         }
     }
@@ -257,6 +262,28 @@ impl<'a> Decoder<'a> {
             .filter(|outcome| outcome.origin != Origin::Earlier)
             .filter_map(|outcome| outcome.name.as_ref())
             .try_for_each(|name| self.pieces.spend(name))
+    }
+}
+
+/// What changes in a file's stats when its content does.
+fn stamp(path: &Path) -> Option<[i64; 6]> {
+    let stat = std::fs::metadata(path).ok()?;
+    Some([
+        stat.size() as i64,
+        stat.ino() as i64,
+        stat.mtime(),
+        stat.mtime_nsec(),
+        stat.ctime(),
+        stat.ctime_nsec(),
+    ])
+}
+
+fn unreadable(candidate: &Candidate, message: impl Into<String>) -> Problem {
+    Problem {
+        path: candidate.name.clone(),
+        reason: Reason::Unreadable,
+        message: message.into(),
+        ffmpeg: Vec::new(),
     }
 }
 

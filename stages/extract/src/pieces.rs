@@ -1,7 +1,7 @@
 //! Finished videos that are in no clip set yet: of runs that were killed, of shards, of other steps.
 //!
-//! A piece is named by the digest of everything that decides it: the content of the file, the number of clips,
-//! how frames are chosen and scaled. It is a file of its own:
+//! A piece is named by the digest of everything that decides it: the content of the file, the part of it that is
+//! asked for, the number of clips, how frames are chosen and scaled. It is a file of its own:
 //!
 //! `length of the header (8 bytes) | header (JSON) | pixels, packed with zstd | SHA-256 of all before`
 //!
@@ -21,9 +21,10 @@ use sha2::{Digest, Sha256};
 
 use crate::cut::{Cut, Summary};
 use crate::error::ExtractError;
+use crate::part::Part;
 
 /// Changes when the same file and params would give other pixels or another layout of these files.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// zstd's fastest level of its usual ones.
 const LEVEL: i32 = 1;
@@ -75,12 +76,16 @@ impl PieceFolder {
         }
     }
 
-    /// The name of a video's piece.
-    pub(crate) fn name(&self, video: &[u8; 32], clips: usize) -> Name {
+    /// The name of `clips` clips of a video with this content, or of a part of it.
+    pub(crate) fn name(&self, video: &[u8; 32], part: Option<&Part>, clips: usize) -> Name {
         let mut hasher = Sha256::new();
         hasher.update(VERSION.to_le_bytes());
         hasher.update(video);
         hasher.update((clips as u64).to_le_bytes());
+        // Settings are JSON and begin with a brace, so what may stand before them cannot be taken for them.
+        if let Some(part) = part {
+            hasher.update(part.key());
+        }
         hasher.update(self.settings.as_bytes());
         Name(hex::encode(hasher.finalize()))
     }
@@ -136,7 +141,10 @@ impl PieceFolder {
 
 /// Whether another try on the same file, on any machine, would end in the same way.
 pub(crate) fn lasting(problem: &Problem) -> bool {
-    matches!(problem.reason, Reason::NotAVideo | Reason::Undecodable)
+    matches!(
+        problem.reason,
+        Reason::NotAVideo | Reason::Undecodable | Reason::TooShort
+    )
 }
 
 fn bytes(piece: &Piece) -> io::Result<Vec<u8>> {
@@ -222,15 +230,16 @@ mod tests {
     fn what_is_kept_is_found_again_under_its_own_name_only() {
         let place = tempfile::tempdir().unwrap();
         let pieces = folder(place.path(), &json!({"frames": 8}));
-        let name = pieces.name(&[7; 32], 1);
+        let name = pieces.name(&[7; 32], None, 1);
         assert_eq!(pieces.load(&name), None);
         pieces.save(&name, &cut()).unwrap();
         assert_eq!(pieces.load(&name), Some(cut()));
         let others = folder(place.path(), &json!({"frames": 9}));
         for other in [
-            pieces.name(&[8; 32], 1),
-            pieces.name(&[7; 32], 2),
-            others.name(&[7; 32], 1),
+            pieces.name(&[8; 32], None, 1),
+            pieces.name(&[7; 32], None, 2),
+            others.name(&[7; 32], None, 1),
+            pieces.name(&[7; 32], Some(&Part::seconds(0.0, Some(1.0))), 1),
         ] {
             assert_eq!(pieces.load(&other), None);
         }
@@ -240,15 +249,17 @@ mod tests {
             message: "no".into(),
             ffmpeg: vec!["words".into()],
         });
-        pieces.save(&pieces.name(&[9; 32], 1), &problem).unwrap();
-        assert_eq!(pieces.load(&pieces.name(&[9; 32], 1)), Some(problem));
+        pieces
+            .save(&pieces.name(&[9; 32], None, 1), &problem)
+            .unwrap();
+        assert_eq!(pieces.load(&pieces.name(&[9; 32], None, 1)), Some(problem));
     }
 
     #[test]
     fn what_a_crash_left_behind_counts_as_absent() {
         let place = tempfile::tempdir().unwrap();
         let pieces = folder(place.path(), &json!({}));
-        let name = pieces.name(&[7; 32], 1);
+        let name = pieces.name(&[7; 32], None, 1);
         pieces.save(&name, &cut()).unwrap();
         let path = pieces.folder.join(&name.0);
         let whole = fs::read(&path).unwrap();
@@ -268,7 +279,7 @@ mod tests {
     fn a_spent_piece_goes_with_the_checkpoints_and_is_found_until_then() {
         let place = tempfile::tempdir().unwrap();
         let pieces = folder(place.path(), &json!({}));
-        let name = pieces.name(&[7; 32], 1);
+        let name = pieces.name(&[7; 32], None, 1);
         pieces.save(&name, &cut()).unwrap();
         pieces.spend(&name).unwrap();
         assert_eq!(fs::read_dir(&pieces.folder).unwrap().count(), 0);

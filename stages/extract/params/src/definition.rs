@@ -15,7 +15,7 @@ pub static DEFINITION: Definition = Definition {
         name: "videos",
         kinds: &[Kind::Videos],
         arity: Arity::One,
-        summary: "A folder of videos, one folder per class, or UCF101 with its split lists",
+        summary: "A folder of videos: one folder per class, a manifest, or UCF101, HMDB51, Kinetics, Something-Something, Jester with their lists",
     }],
     output: Kind::Clips,
     libraries: &[Library::Ffmpeg],
@@ -32,15 +32,19 @@ const MEMORY: u64 = 512 << 20;
 
 /// Params that decide which videos are cut, into how many clips, on which side of the split, and when that fails:
 /// nothing about a single clip. Whatever is not named here counts as deciding it.
-const NOT_OF_A_CLIP: [&str; 10] = [
+const NOT_OF_A_CLIP: [&str; 14] = [
     "layout",
     "split_list",
+    "manifest",
+    "validation",
     "group_pattern",
     "test_share",
     "seed",
     "include",
     "exclude",
+    "max_missing_share",
     "max_bad_share",
+    "duplicates",
     "time_limit_seconds",
     "memory_limit_mib",
 ];
