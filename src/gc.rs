@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fedact_artifact::{Collection, Digest, Item, Store, collection};
-use fedact_pipeline::StoreRecords;
+use fedact_pipeline::{State, StoreRecords};
 use serde_json::json;
 
 use crate::exit::{Code, Refusal};
@@ -97,7 +97,10 @@ fn add_kept(session: &Session, store: &Store, keep: &mut BTreeSet<Digest>) -> Re
     let records = StoreRecords::for_a_look(store);
     let nothing = BTreeSet::new();
     let (plan, _) = session.plan(&session.graph, store, &records, &nothing, &mut |_| {})?;
-    for step in &plan.steps {
+    for (node, step) in session.graph.nodes().iter().zip(&plan.steps) {
+        if step.state != State::Fresh {
+            keep.extend(node.pieces());
+        }
         keep.extend(step.key);
         keep.extend(records.latest_action(&step.step)?.map(|action| action.key));
     }
@@ -120,6 +123,7 @@ fn name(item: &Item) -> String {
         Item::Manifest(digest) => format!("manifest {}", digest.short()),
         Item::Pack(output) => format!("small files of output {}", output.short()),
         Item::Checkpoints(key) => format!("checkpoints of {}", key.short()),
+        Item::Pieces(space) => format!("finished pieces {}", space.short()),
         Item::Log { path, .. } => format!("log {}", path.display()),
     }
 }

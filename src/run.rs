@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use fedact_pipeline::{Capacity, Estimate, Graph, Outcome, RunEvent, Settings, StoreRecords};
-use fedact_stage::Kind;
+use fedact_pipeline::{Capacity, Estimate, Graph, Node, Outcome, RunEvent, Settings, StoreRecords};
+use fedact_stage::{Kind, Shard};
 
 use crate::exit::{Code, Refusal};
 use crate::progress::{self, Progress};
@@ -34,6 +34,10 @@ pub struct Arguments {
     /// When a step fails, still run those that do not need it.
     #[arg(long)]
     keep_going: bool,
+    /// Make only the I-th of N shards of the steps that can be parted (those of the stage extract), so that N
+    /// machines share the work over one store; a run without it joins them.
+    #[arg(long, value_name = "I/N", conflicts_with = "force")]
+    shard: Option<Shard>,
     /// Print what happens as lines of JSON.
     #[arg(long)]
     json: bool,
@@ -45,7 +49,10 @@ pub struct Arguments {
 /// Whatever is wrong before a step starts, and a store that breaks.
 pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
-    let graph = session.graph.only(&arguments.steps)?;
+    let graph = match arguments.shard {
+        Some(_) => graph_in_shards(&session.graph, &arguments.steps)?,
+        None => session.graph.only(&arguments.steps)?,
+    };
     let mut forced: BTreeSet<String> = BTreeSet::new();
     for step in &arguments.force {
         let nodes = session.graph.select(step)?;
@@ -86,6 +93,7 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         launcher: launch::launcher()?,
         capacity,
         keep_going: arguments.keep_going,
+        shard: arguments.shard,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         stop: signals::stop()?,
     };
@@ -103,9 +111,47 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     }
     drop(observer);
     if !arguments.json {
-        output::text(&summary(&outcome, &graph, &session))?;
+        output::text(&summary(&outcome, arguments.shard, &graph, &session))?;
     }
     Ok(code(&outcome))
+}
+
+/// The steps that are to be made in shards, with all that they need.
+fn graph_in_shards(graph: &Graph, steps: &[String]) -> Result<Graph, Refusal> {
+    let parted = |node: &&Node| node.definition().pieces.is_some();
+    let names = |nodes: Vec<&Node>| -> Vec<String> {
+        nodes.into_iter().map(|node| node.name.clone()).collect()
+    };
+    let all = names(graph.nodes().iter().filter(parted).collect());
+    let help = if all.is_empty() {
+        "this pipeline has no such step; run it without --shard".to_owned()
+    } else {
+        format!("with --shard, name only steps out of: {}", all.join(", "))
+    };
+    let mut wanted = Vec::new();
+    for step in steps {
+        let nodes = graph.select(step)?;
+        if let Some(whole) = nodes.iter().find(|node| !parted(node)) {
+            let (name, stage) = (&whole.name, whole.definition().name);
+            return Err(Refusal::new(
+                Code::Usage,
+                format!("step `{name}` (stage {stage}) cannot be made in shards"),
+                help,
+            ));
+        }
+        wanted.extend(names(nodes));
+    }
+    if steps.is_empty() {
+        wanted = all;
+    }
+    if wanted.is_empty() {
+        return Err(Refusal::new(
+            Code::Usage,
+            "there is no step that can be made in shards",
+            help,
+        ));
+    }
+    Ok(graph.only(&wanted)?)
 }
 
 fn memory_size(text: &str) -> Result<u64, String> {
@@ -152,7 +198,7 @@ fn code(outcome: &Outcome) -> Code {
 }
 
 /// What was done, and where to look at it.
-fn summary(outcome: &Outcome, graph: &Graph, session: &Session) -> String {
+fn summary(outcome: &Outcome, shard: Option<Shard>, graph: &Graph, session: &Session) -> String {
     let mut parts = Vec::new();
     let mut part = |names: &[String], verb: &str| {
         if !names.is_empty() {
@@ -164,6 +210,9 @@ fn summary(outcome: &Outcome, graph: &Graph, session: &Session) -> String {
         }
     };
     part(&outcome.ran, "ran");
+    if let Some(shard) = shard {
+        part(&outcome.shards, &format!("made shard {shard} of"));
+    }
     part(&outcome.failed, "failed in");
     part(&outcome.not_run, "left out");
     let kept = outcome.from_store.len();
@@ -176,6 +225,9 @@ fn summary(outcome: &Outcome, graph: &Graph, session: &Session) -> String {
         parts.join("; ")
     };
     text.push_str(&format!(", in {}\n", output::duration(outcome.seconds)));
+    if !outcome.shards.is_empty() {
+        text.push_str("its pieces are in the store; when all shards are done, run without --shard to join them\n");
+    }
     if outcome.interrupted {
         text.push_str("interrupted; finished steps and checkpoints are kept, run again to go on\n");
     }

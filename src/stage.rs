@@ -77,6 +77,7 @@ pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
         inputs,
         output: place.output(),
         checkpoints: place.checkpoints(),
+        pieces: None,
         threads,
     };
     let stop = signals::stop()?;

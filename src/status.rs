@@ -1,11 +1,12 @@
 //! `fedact status`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use fedact_artifact::LockOwner;
-use fedact_pipeline::{Estimate, Plan, PlannedStep, State, StoreRecords};
+use fedact_artifact::{LockOwner, ShardNote, Store};
+use fedact_pipeline::{Estimate, Plan, PlannedStep, State, StoreRecords, shard_of};
+use fedact_stage::Shard;
 use serde::Serialize;
 
 use crate::exit::{Code, Refusal};
@@ -31,6 +32,44 @@ struct Row<'a> {
     running: Option<String>,
     /// The same as it is written down.
     owner: Option<LockOwner>,
+    /// The shards of it that have been begun.
+    shards: Vec<ShardRow>,
+}
+
+/// A shard of a step that is not finished.
+#[derive(Serialize)]
+struct ShardRow {
+    #[serde(flatten)]
+    note: ShardNote,
+    /// The process that works on it, in words.
+    running: Option<String>,
+}
+
+impl std::fmt::Display for ShardRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{} ", self.note.number, self.note.of)?;
+        match (&self.running, self.note.seconds) {
+            (Some(owner), _) => write!(f, "running ({owner})"),
+            (None, Some(_)) => f.write_str("done"),
+            (None, None) => write!(f, "broken off on {}", self.note.host),
+        }
+    }
+}
+
+/// The shards that a step without a result was parted into.
+fn shards(store: &Store, step: &PlannedStep) -> Result<Vec<ShardRow>, Refusal> {
+    let Some(key) = step.key.filter(|_| step.state != State::Fresh) else {
+        return Ok(Vec::new());
+    };
+    let row = |note: ShardNote| {
+        let (number, of) = (note.number, note.of);
+        let owner = store.owner(&shard_of(&key, Shard { number, of }));
+        ShardRow {
+            running: owner.map(|owner| owner.to_string()),
+            note,
+        }
+    };
+    Ok(store.shards(&key)?.into_iter().map(row).collect())
 }
 
 /// Prints how each step stands.
@@ -50,23 +89,33 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     )?;
     let owner = |step: &PlannedStep| store.owner(&step.key?);
     if arguments.json {
-        let steps: Vec<Row<'_>> = plan
-            .steps
-            .iter()
-            .map(|planned| {
-                let owner = owner(planned);
-                Row {
-                    planned,
-                    running: owner.as_ref().map(ToString::to_string),
-                    owner,
-                }
+        let row = |planned| -> Result<Row<'_>, Refusal> {
+            let owner = owner(planned);
+            Ok(Row {
+                planned,
+                running: owner.as_ref().map(ToString::to_string),
+                owner,
+                shards: shards(&store, planned)?,
             })
-            .collect();
+        };
+        let steps: Vec<Row<'_>> = plan.steps.iter().map(row).collect::<Result<_, _>>()?;
         output::json(&serde_json::json!({ "steps": steps }))?;
         return Ok(Code::Done);
     }
+    let mut parted = HashMap::new();
+    for step in &plan.steps {
+        let shards: Vec<String> = shards(&store, step)?
+            .iter()
+            .map(ShardRow::to_string)
+            .collect();
+        if !shards.is_empty() {
+            let text = format!("{}; shards: {}", state(&step.state), shards.join(", "));
+            parted.insert(&step.step, text);
+        }
+    }
     output::text(&table_with(&plan, |step| {
-        owner(step).map(|owner| running(&owner))
+        let running = owner(step).map(|owner| running(&owner));
+        running.or_else(|| parted.remove(&step.step))
     }))?;
     Ok(Code::Done)
 }
@@ -92,7 +141,7 @@ pub fn table(plan: &Plan) -> String {
     table_with(plan, |_| None)
 }
 
-fn table_with(plan: &Plan, instead: impl Fn(&PlannedStep) -> Option<String>) -> String {
+fn table_with(plan: &Plan, mut instead: impl FnMut(&PlannedStep) -> Option<String>) -> String {
     let width = |get: fn(&PlannedStep) -> &str| {
         let lengths = plan.steps.iter().map(|step| get(step).len());
         lengths.max().unwrap_or(0)

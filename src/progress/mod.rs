@@ -109,6 +109,7 @@ impl<'a> Change<'a> {
                 },
             ),
             RunEvent::Finished { step, .. }
+            | RunEvent::ShardDone { step, .. }
             | RunEvent::FromStore { step, .. }
             | RunEvent::Failed { step, .. }
             | RunEvent::NotRun { step, .. } => (step.clone(), Self::End),
@@ -125,6 +126,7 @@ fn words(event: &RunEvent) -> Option<String> {
             step,
             stage,
             cores,
+            shard,
             resumed,
             last_seconds,
             ..
@@ -134,6 +136,9 @@ fn words(event: &RunEvent) -> Option<String> {
                 cores => format!("{cores} cores"),
             };
             let mut text = format!("{step}: {stage} on {cores}");
+            if let Some(shard) = shard {
+                text.push_str(&format!(", shard {shard}"));
+            }
             if *resumed {
                 text.push_str(", going on from checkpoints");
             }
@@ -167,6 +172,15 @@ fn words(event: &RunEvent) -> Option<String> {
             };
             format!("{step}: done in {seconds}{unchanged}\n")
         }
+        RunEvent::ShardDone {
+            step,
+            shard,
+            seconds,
+            ..
+        } => format!(
+            "{step}: shard {shard} done in {}\n",
+            output::duration(*seconds)
+        ),
         RunEvent::Stopping {
             steps,
             within_seconds,

@@ -40,6 +40,8 @@ pub struct Inventory {
     pub watched: BTreeSet<Digest>,
     /// Checkpoints by key, with their bytes.
     pub checkpoints: BTreeMap<Digest, u64>,
+    /// Folders of pieces that are in no result yet, by what decides them, with their bytes.
+    pub pieces: BTreeMap<Digest, u64>,
     /// Logs of steps by the beginning of their key ([`Digest::short`]), with their bytes.
     pub logs: BTreeMap<(String, PathBuf), u64>,
     /// Keys that live processes have pinned or locked, and who that is.
@@ -109,6 +111,8 @@ pub enum Item {
     Pack(Digest),
     /// The checkpoints of a key.
     Checkpoints(Digest),
+    /// Pieces that are in no result yet, by what decides them.
+    Pieces(Digest),
     /// What the process of a step wrote to standard error.
     Log {
         /// The beginning of the step's key.
@@ -132,7 +136,7 @@ pub struct Doomed {
 /// What goes, and why.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Collection {
-    /// What goes: results first, then checkpoints, logs, manifests, packs and objects.
+    /// What goes: results first, then checkpoints, pieces, logs, manifests, packs and objects.
     pub doomed: Vec<Doomed>,
     /// The keys of the results that stay.
     pub kept: Vec<Digest>,
@@ -151,7 +155,8 @@ pub struct Collected {
     pub freed: u64,
 }
 
-/// Plans a collection: which of what is there goes, if the results of the keys `keep` stay.
+/// Plans a collection: which of what is there goes, if the results of the keys `keep` stay, and the pieces
+/// decided by what is among them.
 pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection {
     let mut plan = Collection::default();
     let mut needed: BTreeSet<Digest> = BTreeSet::new();
@@ -200,6 +205,17 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
         plan.doomed.push(Doomed {
             item: Item::Checkpoints(*key),
             reason,
+            bytes: *bytes,
+        });
+    }
+    for (space, bytes) in &inventory.pieces {
+        if stays(space) {
+            continue;
+        }
+        plan.frees += bytes;
+        plan.doomed.push(Doomed {
+            item: Item::Pieces(*space),
+            reason: "no unfinished step of a kept pipeline is made of these pieces",
             bytes: *bytes,
         });
     }
@@ -331,6 +347,14 @@ impl Store {
             let name = folder.file_name().and_then(|name| name.to_str());
             if let Some(key) = name.and_then(|name| name.parse().ok()) {
                 inventory.checkpoints.insert(key, folder_bytes(&folder));
+            }
+        }
+        for folder in read_folder(&self.pieces_folder())? {
+            let bytes = folder_bytes(&folder);
+            let space = named(&folder).and_then(|name| name.parse().ok());
+            // A folder without a piece is nothing to tell of.
+            if let Some(space) = space.filter(|_| bytes > 0) {
+                inventory.pieces.insert(space, bytes);
             }
         }
         for path in read_folder(&self.logs_folder())? {
@@ -471,6 +495,11 @@ impl Store {
                 let removed = fs::remove_dir_all(&path);
                 (path, removed)
             }
+            Item::Pieces(space) => {
+                let path = self.pieces_folder().join(space.to_string());
+                let removed = fs::remove_dir_all(&path);
+                (path, removed)
+            }
         };
         match removed {
             Ok(()) => Ok(doomed.bytes),
@@ -536,7 +565,7 @@ impl InUse {
             Item::Object { digest, .. } => self.objects.contains(digest),
             Item::Manifest(digest) => self.manifests.contains(digest),
             Item::Pack(output) => self.packs.contains(output),
-            Item::Checkpoints(key) => self.live.contains(key),
+            Item::Checkpoints(key) | Item::Pieces(key) => self.live.contains(key),
             Item::Log { key, .. } => self.logs.contains(key),
         }
     }

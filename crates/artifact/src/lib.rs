@@ -16,6 +16,7 @@
 //! │   ├── manifests/<digest>          what outputs, and folders that were inputs, consist of
 //! │   ├── actions/<key>.json          key preimage, digest of the output's manifest, provenance, checksum
 //! │   ├── checkpoints/<key>/          private to a key, gone on success, never an input
+//! │   ├── pieces/<space>/             finished pieces of results that are not finished (ShardNote, Workspace::pieces)
 //! │   ├── logs/<step>-<key>.log       what the processes of steps wrote to standard error
 //! │   ├── locks/<key>.lock            held (flock) by who works on the key; says who that is
 //! │   ├── locks/collect               shared by publishers, exclusive for the collector
@@ -58,6 +59,7 @@ mod outline;
 mod pack;
 mod packs;
 mod path;
+mod pieces;
 mod pin;
 mod publish;
 mod reader;
@@ -87,6 +89,7 @@ pub use objects::{Damage, PACK_MIN_SIZE, Part, Problem, SAMPLE};
 pub use outline::Outline;
 pub use pack::{MEMBER_MAX, MEMBERS_MIN, Member, Packing, layout};
 pub use path::{EntryPath, LinkTarget};
+pub use pieces::ShardNote;
 pub use pin::Pin;
 pub use publish::Workspace;
 pub use reader::{Content, Reader};

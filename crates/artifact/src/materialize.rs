@@ -19,6 +19,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::cache::{self, Cached, Kind, StatCache};
 use crate::scratch::Scratch;
 use crate::stat::Stat;
+use crate::tree::Linking;
 use crate::trust::Memory;
 use crate::walk::{self, Found, FoundKind, Links};
 use crate::{ArtifactError, Digest, EntryKind, FolderDigest, Manifest, Store, fault};
@@ -59,7 +60,7 @@ impl Store {
         passing("materialize: start")?;
         let scratch = self.scratch_beside(&destination)?;
         let tree = scratch.path().join("tree");
-        self.build(&manifest, &tree)?;
+        self.build(&manifest, &tree, Linking::Hard)?;
         passing("materialize: linked")?;
         self.remember_tree(&manifest, &tree, &destination)?;
         passing("materialize: before swap")?;

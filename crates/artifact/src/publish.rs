@@ -25,7 +25,9 @@ use crate::objects::{Incoming, sync_folder};
 use crate::scan;
 use crate::scratch::Scratch;
 use crate::walk::{self, Links};
-use crate::{Action, ArtifactError, Digest, Manifest, Provenance, Store, fault, layout};
+use crate::{
+    Action, ArtifactError, Digest, Manifest, Pin, Provenance, Store, fault, layout, pieces,
+};
 
 /// Up to this many files are flushed one by one; more of them by flushing the whole file system once.
 const FLUSH_SINGLY: usize = 128;
@@ -35,12 +37,16 @@ const FLUSH_SINGLY: usize = 128;
 /// Dropped without a publish, the output goes and the checkpoints stay.
 #[derive(Debug)]
 pub struct Workspace {
-    store: Store,
+    pub(crate) store: Store,
     // Dropped before the lock: whoever waits for the key finds the room tidied.
-    scratch: Scratch,
+    pub(crate) scratch: Scratch,
     lock: KeyLock,
     output: PathBuf,
     checkpoints: PathBuf,
+    /// The folder of unfinished pieces that it works with.
+    pub(crate) pieces: Option<PathBuf>,
+    /// Keeps what it works with from the collector.
+    pub(crate) pin: Option<Pin>,
     resumed: bool,
 }
 
@@ -50,11 +56,21 @@ impl Store {
     /// # Errors
     /// The store cannot be written to.
     pub fn workspace(&self, lock: KeyLock) -> Result<Workspace, ArtifactError> {
+        let key = lock.key;
+        self.workspace_for(lock, &key)
+    }
+
+    /// The same with the checkpoints of `key`.
+    pub(crate) fn workspace_for(
+        &self,
+        lock: KeyLock,
+        key: &Digest,
+    ) -> Result<Workspace, ArtifactError> {
         let scratch = Scratch::new(&self.tmp())?;
         let output = scratch.path().join("output");
         fs::create_dir(&output).map_err(ArtifactError::writing(&output))?;
-        let resumed = self.has_checkpoints(&lock.key);
-        let checkpoints = self.checkpoints_folder().join(lock.key.to_string());
+        let resumed = self.has_checkpoints(key);
+        let checkpoints = self.checkpoints_folder().join(key.to_string());
         fs::create_dir_all(&checkpoints).map_err(ArtifactError::writing(&checkpoints))?;
         Ok(Workspace {
             store: self.clone(),
@@ -62,6 +78,8 @@ impl Store {
             lock,
             output,
             checkpoints,
+            pieces: None,
+            pin: None,
             resumed,
         })
     }
@@ -251,6 +269,9 @@ impl Workspace {
         let scratch = self.scratch.path();
         self.store
             .finish(&action, &manifest, &self.output, scratch)?;
+        if let Some(pieces) = &self.pieces {
+            pieces::remove_empty(pieces);
+        }
         Ok(action)
     }
 }

@@ -90,6 +90,7 @@ impl Store {
             store.manifests_folder(),
             store.actions_folder(),
             store.checkpoints_folder(),
+            store.pieces_folder(),
             store.locks_folder(),
             store.pins_folder(),
             store.kept_folder(),

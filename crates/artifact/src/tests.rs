@@ -15,6 +15,7 @@ mod killed;
 mod lookup;
 mod materialize;
 mod packs;
+mod pieces;
 mod publish;
 mod scan;
 mod verify;

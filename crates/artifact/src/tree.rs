@@ -21,12 +21,26 @@ struct Place<'a> {
     executable: bool,
 }
 
+/// How a new folder shows raw objects without copying them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Linking {
+    /// By hard links, which outlive the object's name in the store.
+    Hard,
+    /// By symbolic links, which leave the object as it is.
+    Symbolic,
+}
+
 impl Store {
     /// Makes the folder `tree` and fills it. Every byte that is copied is checked on the way.
     ///
     /// # Errors
     /// [`ArtifactError::Unavailable`] if something is gone or damaged.
-    pub(crate) fn build(&self, manifest: &Manifest, tree: &Path) -> Result<(), ArtifactError> {
+    pub(crate) fn build(
+        &self,
+        manifest: &Manifest,
+        tree: &Path,
+        linking: Linking,
+    ) -> Result<(), ArtifactError> {
         fs::create_dir(tree).map_err(ArtifactError::writing(tree))?;
         make_folders(manifest, tree)?;
         let packing = layout(manifest);
@@ -37,7 +51,7 @@ impl Store {
                 .par_iter()
                 .with_min_len(16)
                 .filter(|entry| !in_pack(entry, &packing))
-                .map(|entry| self.place(entry, &tree.join(entry.path.as_path())))
+                .map(|entry| self.place(entry, &tree.join(entry.path.as_path()), linking))
                 .filter_map(Result::transpose)
                 .collect::<Result<Vec<_>, _>>()?,
         );
@@ -110,7 +124,12 @@ impl Store {
     }
 
     /// Puts one entry at its path in the new tree.
-    fn place(&self, entry: &Entry, path: &Path) -> Result<Option<Damage>, ArtifactError> {
+    fn place(
+        &self,
+        entry: &Entry,
+        path: &Path,
+        linking: Linking,
+    ) -> Result<Option<Damage>, ArtifactError> {
         let (size, sha256, executable) = match &entry.kind {
             EntryKind::Directory => return Ok(None),
             EntryKind::Symlink { target } => {
@@ -132,7 +151,11 @@ impl Store {
             return Ok(Some(damage(Problem::Missing)));
         };
         if !object.packed && !executable {
-            match fs::hard_link(&object.path, path) {
+            let linked = match linking {
+                Linking::Hard => fs::hard_link(&object.path, path),
+                Linking::Symbolic => symlink(&object.path, path),
+            };
+            match linked {
                 Ok(()) => return Ok(None),
                 // Too many links, another disk, a file system without links: a copy does as well.
                 Err(error) if error.kind() != io::ErrorKind::StorageFull => {}

@@ -16,6 +16,8 @@ pub enum Reason {
     Undecodable,
     /// Decoding took longer than allowed.
     TimeLimit,
+    /// Decoding wanted more memory than allowed.
+    MemoryLimit,
     /// The file cannot be read or is too large to be handled.
     Unreadable,
     /// Decoded with errors: the clips are in the set, but some of their frames may be missing.

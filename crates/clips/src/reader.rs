@@ -140,24 +140,44 @@ impl ClipSet {
         clip: usize,
         room: &'a mut Vec<u8>,
     ) -> Result<&'a [u8], ClipsError> {
-        let (shard, row) = self.index.place(clip);
-        let damaged = |message: String| ClipsError::Pixels {
-            path: self.shard_path(shard),
-            row,
-            message,
-        };
-        let stored = self.shards[shard].stored(row).map_err(damaged)?;
-        let crc32 = self.index.clip_crc32(clip);
-        if crc32.is_some_and(|expected| expected != stored.crc32()) {
-            return Err(damaged("their checksum is another".to_owned()));
-        }
-        match stored {
+        match self.stored(clip)? {
             Stored::Raw(pixels) => Ok(pixels),
             Stored::Jpeg { bytes, ends } => {
                 room.resize(self.dataset.clip_bytes(), 0);
-                jpeg::decode(bytes, &ends, &self.dataset, room).map_err(damaged)?;
+                jpeg::decode(bytes, &ends, &self.dataset, room)
+                    .map_err(|message| self.damaged(clip, message))?;
                 Ok(room)
             }
+        }
+    }
+
+    /// Whether the bytes of a clip are those that were written, without decoding them.
+    ///
+    /// # Errors
+    /// Names the shard and the row where they are not.
+    pub fn check_pixels(&self, clip: usize) -> Result<(), ClipsError> {
+        self.stored(clip).map(drop)
+    }
+
+    /// The bytes of a clip as they lie in its shard, compared with their checksum.
+    pub(crate) fn stored(&self, clip: usize) -> Result<Stored<'_>, ClipsError> {
+        let (shard, row) = self.index.place(clip);
+        let stored = self.shards[shard]
+            .stored(row)
+            .map_err(|message| self.damaged(clip, message))?;
+        let crc32 = self.index.clip_crc32(clip);
+        if crc32.is_some_and(|expected| expected != stored.crc32()) {
+            return Err(self.damaged(clip, "their checksum is another".to_owned()));
+        }
+        Ok(stored)
+    }
+
+    fn damaged(&self, clip: usize, message: String) -> ClipsError {
+        let (shard, row) = self.index.place(clip);
+        ClipsError::Pixels {
+            path: self.shard_path(shard),
+            row,
+            message,
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::clip::write_line;
 use crate::columns::Columns;
 use crate::shard::{ShardWriter, Stored};
-use crate::{Clip, ClipsError, Dataset, Encoding, files, jpeg};
+use crate::{Clip, ClipSet, ClipsError, Dataset, Encoding, files, jpeg};
 
 /// Bytes of clips that a shard holds at most, unless one clip is larger.
 const SHARD_BYTES: usize = 256 << 20;
@@ -73,8 +73,11 @@ impl ClipSetWriter {
     /// # Errors
     /// Refuses an id that does not come after the one before, an unknown label, and pixels that are
     /// not frames x height x width x 3.
-    pub fn push(&mut self, mut clip: Clip, pixels: &[u8]) -> Result<(), ClipsError> {
-        if let Some(message) = self.refusal(&clip, pixels.len()) {
+    pub fn push(&mut self, clip: Clip, pixels: &[u8]) -> Result<(), ClipsError> {
+        let (bytes, expected) = (pixels.len(), self.dataset.clip_bytes());
+        let wrong = (bytes != expected)
+            .then(|| format!("it has {bytes} bytes of pixels, not {expected}"));
+        if let Some(message) = self.refusal(&clip).or(wrong) {
             return Err(ClipsError::Refused {
                 id: clip.id,
                 message,
@@ -93,6 +96,36 @@ impl ClipSetWriter {
                 encoded.stored()
             }
         };
+        self.put(clip, &stored)
+    }
+
+    /// Adds a clip with the pixels of another set's clip `number`: the stored bytes as they are where both sets
+    /// have the same encoding, so that nothing is encoded twice, else as [`push`](Self::push).
+    ///
+    /// # Errors
+    /// As [`push`](Self::push); the other set's clip is damaged or of another shape.
+    pub fn take_over(
+        &mut self,
+        clip: Clip,
+        set: &ClipSet,
+        number: usize,
+    ) -> Result<(), ClipsError> {
+        if set.dataset().encoding != self.dataset.encoding {
+            return self.push(clip, set.pixels(number, &mut Vec::new())?);
+        }
+        let (found, expected) = (set.dataset().clip_shape(), self.dataset.clip_shape());
+        let wrong = (found != expected)
+            .then(|| format!("its pixels have the shape {found:?}, not {expected:?}"));
+        if let Some(message) = self.refusal(&clip).or(wrong) {
+            return Err(ClipsError::Refused {
+                id: clip.id,
+                message,
+            });
+        }
+        self.put(clip, &set.stored(number)?)
+    }
+
+    fn put(&mut self, mut clip: Clip, stored: &Stored<'_>) -> Result<(), ClipsError> {
         let shard = match &mut self.shard {
             Some(shard) if shard.bytes() + stored.bytes().len() <= self.shard_bytes => shard,
             full => {
@@ -106,7 +139,7 @@ impl ClipSetWriter {
         };
         clip.shard = self.shards - 1;
         clip.row = shard.rows() as u32;
-        shard.push(&stored)?;
+        shard.push(stored)?;
         let path = self.folder.join(files::CLIPS);
         let line = write_line(&clip, &self.dataset)
             .map_err(std::io::Error::from)
@@ -144,20 +177,18 @@ impl ClipSetWriter {
         Ok(self.clips)
     }
 
-    fn refusal(&self, clip: &Clip, bytes: usize) -> Option<String> {
+    fn refusal(&self, clip: &Clip) -> Option<String> {
         if let Some(last) = self.last_id.as_ref().filter(|last| **last >= clip.id) {
             return Some(format!(
                 "it does not come after `{last}`; clips are ordered by id"
             ));
         }
         let classes = self.dataset.classes.len();
-        if clip.label >= classes {
-            return Some(format!(
+        (clip.label >= classes).then(|| {
+            format!(
                 "label {} is out of range: there are {classes} classes",
                 clip.label
-            ));
-        }
-        let expected = self.dataset.clip_bytes();
-        (bytes != expected).then(|| format!("it has {bytes} bytes of pixels, not {expected}"))
+            )
+        })
     }
 }

@@ -89,6 +89,7 @@ static TRAIN: Definition = Definition {
     schema: fedact_stage::schema::<Training>,
     cores: |_| Cores::Fixed(1),
     memory: |_| None,
+    pieces: None,
 };
 
 fn catalogue() -> Catalogue {

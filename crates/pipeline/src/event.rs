@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fedact_artifact::Digest;
-use fedact_stage::{Event, Metrics};
+use fedact_stage::{Event, Metrics, Shard};
 use serde::Serialize;
 
 use crate::{Estimate, Failure, Plan};
@@ -54,6 +54,8 @@ pub enum RunEvent {
         key: Digest,
         /// How many cores it may use.
         cores: usize,
+        /// The shard that is made of it, where it is not made whole.
+        shard: Option<Shard>,
         /// Whether it goes on from checkpoints of a run that was cut off.
         resumed: bool,
         /// How long it took the last time, in seconds.
@@ -85,6 +87,21 @@ pub enum RunEvent {
         seconds: f64,
         /// Whether the output is the same as the step's latest one before.
         unchanged: bool,
+        /// The figures it ended with.
+        metrics: Metrics,
+        /// What it warned of.
+        warnings: Vec<String>,
+    },
+    /// A shard of a step's pieces is done and in the store; the step has no output yet.
+    ShardDone {
+        /// The step.
+        step: String,
+        /// Its key.
+        key: Digest,
+        /// Which shard.
+        shard: Shard,
+        /// Wall seconds.
+        seconds: f64,
         /// The figures it ended with.
         metrics: Metrics,
         /// What it warned of.
@@ -133,6 +150,8 @@ pub enum NotRun {
 pub struct Outcome {
     /// Steps that ran and ended well.
     pub ran: Vec<String>,
+    /// Steps of which a shard was made, and no output.
+    pub shards: Vec<String>,
     /// Steps whose results came out of the store.
     pub from_store: Vec<String>,
     /// Steps that failed.

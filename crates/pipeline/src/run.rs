@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::event::NotRun;
 use crate::folders::Folders;
+use crate::pieces;
 use crate::plan::Records;
 use crate::queue::{Prepared, Queue};
 use crate::shares::{Capacity, Share};
@@ -17,6 +18,7 @@ use crate::{
     StoreRecords,
 };
 use fedact_artifact::{Action, Attempt, Digest, KeyLock, LockOwner, Store};
+use fedact_stage::Shard;
 
 /// How often the scheduler looks whether it should stop.
 const PULSE: Duration = Duration::from_millis(50);
@@ -37,6 +39,9 @@ pub struct Settings {
     pub capacity: Capacity,
     /// Whether steps that do not need a failed one still run.
     pub keep_going: bool,
+    /// Of steps that are made of pieces, only this shard is made, and no result. A run without it makes what is
+    /// missing and joins all pieces.
+    pub shard: Option<Shard>,
     /// The version of fedact, for the provenance.
     pub version: String,
     /// Ends the run when asked.
@@ -219,7 +224,8 @@ impl Scheduler<'_> {
     /// The right to make a result. A step whose result is made elsewhere holds no cores meanwhile: others
     /// get their turn, and it is asked for again at the next.
     fn lock(&mut self, index: usize, key: &Digest) -> Result<Option<KeyLock>, PipelineError> {
-        match self.workshop.store.try_lock(key)? {
+        let shard = self.shard(index).map(|shard| pieces::shard_of(key, shard));
+        match self.workshop.store.try_lock(&shard.unwrap_or(*key))? {
             Attempt::Locked(lock) => {
                 self.elsewhere.remove(&index);
                 Ok(Some(lock))
@@ -265,6 +271,12 @@ impl Scheduler<'_> {
         Ok(Some(prepared))
     }
 
+    /// The shard of a step that is to be made, if it can be parted and only a shard is wanted.
+    fn shard(&self, index: usize) -> Option<Shard> {
+        let definition = self.graph.nodes()[index].definition();
+        self.settings.shard.filter(|_| definition.pieces.is_some())
+    }
+
     fn restore(&mut self, index: usize, action: &Action) -> Result<(), PipelineError> {
         let step = self.graph.nodes()[index].name.clone();
         self.set(index, Progress::Restoring { key: action.key });
@@ -297,6 +309,7 @@ impl Scheduler<'_> {
             key: prepared.key,
             threads: share.cores,
             forced: prepared.forced,
+            shard: self.shard(index),
         };
         let key = prepared.key;
         self.set(index, Progress::Running { key, share });
@@ -362,10 +375,12 @@ impl Scheduler<'_> {
         let Progress::Running { key, share } = self.states[index] else {
             return;
         };
+        let shard = self.shard(index);
         (self.observe)(RunEvent::Started {
             stage: self.graph.nodes()[index].definition().name.to_owned(),
             key,
             cores: share.cores,
+            shard,
             resumed,
             last_seconds: self.last_seconds.get(&step).copied(),
             step,
@@ -400,6 +415,18 @@ impl Scheduler<'_> {
                 });
                 self.outcome.ran.push(step.clone());
                 self.done(index, *action);
+            }
+            Ending::RanShard(run) => {
+                (self.observe)(RunEvent::ShardDone {
+                    step: step.clone(),
+                    key: run.key,
+                    shard: run.shard,
+                    seconds: run.seconds,
+                    metrics: run.metrics,
+                    warnings: run.warnings,
+                });
+                self.outcome.shards.push(step);
+                self.set(index, Progress::Dropped);
             }
             Ending::Gone => self.gone(index),
             Ending::Stopped => {

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use fedact_artifact::{Action, Digest, KeyLock, Provenance, Source as Origin, Store, host_name};
-use fedact_stage::{Event, Input, Job, Level};
+use fedact_artifact::{
+    Action, Digest, KeyLock, Provenance, ShardNote, Source as Origin, Store, host_name,
+};
+use fedact_stage::{Event, Input, Job, Level, Metrics, Shard};
 
 use crate::folders::{Folders, Held, Refusal};
 use crate::{
-    Contents, Failure, Launcher, Node, PipelineError, Preimage, Source, Stop, Unfinished, process,
+    Contents, Failure, Launcher, Node, PipelineError, Preimage, Source, Stop, Unfinished, pieces,
+    process,
 };
 
 /// What every step of a run shares.
@@ -36,6 +39,8 @@ pub(crate) struct Task {
     pub(crate) threads: usize,
     /// The user wants it run although the store has its result.
     pub(crate) forced: bool,
+    /// Only this shard of its pieces is to be made.
+    pub(crate) shard: Option<Shard>,
 }
 
 /// What a thread tells the scheduler.
@@ -54,6 +59,8 @@ pub(crate) enum Message {
 pub(crate) enum Ending {
     /// Its process made the result.
     Ran { action: Box<Action> },
+    /// Its process made a shard of the pieces of the result.
+    RanShard(ShardRun),
     /// The store had the result.
     FromStore { action: Box<Action> },
     /// The store had lost the result, or that of a step it reads.
@@ -64,6 +71,15 @@ pub(crate) enum Ending {
     Failed(Failure),
     /// The store failed.
     Broken(PipelineError),
+}
+
+/// A shard that is done.
+pub(crate) struct ShardRun {
+    pub(crate) key: Digest,
+    pub(crate) shard: Shard,
+    pub(crate) seconds: f64,
+    pub(crate) metrics: Metrics,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl From<Refusal> for Ending {
@@ -107,7 +123,17 @@ impl Workshop {
             drop(lock);
             return Ok(self.restore(&task.node.name, action));
         }
-        let workspace = self.store.workspace(lock)?;
+        let mut workspace = match task.shard {
+            Some(_) => self.store.workspace_of_shard(lock, &task.key)?,
+            None => self.store.workspace(lock)?,
+        };
+        // Who forces a step wants its work done, not what was made before.
+        let pieces = if task.forced && task.shard.is_none() {
+            None
+        } else {
+            pieces::gather(&task.node, &self.store, &mut workspace, task.shard)
+                .map_err(Ending::Broken)?
+        };
         let held = self.hold_inputs(task)?;
         let job = Job {
             stage: task.node.definition().name.to_owned(),
@@ -116,6 +142,7 @@ impl Workshop {
             inputs: self.inputs(task)?,
             output: workspace.output().to_owned(),
             checkpoints: workspace.checkpoints().to_owned(),
+            pieces,
             threads: task.threads,
         };
         self.tell(Message::Started {
@@ -125,12 +152,13 @@ impl Workshop {
         let started = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |since| since.as_secs_f64());
+        self.note_shard(task, started, None)?;
         let clock = Instant::now();
         let mut warnings = Vec::new();
         let metrics = process::execute(
             (self.launcher)(task.node.definition(), task.threads),
             &job,
-            &self.store.log_file(&task.node.name, &task.key),
+            &self.log(task),
             &self.stop,
             |report| {
                 if let Event::Message {
@@ -149,6 +177,17 @@ impl Workshop {
         })?;
         self.check_inputs(task, &job)?;
         drop(held);
+        if let Some(shard) = task.shard {
+            let seconds = clock.elapsed().as_secs_f64();
+            self.note_shard(task, started, Some(seconds))?;
+            return Ok(Ending::RanShard(ShardRun {
+                key: task.key,
+                shard,
+                seconds,
+                metrics,
+                warnings,
+            }));
+        }
         let provenance = Provenance {
             step: task.node.name.clone(),
             stage: job.stage,
@@ -182,6 +221,33 @@ impl Workshop {
         Ok(Ending::Ran {
             action: Box::new(action),
         })
+    }
+
+    /// Where the process's standard error goes; shards run side by side, and each has its own.
+    fn log(&self, task: &Task) -> PathBuf {
+        let step = &task.node.name;
+        match task.shard {
+            Some(Shard { number, of }) => self
+                .store
+                .log_file(&format!("{step}-{number}-of-{of}"), &task.key),
+            None => self.store.log_file(step, &task.key),
+        }
+    }
+
+    /// Notes how the shard stands, where the task is one.
+    fn note_shard(&self, task: &Task, started: f64, seconds: Option<f64>) -> Result<(), Ending> {
+        let Some(Shard { number, of }) = task.shard else {
+            return Ok(());
+        };
+        let host = host_name();
+        let note = ShardNote {
+            number,
+            of,
+            host,
+            started,
+            seconds,
+        };
+        Ok(self.store.note_shard(&task.key, &note)?)
     }
 
     /// Puts the outputs that a step reads into their folders and keeps them so.

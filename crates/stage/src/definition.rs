@@ -128,6 +128,10 @@ pub struct Definition {
     /// need more than there is; `None` where nobody knows. What is wrong for a step, its `resources.memory`
     /// says better.
     pub memory: fn(&Value) -> Option<u64>,
+    /// Where a result is made of pieces that do not depend on one another (`extract`: of videos), what of the
+    /// resolved params decides a piece. Steps that agree in that, in code and in libraries share their pieces,
+    /// and a step may be done in shards, by several machines ([`crate::Pieces`]). `None` where it is made in one go.
+    pub pieces: Option<fn(&Value) -> Value>,
 }
 
 impl Definition {

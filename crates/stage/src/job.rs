@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Params, StageError};
+use crate::{Params, Pieces, StageError};
 
 /// One artifact (or folder of the user's) that an input is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,10 @@ pub struct Job {
     /// A folder that outlives a killed run of the same key and is deleted on success: for finished
     /// parts and checkpoints. Whatever is found there may be incomplete and must be checked.
     pub checkpoints: PathBuf,
+    /// Of a stage whose result is made of pieces, what there is of them already. `None` without a store: such
+    /// a stage then keeps what is finished among its checkpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pieces: Option<Pieces>,
     /// How many cores the step may use.
     pub threads: usize,
 }

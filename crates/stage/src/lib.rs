@@ -17,12 +17,14 @@ mod error;
 mod event;
 mod job;
 mod params;
+mod pieces;
 
 pub use definition::{Arity, Cores, Definition, InputSpec, Kind, Library};
 pub use error::{StageError, Stopped};
 pub use event::{Event, Level, Reporter, Task};
 pub use job::{Input, Job};
 pub use params::{OutOfRange, Params, ParamsError, resolve, schema};
+pub use pieces::{InvalidShard, Pieces, Shard};
 
 /// The figures a stage ends with: a JSON object, kept in the provenance of the step and shown by
 /// `fedact show`. Names are `snake_case`, units are part of the name (`decode_seconds`).

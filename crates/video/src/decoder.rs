@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::ptr;
+use std::sync::Arc;
 
 use ffmpeg_next::ffi::{self, AVCodecID, AVDiscard};
 
@@ -9,9 +10,7 @@ use crate::VideoError;
 use crate::demuxer::{Demuxer, Packet, known};
 use crate::error::words;
 use crate::library::text;
-
-/// The largest picture that is decoded, in pixels: 16K. A damaged header may ask for far more memory.
-const LARGEST_PICTURE: i64 = 15_360 * 8_640;
+use crate::limits::Budget;
 
 /// A decoded picture.
 pub(crate) struct Frame(*mut ffi::AVFrame);
@@ -77,6 +76,8 @@ pub(crate) enum Answer {
 pub(crate) struct Decoder {
     context: *mut ffi::AVCodecContext,
     skips: bool,
+    /// Where the context finds it: boxed, so that it stays where it is.
+    budget: Box<Arc<Budget>>,
 }
 
 // SAFETY: an AVCodecContext may be used from any thread, by one at a time.
@@ -90,6 +91,11 @@ impl Decoder {
             messages: Vec::new(),
         };
         let parameters = demuxer.parameters();
+        let (width, height) = (parameters.width, parameters.height);
+        if i64::from(width) * i64::from(height) > demuxer.budget().pixels() {
+            let what = format!("its pictures of {width} x {height} pixels");
+            return Err(demuxer.budget().exceeded_by(demuxer.path(), what));
+        }
         let id = parameters.codec_id;
         // SAFETY: FFmpeg's documented order: find, allocate, copy parameters, set options, open; the
         // context is owned by `decoder` from its allocation on.
@@ -105,6 +111,7 @@ impl Decoder {
                 )));
             }
             let decoder = Self {
+                budget: Box::new(Arc::clone(demuxer.budget())),
                 context: ffi::avcodec_alloc_context3(codec),
                 skips: matches!(
                     id,
@@ -122,7 +129,7 @@ impl Decoder {
             let context = &mut *decoder.context;
             context.thread_count = 1;
             context.pkt_timebase = demuxer.stream().time_base;
-            context.max_pixels = LARGEST_PICTURE;
+            decoder.budget.count_pictures(context);
             // Crops by the stream's own rectangle to the pixel, where FFmpeg would round for alignment.
             context.flags |= ffi::AV_CODEC_FLAG_UNALIGNED as c_int;
             let code = ffi::avcodec_open2(decoder.context, codec, ptr::null_mut());

@@ -5,12 +5,14 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ffmpeg_next::ffi;
 
 use crate::error::words;
 use crate::library::text;
+use crate::limits::Budget;
 use crate::{Orientation, VideoError};
 
 /// Demuxers that read anything as a picture, single pictures, or lists of other files.
@@ -125,6 +127,7 @@ pub(crate) struct Demuxer {
     stream: *mut ffi::AVStream,
     path: PathBuf,
     deadline: Box<Deadline>,
+    budget: Arc<Budget>,
 }
 
 // SAFETY: an AVFormatContext may be used from any thread, by one at a time.
@@ -169,7 +172,11 @@ unsafe extern "C" fn interrupt(deadline: *mut c_void) -> c_int {
 impl Demuxer {
     /// Opens a file and finds its video stream. Only this file is ever opened: containers that refer to
     /// other files or to the network are refused.
-    pub(crate) fn open(path: &Path, deadline: Deadline) -> Result<Self, VideoError> {
+    pub(crate) fn open(
+        path: &Path,
+        deadline: Deadline,
+        budget: Arc<Budget>,
+    ) -> Result<Self, VideoError> {
         let unreadable = |source| VideoError::Unreadable {
             path: path.to_owned(),
             source,
@@ -198,6 +205,7 @@ impl Demuxer {
         let url = CString::new([b"file:", path.as_os_str().as_bytes()].concat())
             .map_err(|error| unreadable(error.into()))?;
         let deadline = Box::new(deadline);
+        budget.limit_allocations();
         // SAFETY: FFmpeg's documented order: allocate, set the interrupt callback (whose argument is
         // boxed and lives as long as the context), open; a failed open frees the context, a later
         // failure drops `demuxer`, which closes it.
@@ -226,6 +234,9 @@ impl Demuxer {
             ffi::av_dict_free(&raw mut options);
             if code < 0 {
                 deadline.check(path)?;
+                if code == ffi::AVERROR(ffi::ENOMEM) {
+                    return Err(budget.exceeded_by(path, "its header"));
+                }
                 return Err(not_a_video(&words(code)));
             }
             Self {
@@ -233,6 +244,7 @@ impl Demuxer {
                 stream: ptr::null_mut(),
                 path: path.to_owned(),
                 deadline,
+                budget,
             }
         };
         demuxer.with_stream()
@@ -245,8 +257,11 @@ impl Demuxer {
         // SAFETY: the context is open; the stream index comes from FFmpeg and is checked for errors;
         // streams live as long as the context.
         unsafe {
-            let code = ffi::avformat_find_stream_info(self.context, ptr::null_mut());
+            let code = self.probe_streams();
             self.deadline.check(&self.path)?;
+            if code == ffi::AVERROR(ffi::ENOMEM) {
+                return Err(self.budget.exceeded_by(&self.path, "its streams"));
+            }
             if code < 0 {
                 return Err(self.not_a_video(&words(code)));
             }
@@ -281,6 +296,25 @@ impl Demuxer {
         Ok(self)
     }
 
+    /// Reads the first packets, and decodes some where the container does not say what is in it: pictures that are
+    /// too large not even here. Gives FFmpeg's code.
+    fn probe_streams(&mut self) -> c_int {
+        // SAFETY: the context is open; there is a dictionary for each stream that it has now, as FFmpeg asks, and each is freed after the
+        // call, which leaves in it what it did not use.
+        unsafe {
+            let mut options = vec![ptr::null_mut(); (*self.context).nb_streams as usize];
+            for options in &mut options {
+                let pixels = self.budget.pixels();
+                ffi::av_dict_set_int(options, c"max_pixels".as_ptr(), pixels, 0);
+            }
+            let code = ffi::avformat_find_stream_info(self.context, options.as_mut_ptr());
+            options
+                .iter_mut()
+                .for_each(|options| ffi::av_dict_free(options));
+            code
+        }
+    }
+
     fn not_a_video(&self, reason: &str) -> VideoError {
         VideoError::NotAVideo {
             path: self.path.clone(),
@@ -291,6 +325,10 @@ impl Demuxer {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
@@ -311,6 +349,9 @@ impl Demuxer {
             };
             if code == ffi::AVERROR_EOF {
                 return Ok(None);
+            }
+            if code == ffi::AVERROR(ffi::ENOMEM) {
+                self.budget.exceed("one piece of its compressed data");
             }
             if code < 0 {
                 return Err(words(code));

@@ -46,6 +46,18 @@ pub enum VideoError {
         /// What FFmpeg said.
         messages: Vec<String>,
     },
+    /// Reading or decoding wanted more memory than allowed.
+    #[error("{path} wants more than {} MiB of memory for {what}", limit >> 20)]
+    MemoryLimit {
+        /// The file.
+        path: PathBuf,
+        /// What it wanted the memory for.
+        what: String,
+        /// The limit in bytes.
+        limit: u64,
+        /// What FFmpeg said.
+        messages: Vec<String>,
+    },
 }
 
 impl VideoError {
@@ -55,7 +67,8 @@ impl VideoError {
             Self::Unreadable { .. } => &[],
             Self::NotAVideo { messages, .. }
             | Self::Undecodable { messages, .. }
-            | Self::TimeLimit { messages, .. } => messages,
+            | Self::TimeLimit { messages, .. }
+            | Self::MemoryLimit { messages, .. } => messages,
         }
     }
 
@@ -66,7 +79,8 @@ impl VideoError {
             Self::Unreadable { .. } => {}
             Self::NotAVideo { messages, .. }
             | Self::Undecodable { messages, .. }
-            | Self::TimeLimit { messages, .. } => *messages = said,
+            | Self::TimeLimit { messages, .. }
+            | Self::MemoryLimit { messages, .. } => *messages = said,
         }
         self
     }

@@ -1,6 +1,7 @@
 //! One video file: its times at once, its frames on demand.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ffmpeg_next::ffi::{self, AVPixelFormat};
@@ -10,12 +11,22 @@ use crate::decoder::{Answer, Decoder, Frame};
 use crate::demuxer::{Deadline, Demuxer, Packet};
 use crate::index::{Entry, Index};
 use crate::library::text;
+use crate::limits::Budget;
 use crate::scaler::Scaler;
-use crate::{Geometry, Timeline, VideoError, log, tone};
+use crate::{Geometry, Limits, Timeline, VideoError, log, tone};
 
 /// Compressed data of one video that is kept in memory, so that a short video is read once. Longer
 /// ones are read again.
 const KEPT_BYTES: usize = 64 << 20;
+
+/// Bytes that a packet takes besides its data: FFmpeg's structures around it, and its place in the index.
+const PACKET_BYTES: usize = 512;
+
+/// Bytes that the index takes for a packet.
+const ENTRY_BYTES: u64 = 128;
+
+/// FFmpeg's words for a picture of more pixels than `max_pixels`; its code (`EINVAL`) says nothing.
+const TOO_LARGE: &str = "exceeds specified max pixel count";
 
 /// Packets at the end of a video without presentation times that may hold no frame of their own: packed
 /// MPEG-4 streams end with such.
@@ -74,20 +85,22 @@ pub struct Frames {
 
 impl Video {
     /// Opens a file and reads the times of all its frames; nothing is decoded unless the file starts
-    /// with frames that may not be decodable. `time_limit` covers everything done with the video.
+    /// with frames that may not be decodable. `limits` cover everything done with the video.
     ///
     /// # Errors
     /// Files that cannot be read, are no videos, have no frame or no decoder, or take too long.
-    pub fn open(path: &Path, time_limit: Duration) -> Result<Self, VideoError> {
-        let (result, messages) = log::caught(|| Self::scan(path, Deadline::after(time_limit)));
+    pub fn open(path: &Path, limits: Limits) -> Result<Self, VideoError> {
+        let (result, messages) = log::caught(|| Self::scan(path, limits));
         match result {
             Ok(video) => Ok(Self { messages, ..video }),
             Err(error) => Err(error.with_messages(messages)),
         }
     }
 
-    fn scan(path: &Path, deadline: Deadline) -> Result<Self, VideoError> {
-        let mut demuxer = Demuxer::open(path, deadline)?;
+    fn scan(path: &Path, limits: Limits) -> Result<Self, VideoError> {
+        let deadline = Deadline::after(limits.time);
+        let budget = Budget::of(limits);
+        let mut demuxer = Demuxer::open(path, deadline, Arc::clone(&budget))?;
         let mut decoder = Decoder::open(&demuxer)?;
         let mut entries = Vec::new();
         let mut kept = Some(Vec::new());
@@ -110,14 +123,18 @@ impl Video {
                 key: packet.key(),
                 hidden: packet.hidden(),
             });
-            bytes += packet.size();
-            if bytes > KEPT_BYTES {
+            if !budget.take(ENTRY_BYTES) {
+                return Err(budget.exceeded_by(path, "its index"));
+            }
+            bytes += packet.size() + PACKET_BYTES;
+            if bytes > budget.kept(KEPT_BYTES) {
                 kept = None;
             } else if let Some(kept) = &mut kept {
                 kept.push(packet);
             }
         };
         deadline.check(path)?;
+        budget.check(path)?;
         let info = info(&demuxer, breaks_off);
         // AVI has decode times only; where frames are reordered, presentation times made up from them
         // are one frame late.
@@ -187,6 +204,7 @@ impl Video {
         });
         let mut said = self.messages.clone();
         said.extend(messages);
+        let result = self.within_memory(result, &said);
         let decoded = match result {
             Ok(decoded) => decoded,
             Err(error) => return Err(error.with_messages(said)),
@@ -282,6 +300,21 @@ impl Video {
         Ok(None)
     }
 
+    /// What a lack of memory has spoilt is no result, and no other error.
+    fn within_memory<T>(
+        &self,
+        result: Result<T, VideoError>,
+        said: &[String],
+    ) -> Result<T, VideoError> {
+        let (budget, path) = (self.source.demuxer.budget(), self.source.demuxer.path());
+        budget.check(path)?;
+        let too_large = |message: &String| message.contains(TOO_LARGE);
+        if result.is_err() && said.iter().any(too_large) {
+            return Err(budget.exceeded_by(path, "its pictures"));
+        }
+        result
+    }
+
     fn undecodable(&self, reason: &str) -> VideoError {
         VideoError::Undecodable {
             path: self.source.demuxer.path().to_owned(),
@@ -345,7 +378,11 @@ impl Source {
             return Ok(None);
         };
         if index != self.at && !self.jump(index, entry)? {
-            self.demuxer = Demuxer::open(self.demuxer.path(), self.demuxer.deadline())?;
+            self.demuxer = Demuxer::open(
+                self.demuxer.path(),
+                self.demuxer.deadline(),
+                Arc::clone(self.demuxer.budget()),
+            )?;
             self.at = 0;
         }
         while self.at <= index {

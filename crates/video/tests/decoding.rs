@@ -6,15 +6,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fedact_video::{Codec, Geometry, Video, VideoError, VideoWriter, sample};
+use fedact_video::{Codec, Geometry, Limits, Video, VideoError, VideoWriter, sample};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Limits = limit(Duration::from_secs(20));
 const WIDTH: usize = 96;
 const HEIGHT: usize = 64;
 const GEOMETRY: Geometry = Geometry {
     resize: 64,
     size: 64,
 };
+
+const fn limit(time: Duration) -> Limits {
+    Limits {
+        time,
+        memory: 1 << 30,
+    }
+}
 
 /// A grey level for each frame, four apart, so that a decoded frame tells its number.
 fn level(frame: usize) -> u8 {
@@ -246,9 +253,9 @@ fn a_name_with_a_colon_or_a_percent_sign_is_a_name() {
 fn time_is_limited() {
     let folder = tempfile::tempdir().unwrap();
     let path = example(folder.path(), Codec::Mpeg4, 5);
-    let error = Video::open(&path, Duration::ZERO).unwrap_err();
+    let error = Video::open(&path, limit(Duration::ZERO)).unwrap_err();
     assert!(matches!(error, VideoError::TimeLimit { .. }), "{error:?}");
-    let mut video = Video::open(&path, Duration::from_millis(300)).unwrap();
+    let mut video = Video::open(&path, limit(Duration::from_millis(300))).unwrap();
     std::thread::sleep(Duration::from_millis(310));
     let error = video.frames(&[0], GEOMETRY).unwrap_err();
     assert!(matches!(error, VideoError::TimeLimit { .. }), "{error:?}");
@@ -262,7 +269,7 @@ fn awkward_videos_neither_crash_nor_hang() {
         eprintln!("skipped: {} is not there", folder.display());
         return;
     };
-    let limit = Duration::from_secs(2);
+    let time = Duration::from_secs(2);
     let (mut good, mut bad) = (0, 0);
     for entry in entries {
         let path = entry.unwrap().path();
@@ -271,12 +278,12 @@ fn awkward_videos_neither_crash_nor_hang() {
             continue;
         }
         let began = Instant::now();
-        let outcome = Video::open(&path, limit).and_then(|mut video| {
+        let outcome = Video::open(&path, limit(time)).and_then(|mut video| {
             let wanted = sample::segments(video.timeline(), 4, 0, 1);
             video.frames(&wanted, GEOMETRY)
         });
         assert!(
-            began.elapsed() < 4 * limit,
+            began.elapsed() < 4 * time,
             "{} took {:?}",
             path.display(),
             began.elapsed()

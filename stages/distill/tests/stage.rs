@@ -77,6 +77,7 @@ impl Execution {
             ]),
             output: folder.path().join("output"),
             checkpoints: folder.path().join("checkpoints"),
+            pieces: None,
             threads: 2,
         };
         for path in [&job.output, &job.checkpoints] {

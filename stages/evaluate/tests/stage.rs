@@ -149,6 +149,7 @@ fn job(root: &Path, models: &[&str], sets: &[&str]) -> Job {
         ]),
         output,
         checkpoints: root.join("checkpoints"),
+        pieces: None,
         threads: 1,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fedact_clips::{Problem, Reason};
-use fedact_video::{Frames, Geometry, Video, VideoError, sample};
+use fedact_video::{Frames, Geometry, Limits, Video, VideoError, sample};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -29,13 +29,16 @@ pub(crate) struct Cut {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     /// Presentation times of the first and last frame of each clip, in microseconds: whole numbers are
-    /// read back from a checkpoint as they were written, to the last bit.
+    /// read back from a file as they were written, to the last bit.
     pub(crate) times: Vec<(u64, u64)>,
     /// Set when the clips are usable but suspect.
     pub(crate) damage: Option<Damage>,
     /// Whether its high dynamic range was mapped to an ordinary one.
     pub(crate) tone_mapped: bool,
+    /// Not kept: only what was decoded in this run took time in it.
+    #[serde(skip)]
     pub(crate) decode_seconds: f64,
+    #[serde(skip)]
     pub(crate) scale_seconds: f64,
 }
 
@@ -80,8 +83,11 @@ pub(crate) fn cut(
     params: &ExtractParams,
     clips: usize,
 ) -> Result<Cut, Fault> {
-    let limit = Duration::from_secs_f64(params.time_limit_seconds);
-    let mut video = Video::open(path, limit)?;
+    let limits = Limits {
+        time: Duration::from_secs_f64(params.time_limit_seconds),
+        memory: u64::from(params.memory_limit_mib) << 20,
+    };
+    let mut video = Video::open(path, limits)?;
     let (first, shown) = Part::within(part, video.timeline()).map_err(Fault::Part)?;
     let timeline = &shown;
     let frames = params.frames as usize;
@@ -181,6 +187,13 @@ pub(crate) fn problem(name: &str, fault: &Fault) -> Problem {
             format!(
                 "it took longer than {} s (`time_limit_seconds`)",
                 limit.as_secs_f64()
+            ),
+        ),
+        VideoError::MemoryLimit { what, limit, .. } => (
+            Reason::MemoryLimit,
+            format!(
+                "it wants more than {} MiB (`memory_limit_mib`) for {what}",
+                limit >> 20
             ),
         ),
         VideoError::Undecodable { reason, .. } => (Reason::Undecodable, reason.clone()),

@@ -143,11 +143,21 @@ pub enum ExtractError {
     },
     /// A finished video could not be kept or found again.
     #[error("cannot keep finished work in {path}")]
-    Checkpoint {
+    Piece {
         /// The file.
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// A video that was decoded a moment ago does not decode now.
+    #[error(
+        "the clips of {path} were lost before they could be written, and it cannot be decoded again: {reason}"
+    )]
+    Lost {
+        /// The video.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// The clip set could not be written.
     #[error(transparent)]
@@ -199,8 +209,9 @@ impl ExtractError {
             Self::TooManyBad { .. } => {
                 "remove or mend these files, or raise `max_bad_share`".into()
             }
+            Self::Lost { .. } => "run again".into(),
             Self::Threads { .. } | Self::Clips(_) | Self::Stopped(_) => return None,
-            Self::Checkpoint { .. } => {
+            Self::Piece { .. } => {
                 "see that the disk is not full and that the store may be written".into()
             }
         })
@@ -210,7 +221,7 @@ impl ExtractError {
     fn machine(&self) -> bool {
         matches!(
             self,
-            Self::Threads { .. } | Self::Checkpoint { .. } | Self::Clips(_)
+            Self::Threads { .. } | Self::Piece { .. } | Self::Lost { .. } | Self::Clips(_)
         )
     }
 }

@@ -4,11 +4,13 @@
 //! groups on one side of the split, decodes many videos at once, one thread each, and writes a clip set.
 //! What cannot be used is left out and listed in `problems.jsonl`.
 
-mod checkpoint;
 mod cut;
+mod decode;
+mod earlier;
 mod error;
 mod layout;
 mod part;
+mod pieces;
 mod problems;
 mod run;
 mod sides;

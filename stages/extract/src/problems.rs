@@ -6,10 +6,10 @@ use fedact_clips::{Problem, Reason, Split};
 use fedact_extract_params::{Duplicates, ExtractParams};
 use fedact_stage::Reporter;
 
+use crate::decode::Outcome;
 use crate::error::ExtractError;
 use crate::layout::{Candidate, Found};
 use crate::part::Part;
-use crate::run::Outcome;
 
 /// Problems that are named in a warning or an error; all are in `problems.jsonl`.
 const NAMED: usize = 3;

@@ -1,28 +1,23 @@
 //! The stage's work, from the folder to the clip set.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use fedact_clips::{
     Clip, ClipSetWriter, Dataset, Encoding, Problem, Reason, Split, write_problems,
 };
-use fedact_stage::{Job, Metrics, Reporter, StageError, Task};
-use rayon::prelude::*;
+use fedact_stage::{Job, Metrics, Reporter, Shard, StageError};
 use serde_json::{Value, json};
 
-use crate::checkpoint::{Checkpoints, Key};
-use crate::cut::{Summary, cut, digest, problem};
+use crate::cut::Summary;
+use crate::decode::{Decoder, Done, Origin, Outcome, Pixels, Work};
+use crate::earlier;
 use crate::error::ExtractError;
-use crate::layout::{Candidate, Found, find};
+use crate::layout::{Found, find};
 use crate::problems::{bad, few_bad, few_missing, leave_out_duplicates, suspect, warn};
 use crate::sides::{at_least_two, both_sides};
 use crate::split::{by_groups, groups};
 use fedact_extract_params::{ExtractParams, Layout};
-
-/// How often the pace is shown, even while no video is finished.
-const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// Runs the stage.
 ///
@@ -32,18 +27,6 @@ pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
     let params: ExtractParams = job.params()?;
     let root = job.input("videos")?;
     Ok(extract(job, root, &params, reporter)?)
-}
-
-/// A finished candidate: its content, and its clips or its problem.
-pub(crate) struct Outcome {
-    pub(crate) digest: Option<[u8; 32]>,
-    pub(crate) result: Result<Done, Problem>,
-}
-
-pub(crate) struct Done {
-    key: Key,
-    pub(crate) summary: Summary,
-    resumed: bool,
 }
 
 fn extract(
@@ -87,20 +70,12 @@ fn extract(
     let all = |_: usize| true;
     both_sides(&found, &splits, &groups, all, "the split leaves none there")?;
 
-    let checkpoints = Checkpoints::open(&job.checkpoints, &sampling(params))?;
-    let threads = job.threads.max(1);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|source| ExtractError::Threads { threads, source })?;
-    let mut outcomes = decode(
-        &pool,
-        &found.candidates,
-        &splits,
-        params,
-        &checkpoints,
-        reporter,
-    )?;
+    let decoder = Decoder::of(job, params, reporter)?;
+    let work = Work::of(&found.candidates, &splits, params);
+    if let Some(shard) = job.pieces.as_ref().and_then(|pieces| pieces.shard) {
+        return shard_of(&work, shard, &decoder, began);
+    }
+    let mut outcomes = decoder.all(&work)?;
 
     leave_out_duplicates(&found.candidates, &mut outcomes, &splits);
     let mut problems = found.problems.clone();
@@ -132,18 +107,10 @@ fn extract(
 
     let writing = Instant::now();
     // In the pool, whose threads encode the frames where they become JPEGs.
-    let clips = pool.install(|| {
-        write(
-            job,
-            &found,
-            &outcomes,
-            &splits,
-            &groups,
-            params,
-            &checkpoints,
-            reporter,
-        )
-    })?;
+    let clips = decoder
+        .pool
+        .install(|| write(job, &found, &outcomes, &splits, &groups, &decoder))?;
+    decoder.spend(&outcomes)?;
     Ok(metrics(
         &found,
         &outcomes,
@@ -155,101 +122,56 @@ fn extract(
     ))
 }
 
-/// Decodes every candidate, as many at once as there are threads.
-fn decode(
-    pool: &rayon::ThreadPool,
-    candidates: &[Candidate],
-    splits: &[Split],
-    params: &ExtractParams,
-    checkpoints: &Checkpoints,
-    reporter: &Reporter,
-) -> Result<Vec<Outcome>, ExtractError> {
-    let task = reporter.task("decoding", candidates.len() as u64, "videos");
-    let clips = AtomicU64::new(0);
-    let (finished, ticking) = channel::<()>();
-    std::thread::scope(|scope| {
-        let (task, clips) = (&task, &clips);
-        scope.spawn(move || {
-            let began = Instant::now();
-            while ticking.recv_timeout(HEARTBEAT) == Err(RecvTimeoutError::Timeout) {
-                show_pace(task, clips, began);
-            }
-        });
-        let outcomes = pool.install(|| {
-            candidates
-                .par_iter()
-                .zip(splits)
-                .enumerate()
-                .with_max_len(1)
-                .map(|(index, (candidate, split))| {
-                    reporter.go_on()?;
-                    let count = clips_of(params, *split);
-                    let outcome = one(candidate, count, index, params, checkpoints)?;
-                    if outcome.result.is_ok() {
-                        clips.fetch_add(count as u64, Ordering::Relaxed);
-                    }
-                    task.advance(1);
-                    Ok(outcome)
-                })
-                .collect()
-        });
-        drop(finished);
-        outcomes
-    })
+/// Makes the pieces of one shard, and no clip set.
+fn shard_of(
+    work: &Work<'_>,
+    shard: Shard,
+    decoder: &Decoder<'_>,
+    began: Instant,
+) -> Result<Metrics, ExtractError> {
+    let mine = work.of_shard(shard);
+    let outcomes = decoder.all(&mine)?;
+    let problems: Vec<Problem> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.result.as_ref().err().cloned())
+        .collect();
+    warn(&problems, decoder.reporter);
+    Ok(object(json!({
+        "videos": work.len(),
+        "shard_videos": mine.len(),
+        "bad_files": problems.len(),
+        "decoded_videos": count_from(&outcomes, Origin::File),
+        "resumed_videos": count_from(&outcomes, Origin::Piece),
+        "reused_videos": count_from(&outcomes, Origin::Earlier),
+        "decode_seconds": seconds(&outcomes, |summary| summary.decode_seconds),
+        "scale_seconds": seconds(&outcomes, |summary| summary.scale_seconds),
+        "seconds": began.elapsed().as_secs_f64(),
+    })))
 }
 
-fn show_pace(task: &Task, clips: &AtomicU64, began: Instant) {
-    let pace = clips.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
-    task.detail(format!("{pace:.1} clips/s"));
+/// How many of the files were decoded, or tried, or found finished.
+fn count_from(outcomes: &[Outcome], origin: Origin) -> usize {
+    outcomes
+        .iter()
+        .filter(|outcome| outcome.origin == origin)
+        .count()
 }
 
-/// Decodes one candidate, or finds it finished.
-fn one(
-    candidate: &Candidate,
-    clips: usize,
-    worker: usize,
-    params: &ExtractParams,
-    checkpoints: &Checkpoints,
-) -> Result<Outcome, ExtractError> {
-    let digest = match digest(&candidate.path) {
-        Ok(digest) => digest,
-        Err(error) => {
-            let result = Err(Problem {
-                path: candidate.name.clone(),
-                reason: Reason::Unreadable,
-                message: error.to_string(),
-                ffmpeg: Vec::new(),
-            });
-            return Ok(Outcome {
-                digest: None,
-                result,
-            });
-        }
-    };
-    let key = checkpoints.key(&digest, candidate.part.as_ref(), clips);
-    let result = if let Some(cut) = checkpoints.load(&key) {
-        Ok(Done {
-            key,
-            summary: cut.summary,
-            resumed: true,
-        })
-    } else {
-        match cut(&candidate.path, candidate.part.as_ref(), params, clips) {
-            Ok(cut) => {
-                checkpoints.save(&key, &cut, worker)?;
-                Ok(Done {
-                    key,
-                    summary: cut.summary,
-                    resumed: false,
-                })
-            }
-            Err(error) => Err(problem(&candidate.name, &error)),
-        }
-    };
-    Ok(Outcome {
-        digest: Some(digest),
-        result,
-    })
+/// Seconds that were spent on the videos that were decoded in this run.
+fn seconds(outcomes: &[Outcome], of: fn(&Summary) -> f64) -> f64 {
+    outcomes
+        .iter()
+        .filter(|outcome| outcome.origin == Origin::File)
+        .filter_map(|outcome| outcome.result.as_ref().ok())
+        .map(|done| of(&done.summary))
+        .sum()
+}
+
+fn object(figures: Value) -> Metrics {
+    match figures {
+        Value::Object(figures) => figures,
+        _ => Metrics::new(),
+    }
 }
 
 /// Clips written on each side of the split.
@@ -258,27 +180,17 @@ struct Written {
 }
 
 /// Writes the clip set, in the order of ids.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "all that earlier steps found out"
-)]
 fn write(
     job: &Job,
     found: &Found,
     outcomes: &[Outcome],
     splits: &[Split],
     groups: &[String],
-    params: &ExtractParams,
-    checkpoints: &Checkpoints,
-    reporter: &Reporter,
+    decoder: &Decoder<'_>,
 ) -> Result<Written, ExtractError> {
+    let params = decoder.params;
     let dataset = Dataset {
-        encoding: match params.encoding {
-            fedact_extract_params::Encoding::Raw => Encoding::Raw,
-            fedact_extract_params::Encoding::Jpeg => Encoding::Jpeg {
-                quality: params.jpeg_quality,
-            },
-        },
+        encoding: encoding(params),
         sampling: sampling(params),
         source: source(found, outcomes, splits, params),
         ..Dataset::new(
@@ -298,19 +210,22 @@ fn write(
         }
     }
     order.sort();
-    let task = reporter.task("writing", order.len() as u64, "clips");
+    let task = decoder
+        .reporter
+        .task("writing", order.len() as u64, "clips");
     let mut writer = ClipSetWriter::create(&job.output, dataset)?;
     let mut written = Written {
         clips: BTreeMap::new(),
     };
-    let mut loaded: Option<(usize, Vec<u8>)> = None;
-    for (id, index, clip) in order {
+    let mut loaded: Option<(usize, Pixels<'_>)> = None;
+    let mut lines = vec![Vec::new(); outcomes.len()];
+    for (line, (id, index, clip)) in order.into_iter().enumerate() {
         let (Ok(done), Some(digest)) = (&outcomes[index].result, outcomes[index].digest) else {
             continue;
         };
         let pixels = match loaded.take() {
             Some((video, pixels)) if video == index => pixels,
-            _ => checkpoints.must_load(&done.key)?.pixels,
+            _ => decoder.pixels(&found.candidates[index], done)?,
         };
         let (start, end) = done.summary.times[clip];
         let entry = Clip {
@@ -325,25 +240,34 @@ fn write(
             shard: 0,
             row: 0,
         };
-        writer.push(entry, &pixels[clip * bytes..][..bytes])?;
+        match &pixels {
+            Pixels::Cut(pixels) => writer.push(entry, &pixels[clip * bytes..][..bytes])?,
+            Pixels::Earlier(set, clips) => writer.take_over(entry, set, clips[clip])?,
+        }
         loaded = Some((index, pixels));
+        lines[index].push(line);
         *written.clips.entry(splits[index]).or_default() += 1;
         task.advance(1);
     }
+    let pieces = outcomes.iter().zip(lines);
+    let pieces = pieces.filter_map(|(outcome, clips)| outcome.line(clips));
+    earlier::write(&job.output, pieces)?;
     writer.finish()?;
     Ok(written)
 }
 
-/// Clips that a video of this side gives.
-fn clips_of(params: &ExtractParams, split: Split) -> usize {
-    match split {
-        Split::Train => params.sampling.train_clips as usize,
-        Split::Test => params.sampling.test_clips as usize,
+/// How the clip set holds its pixels.
+pub(crate) fn encoding(params: &ExtractParams) -> Encoding {
+    match params.encoding {
+        fedact_extract_params::Encoding::Raw => Encoding::Raw,
+        fedact_extract_params::Encoding::Jpeg => Encoding::Jpeg {
+            quality: params.jpeg_quality,
+        },
     }
 }
 
-/// Everything that decides the pixels of a video, for `dataset.json` and for the key of a finished video.
-fn sampling(params: &ExtractParams) -> Value {
+/// How clips were cut: everything that decides their pixels, and how many a video gives.
+pub(crate) fn sampling(params: &ExtractParams) -> Value {
     json!({
         "frames": params.frames,
         "size": params.size,
@@ -352,6 +276,16 @@ fn sampling(params: &ExtractParams) -> Value {
         "scaler": fedact_video::SCALER,
         "ffmpeg": fedact_video::version().to_string(),
     })
+}
+
+/// Of [`sampling`], what decides a single clip; how many a video gives stands beside it in the name of a piece.
+pub(crate) fn settings_of(sampling: &Value) -> Value {
+    let mut settings = sampling.clone();
+    if let Some(Value::Object(sampling)) = settings.get_mut("sampling") {
+        sampling.shift_remove("train_clips");
+        sampling.shift_remove("test_clips");
+    }
+    settings
 }
 
 fn source(found: &Found, outcomes: &[Outcome], splits: &[Split], params: &ExtractParams) -> Value {
@@ -400,8 +334,6 @@ fn metrics(
             .count()
     };
     let clips = |split: Split| written.clips.get(&split).copied().unwrap_or(0);
-    let fresh = || done.iter().filter(|done| !done.resumed);
-    let seconds = |of: fn(&Summary) -> f64| fresh().map(|done| of(&done.summary)).sum::<f64>();
     let all_clips = clips(Split::Train) + clips(Split::Test);
     let figures = json!({
         "classes": found.classes.len(),
@@ -418,15 +350,14 @@ fn metrics(
         "damaged_videos": count(Reason::Damaged),
         "duplicate_videos": count(Reason::Duplicate),
         "tone_mapped_videos": done.iter().filter(|done| done.summary.tone_mapped).count(),
-        "resumed_videos": done.iter().filter(|done| done.resumed).count(),
-        "decode_seconds": seconds(|summary| summary.decode_seconds),
-        "scale_seconds": seconds(|summary| summary.scale_seconds),
+        "decoded_videos": count_from(outcomes, Origin::File),
+        "resumed_videos": count_from(outcomes, Origin::Piece),
+        "reused_videos": count_from(outcomes, Origin::Earlier),
+        "decode_seconds": seconds(outcomes, |summary| summary.decode_seconds),
+        "scale_seconds": seconds(outcomes, |summary| summary.scale_seconds),
         "write_seconds": writing.as_secs_f64(),
         "seconds": whole.as_secs_f64(),
         "clips_per_second": all_clips as f64 / whole.as_secs_f64().max(1e-9),
     });
-    match figures {
-        Value::Object(figures) => figures,
-        _ => Metrics::new(),
-    }
+    object(figures)
 }

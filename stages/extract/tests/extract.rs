@@ -71,7 +71,7 @@ fn the_clip_set_does_not_depend_on_threads_or_on_interruptions() {
     let resumed = place.run_with(params.clone(), 3);
     assert_eq!(resumed.metric("resumed_videos"), 12);
     // A checkpoint that a crash cut short is made anew.
-    let kept = place.folder.path().join("checkpoints/videos");
+    let kept = place.folder.path().join("checkpoints/spent");
     let mut entries: Vec<PathBuf> = fs::read_dir(&kept)
         .unwrap()
         .map(|entry| entry.unwrap().path())

@@ -127,6 +127,7 @@ fn job(folder: &Path, params: Value) -> Job {
         ]),
         output: folder.join("output"),
         checkpoints: folder.join("checkpoints"),
+        pieces: None,
         threads: 1,
     };
     for folder in [&job.output, &job.checkpoints] {

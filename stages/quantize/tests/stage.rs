@@ -87,6 +87,7 @@ impl Bench {
             ]),
             output: self.path("output"),
             checkpoints: self.path("checkpoints"),
+            pieces: None,
             threads: 1,
         }
     }

@@ -35,6 +35,7 @@ fn job(output: &Path, params: &Value, threads: usize) -> Job {
         inputs: BTreeMap::new(),
         output: output.to_owned(),
         checkpoints: output.join("checkpoints"),
+        pieces: None,
         threads,
     }
 }

@@ -287,13 +287,14 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
         packs: [(key("kept"), 100), (key("input"), 100)].into(),
         watched: [key("watched")].into(),
         checkpoints: [(key("kept"), 5), (key("live"), 5), (key("next"), 5)].into(),
+        pieces: [(key("wanted"), 7), (key("live"), 7), (key("unwanted"), 7)].into(),
         logs: ["kept", "live", "next", "gone"]
             .map(|name| ((key(name).short(), PathBuf::from(name)), 7))
             .into(),
         live: [(key("live"), "process 1".to_owned())].into(),
         kept: BTreeSet::new(),
     };
-    let plan = collection(&inventory, &keep(&["kept", "next"]));
+    let plan = collection(&inventory, &keep(&["kept", "next", "wanted"]));
     let objects: BTreeSet<Digest> = plan
         .doomed
         .iter()
@@ -336,6 +337,13 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
         keep(&["input"]),
         "its manifest is named, but not as an output"
     );
+    let pieces: Vec<&Item> = plan
+        .doomed
+        .iter()
+        .map(|doomed| &doomed.item)
+        .filter(|item| matches!(item, Item::Pieces(_)))
+        .collect();
+    assert_eq!(pieces, [&Item::Pieces(key("unwanted"))]);
     let logs: Vec<&Doomed> = plan
         .doomed
         .iter()
@@ -351,7 +359,7 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
     );
     assert_eq!(
         plan.frees,
-        10 + 10 + 5 + 3 + 3 + 100 + 7,
+        10 + 10 + 5 + 3 + 3 + 100 + 7 + 7,
         "what is linked frees nothing"
     );
     assert_eq!(plan.kept, [key("kept"), key("live")]);

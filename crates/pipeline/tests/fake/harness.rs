@@ -10,6 +10,7 @@ use fedact_pipeline::{
     Capacity, Graph, Outcome, Override, Pipeline, PipelineError, Plan, RunEvent, Settings, Stop,
     StoreRecords, digest_folders,
 };
+use fedact_stage::Shard;
 
 use super::stages;
 
@@ -23,6 +24,7 @@ pub struct Run {
     pub cores: usize,
     pub memory: Option<u64>,
     pub keep_going: bool,
+    pub shard: Option<Shard>,
     pub stop: Stop,
     pub watch: Box<dyn FnMut(&RunEvent)>,
 }
@@ -46,6 +48,7 @@ impl Run {
             cores: 2,
             memory: None,
             keep_going: false,
+            shard: None,
             stop: Stop::new(),
             watch: Box::new(|_| {}),
         }
@@ -79,6 +82,7 @@ impl Run {
                 memory: self.memory,
             },
             keep_going: self.keep_going,
+            shard: self.shard,
             version: "test".into(),
             stop: self.stop,
         };

@@ -31,6 +31,7 @@ pub static SOURCE: Definition = Definition {
         Some(cores) => Cores::Fixed(usize::try_from(cores).unwrap_or(1)),
     },
     memory: |params| params["count"].as_u64().map(|count| 100 * count),
+    pieces: None,
 };
 
 /// Writes the text of its input in capitals.
@@ -46,6 +47,15 @@ pub static CAPITALS: Definition = Definition {
     output: Kind::Clips,
     libraries: &[],
     ..SOURCE
+};
+
+/// Writes each word of a text in capitals on a line of its own: a result made of pieces, which `rate` decides.
+pub static WORDS: Definition = Definition {
+    name: "words",
+    summary: "Writes words in capitals",
+    output: Kind::Clips,
+    pieces: Some(|params| json!({"rate": params["rate"]})),
+    ..CAPITALS
 };
 
 /// Joins the texts of its inputs, with their names.
@@ -73,7 +83,7 @@ pub static JOIN: Definition = Definition {
 
 /// All of them, with some digest for the code.
 pub fn catalogue(code: &str) -> Catalogue {
-    let stages = [&SOURCE, &CAPITALS, &JOIN]
+    let stages = [&SOURCE, &CAPITALS, &WORDS, &JOIN]
         .map(|definition| StageEntry {
             definition,
             code: format!("{code} of {}", definition.name),
@@ -156,6 +166,9 @@ fn overlay(known: &mut Value, given: &Value, path: &str) -> Result<(), ParamsErr
 
 /// The work of all of them.
 pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
+    if job.stage == WORDS.name {
+        return words(job);
+    }
     let text = |key: &str| job.params[key].as_str().unwrap_or_default().to_owned();
     let checkpoint = job.checkpoints.join("half");
     let resumed = checkpoint.exists();
@@ -224,6 +237,56 @@ pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
     metrics.insert("threads".into(), job.threads.into());
     metrics.insert("length".into(), output.len().into());
     Ok(metrics)
+}
+
+/// Takes each word from an earlier result, from the folder of pieces, or makes it; in this order.
+fn words(job: &Job) -> Result<Metrics, StageError> {
+    let text = read(job.input("videos")?);
+    let mut earlier = String::new();
+    let mut folder = job.checkpoints.clone();
+    let mut shard = None;
+    if let Some(pieces) = &job.pieces {
+        earlier = pieces.earlier.iter().map(|result| read(result)).collect();
+        folder.clone_from(&pieces.folder);
+        shard = pieces.shard;
+    }
+    let (mut lines, mut made, mut found, mut reused) = (String::new(), 0, 0, 0);
+    let mut used = Vec::new();
+    for word in text.split(' ') {
+        if shard.is_some_and(|shard| !shard.holds(word)) {
+            continue;
+        }
+        let line = format!("{}\n", word.to_uppercase());
+        let piece = folder.join(word);
+        if earlier.contains(&line) {
+            reused += 1;
+        } else if piece.exists() {
+            found += 1;
+            used.push(piece);
+        } else {
+            made += 1;
+            if word == job.params["text"].as_str().unwrap_or_default() {
+                std::process::abort();
+            }
+            std::thread::sleep(Duration::from_millis(
+                job.params["sleep_ms"].as_u64().unwrap_or(0),
+            ));
+            fs::write(&piece, &line).unwrap();
+            used.push(piece);
+        }
+        lines.push_str(&line);
+    }
+    if shard.is_none() {
+        fs::write(job.output.join("text.txt"), lines).unwrap();
+        for piece in used {
+            let _ = fs::remove_file(piece);
+        }
+    }
+    let counts = [("made", made), ("found", found), ("reused", reused)];
+    Ok(counts
+        .map(|(name, count)| (name.to_owned(), json!(count)))
+        .into_iter()
+        .collect())
 }
 
 fn read(folder: &Path) -> String {

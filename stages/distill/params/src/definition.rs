@@ -37,6 +37,7 @@ pub static DEFINITION: Definition = Definition {
     schema: schema::<DistillParams>,
     cores,
     memory,
+    pieces: None,
 };
 
 fn cores(params: &Value) -> Cores {

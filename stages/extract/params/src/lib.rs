@@ -125,6 +125,8 @@ pub struct ExtractParams {
     pub duplicates: Duplicates,
     /// Seconds that one file may take before it is left out; 1 to 86400.
     pub time_limit_seconds: f64,
+    /// Memory in MiB that reading and decoding one file may take before it is left out; 64 to 65536.
+    pub memory_limit_mib: u32,
 }
 
 impl Default for ExtractParams {
@@ -149,6 +151,7 @@ impl Default for ExtractParams {
             max_bad_share: 0.1,
             duplicates: Duplicates::LeaveOut,
             time_limit_seconds: 120.0,
+            memory_limit_mib: 1024,
         }
     }
 }
@@ -230,6 +233,7 @@ impl Params for ExtractParams {
             limit,
             "between 1 and 86400",
         )?;
+        between(self.memory_limit_mib, 64, 65_536, "memory_limit_mib")?;
         if let Some(pattern) = &self.group_pattern {
             let expected = match Regex::new(pattern) {
                 Ok(regex) if regex.captures_len() == 2 => return Ok(()),
@@ -295,6 +299,7 @@ mod tests {
             (json!({"duplicates": "keep"}), "duplicates"),
             (json!({"validation": "maybe"}), "validation"),
             (json!({"time_limit_seconds": 0}), "time_limit_seconds"),
+            (json!({"memory_limit_mib": 63}), "memory_limit_mib"),
         ] {
             let error = resolve::<ExtractParams>(&given).unwrap_err();
             assert_eq!(error.key(), key, "{error}");

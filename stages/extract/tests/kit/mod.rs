@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use fedact_clips::{Clip, ClipSet, Problem, read_problems};
 use fedact_extract::{DEFINITION, run};
-use fedact_stage::{Event, Input, Job, Metrics, Reporter, StageError};
+use fedact_stage::{Event, Input, Job, Metrics, Pieces, Reporter, StageError};
 use fedact_video::{Codec, VideoWriter};
 use serde_json::Value;
 
@@ -88,7 +88,43 @@ impl Place {
         self.run_with(params, 2)
     }
 
-    pub fn run_with(&self, mut params: Value, threads: usize) -> Outcome {
+    pub fn run_with(&self, params: Value, threads: usize) -> Outcome {
+        self.run_of_pieces(params, threads, None)
+    }
+
+    /// The pieces that a runner would offer: all of unfinished runs, and the results of finished ones.
+    pub fn pieces(&self, earlier: &[&Outcome], shard: Option<&str>) -> Pieces {
+        Pieces {
+            folder: self.folder.path().join("pieces"),
+            earlier: earlier
+                .iter()
+                .map(|outcome| outcome.output.clone())
+                .collect(),
+            shard: shard.map(|shard| shard.parse().unwrap()),
+        }
+    }
+
+    /// The files of the pieces that are in no result.
+    pub fn loose(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = fs::read_dir(self.folder.path().join("pieces"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// As when a result is published.
+    pub fn forget_checkpoints(&self) {
+        fs::remove_dir_all(self.folder.path().join("checkpoints")).unwrap();
+    }
+
+    pub fn run_of_pieces(
+        &self,
+        mut params: Value,
+        threads: usize,
+        pieces: Option<Pieces>,
+    ) -> Outcome {
         self.runs.set(self.runs.get() + 1);
         for (key, value) in [("frames", 4), ("size", 16)] {
             params
@@ -115,6 +151,7 @@ impl Place {
             )]),
             output: output.clone(),
             checkpoints: self.folder.path().join("checkpoints"),
+            pieces,
             threads,
         };
         let warnings = Arc::new(Mutex::new(Vec::new()));

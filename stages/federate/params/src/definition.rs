@@ -30,6 +30,7 @@ pub static DEFINITION: Definition = Definition {
     schema: schema::<FederateParams>,
     cores,
     memory: |_| Some(MEMORY),
+    pieces: None,
 };
 
 fn cores(params: &Value) -> Cores {

@@ -30,6 +30,7 @@ pub static DEFINITION: Definition = Definition {
     schema: schema::<QuantizeParams>,
     cores,
     memory: |_| Some(MEMORY),
+    pieces: None,
 };
 
 fn cores(params: &Value) -> Cores {

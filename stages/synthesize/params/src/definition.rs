@@ -16,6 +16,7 @@ pub static DEFINITION: Definition = Definition {
     schema: schema::<Params>,
     cores: |_| Cores::All,
     memory: |_| Some(MEMORY),
+    pieces: None,
 };
 
 /// A frame of the default size takes 0.2 MiB, and the encoder keeps a few dozen.

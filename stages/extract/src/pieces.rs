@@ -1,0 +1,295 @@
+//! Finished videos that are in no clip set yet: of runs that were killed, of shards, of other steps.
+//!
+//! A piece is named by the digest of everything that decides it: the content of the file, the part of it that is
+//! asked for, the number of clips, how frames are chosen and scaled. It is a file of its own:
+//!
+//! `length of the header (8 bytes) | header (JSON) | pixels, packed with zstd | SHA-256 of all before`
+//!
+//! It appears by rename, and is checked in full when it is read: what is damaged counts as absent. Files that
+//! are no videos or do not decode are pieces too, so that the run that joins shards tries none of them again. What
+//! depends on the machine (time, memory, permissions) is tried again.
+
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use fedact_clips::{Problem, Reason};
+use fedact_stage::Job;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::cut::{Cut, Summary};
+use crate::error::ExtractError;
+use crate::part::Part;
+
+/// Changes when the same file and params would give other pixels or another layout of these files.
+const VERSION: u32 = 3;
+
+/// zstd's fastest level of its usual ones.
+const LEVEL: i32 = 1;
+
+/// The folders of finished videos.
+#[derive(Debug)]
+pub(crate) struct PieceFolder {
+    /// Where they lie until they are in a clip set.
+    folder: PathBuf,
+    /// Where those go that are in the clip set of this job: with its checkpoints, when it is published.
+    spent: PathBuf,
+    /// For files that are being written.
+    checkpoints: PathBuf,
+    /// Everything but the file and the number of clips that decides the pixels.
+    settings: String,
+}
+
+/// The name of a piece.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Name(String);
+
+/// What became of a video.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Piece {
+    Clips(Cut),
+    /// Its path is that of the file that was tried, which may have had another name.
+    Problem(Problem),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Header {
+    Clips { summary: Summary, bytes: usize },
+    Problem(Problem),
+}
+
+impl PieceFolder {
+    /// The folders of a job. `settings` is everything but the file and the number of clips that decides a piece.
+    pub(crate) fn of(job: &Job, settings: &serde_json::Value) -> Self {
+        let alone = job.checkpoints.join("videos");
+        Self {
+            folder: job
+                .pieces
+                .as_ref()
+                .map_or(alone, |pieces| pieces.folder.clone()),
+            spent: job.checkpoints.join("spent"),
+            checkpoints: job.checkpoints.clone(),
+            settings: settings.to_string(),
+        }
+    }
+
+    /// The name of `clips` clips of a video with this content, or of a part of it.
+    pub(crate) fn name(&self, video: &[u8; 32], part: Option<&Part>, clips: usize) -> Name {
+        let mut hasher = Sha256::new();
+        hasher.update(VERSION.to_le_bytes());
+        hasher.update(video);
+        hasher.update((clips as u64).to_le_bytes());
+        // Settings are JSON and begin with a brace, so what may stand before them cannot be taken for them.
+        if let Some(part) = part {
+            hasher.update(part.key());
+        }
+        hasher.update(self.settings.as_bytes());
+        Name(hex::encode(hasher.finalize()))
+    }
+
+    /// The piece, if it is there and whole.
+    pub(crate) fn load(&self, name: &Name) -> Option<Piece> {
+        [&self.folder, &self.spent]
+            .into_iter()
+            .find_map(|folder| read(&folder.join(&name.0)))
+    }
+
+    /// Keeps a piece.
+    pub(crate) fn save(&self, name: &Name, piece: &Piece) -> Result<(), ExtractError> {
+        let path = self.folder.join(&name.0);
+        let failed = |source| ExtractError::Piece {
+            path: path.clone(),
+            source,
+        };
+        let bytes = bytes(piece).map_err(failed)?;
+        // Another process may remove a folder that is empty at the moment.
+        let write = || {
+            fs::create_dir_all(&self.folder)?;
+            fs::create_dir_all(&self.checkpoints)?;
+            let mut fresh = tempfile::Builder::new()
+                .permissions(fs::Permissions::from_mode(0o666))
+                .tempfile_in(&self.checkpoints)?;
+            fresh.write_all(&bytes)?;
+            fresh.persist(&path).map_err(|error| error.error)
+        };
+        write()
+            .or_else(|error| match error.kind() {
+                ErrorKind::NotFound => write(),
+                _ => Err(error),
+            })
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// Moves a piece that is in the clip set now to the checkpoints. It may be gone: another job has spent
+    /// it, too.
+    pub(crate) fn spend(&self, name: &Name) -> Result<(), ExtractError> {
+        let failed = |source| ExtractError::Piece {
+            path: self.spent.clone(),
+            source,
+        };
+        fs::create_dir_all(&self.spent).map_err(failed)?;
+        match fs::rename(self.folder.join(&name.0), self.spent.join(&name.0)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether another try on the same file, on any machine, would end in the same way.
+pub(crate) fn lasting(problem: &Problem) -> bool {
+    matches!(
+        problem.reason,
+        Reason::NotAVideo | Reason::Undecodable | Reason::TooShort
+    )
+}
+
+fn bytes(piece: &Piece) -> io::Result<Vec<u8>> {
+    let (header, packed) = match piece {
+        Piece::Clips(cut) => (
+            Header::Clips {
+                summary: cut.summary.clone(),
+                bytes: cut.pixels.len(),
+            },
+            zstd::bulk::compress(&cut.pixels, LEVEL)?,
+        ),
+        Piece::Problem(problem) => (Header::Problem(problem.clone()), Vec::new()),
+    };
+    let header = serde_json::to_vec(&header)?;
+    let mut bytes = Vec::with_capacity(40 + header.len() + packed.len());
+    bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&header);
+    bytes.extend_from_slice(&packed);
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    Ok(bytes)
+}
+
+fn read(path: &Path) -> Option<Piece> {
+    let bytes = fs::read(path).ok()?;
+    let (content, digest) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
+    if Sha256::digest(content).as_slice() != digest {
+        return None;
+    }
+    let (length, rest) = content.split_first_chunk::<8>()?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+    let (header, packed) = rest.split_at_checked(length)?;
+    Some(match serde_json::from_slice(header).ok()? {
+        Header::Problem(problem) => Piece::Problem(problem),
+        Header::Clips { summary, bytes } => {
+            let pixels = zstd::bulk::decompress(packed, bytes).ok()?;
+            (pixels.len() == bytes).then_some(Piece::Clips(Cut { summary, pixels }))?
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use fedact_stage::Pieces;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn cut() -> Piece {
+        Piece::Clips(Cut {
+            summary: Summary {
+                times: vec![(500_000, 1_250_000)],
+                damage: None,
+                tone_mapped: false,
+                decode_seconds: 0.0,
+                scale_seconds: 0.0,
+            },
+            pixels: (0..200).collect(),
+        })
+    }
+
+    fn folder(at: &Path, settings: &Value) -> PieceFolder {
+        let job = Job {
+            stage: "extract".into(),
+            step: "clips".into(),
+            params: Value::Null,
+            inputs: BTreeMap::new(),
+            output: at.join("output"),
+            checkpoints: at.join("checkpoints"),
+            pieces: Some(Pieces {
+                folder: at.join("pieces"),
+                earlier: Vec::new(),
+                shard: None,
+            }),
+            threads: 1,
+        };
+        PieceFolder::of(&job, settings)
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again_under_its_own_name_only() {
+        let place = tempfile::tempdir().unwrap();
+        let pieces = folder(place.path(), &json!({"frames": 8}));
+        let name = pieces.name(&[7; 32], None, 1);
+        assert_eq!(pieces.load(&name), None);
+        pieces.save(&name, &cut()).unwrap();
+        assert_eq!(pieces.load(&name), Some(cut()));
+        let others = folder(place.path(), &json!({"frames": 9}));
+        for other in [
+            pieces.name(&[8; 32], None, 1),
+            pieces.name(&[7; 32], None, 2),
+            others.name(&[7; 32], None, 1),
+            pieces.name(&[7; 32], Some(&Part::seconds(0.0, Some(1.0))), 1),
+        ] {
+            assert_eq!(pieces.load(&other), None);
+        }
+        let problem = Piece::Problem(Problem {
+            path: "sit/x.doc".into(),
+            reason: Reason::NotAVideo,
+            message: "no".into(),
+            ffmpeg: vec!["words".into()],
+        });
+        pieces
+            .save(&pieces.name(&[9; 32], None, 1), &problem)
+            .unwrap();
+        assert_eq!(pieces.load(&pieces.name(&[9; 32], None, 1)), Some(problem));
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_counts_as_absent() {
+        let place = tempfile::tempdir().unwrap();
+        let pieces = folder(place.path(), &json!({}));
+        let name = pieces.name(&[7; 32], None, 1);
+        pieces.save(&name, &cut()).unwrap();
+        let path = pieces.folder.join(&name.0);
+        let whole = fs::read(&path).unwrap();
+        for length in [0, 7, 40, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(pieces.load(&name), None, "{length} bytes");
+        }
+        for place in [0, 20, whole.len() - 40, whole.len() - 1] {
+            let mut flipped = whole.clone();
+            flipped[place] ^= 1;
+            fs::write(&path, flipped).unwrap();
+            assert_eq!(pieces.load(&name), None, "byte {place}");
+        }
+    }
+
+    #[test]
+    fn a_spent_piece_goes_with_the_checkpoints_and_is_found_until_then() {
+        let place = tempfile::tempdir().unwrap();
+        let pieces = folder(place.path(), &json!({}));
+        let name = pieces.name(&[7; 32], None, 1);
+        pieces.save(&name, &cut()).unwrap();
+        pieces.spend(&name).unwrap();
+        assert_eq!(fs::read_dir(&pieces.folder).unwrap().count(), 0);
+        assert_eq!(pieces.load(&name), Some(cut()));
+        pieces.spend(&name).unwrap();
+        fs::remove_dir_all(place.path().join("checkpoints")).unwrap();
+        fs::remove_dir_all(place.path().join("pieces")).unwrap();
+        assert_eq!(pieces.load(&name), None);
+        // Both folders are made anew.
+        pieces.save(&name, &cut()).unwrap();
+        assert_eq!(pieces.load(&name), Some(cut()));
+    }
+}
