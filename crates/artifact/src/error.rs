@@ -157,6 +157,11 @@ impl ArtifactError {
         matches!(self, Self::Unavailable { .. })
     }
 
+    /// Whether there is no space left to write to.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        matches!(self, Self::DiskFull { .. })
+    }
+
     /// Turns a failure to read `path` into its error, for `map_err`.
     pub(crate) fn reading(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Read {
@@ -171,7 +176,7 @@ impl ArtifactError {
         move |source| {
             let path = path.as_ref();
             match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
+                _ if is_full(&source) => Self::DiskFull {
                     folder: lasting_folder(path),
                 },
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -187,6 +192,14 @@ impl ArtifactError {
             }
         }
     }
+}
+
+/// Whether a write failed for lack of space.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// A folder that is still there when the message is read: the store that `path` lies in (its

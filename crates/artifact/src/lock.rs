@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::is_full;
 use crate::{ArtifactError, Digest};
 
 /// How long a waiter sleeps between two attempts.
@@ -147,9 +148,11 @@ impl LockFile {
                 continue;
             }
             let owner = serde_json::to_vec(&LockOwner::this_process()).unwrap_or_default();
-            file.set_len(0)
-                .and_then(|()| file.write_all(&owner))
-                .map_err(ArtifactError::writing(path))?;
+            match file.set_len(0).and_then(|()| file.write_all(&owner)) {
+                // A lock it is all the same, and a collection, which frees space, needs some.
+                Err(error) if is_full(&error) => {}
+                written => written.map_err(ArtifactError::writing(path))?,
+            }
             return Ok(Ok(Self {
                 path: path.to_owned(),
                 file,

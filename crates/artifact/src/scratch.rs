@@ -60,8 +60,12 @@ pub(crate) fn sweep(tmp: &Path) -> Result<usize, ArtifactError> {
         };
         let id = name.strip_suffix(".lock").unwrap_or(name).to_owned();
         // A nameless temporary file of this very moment has no lock and no folder.
-        let Ok(_lock) = LockFile::try_acquire(&tmp.join(format!("{id}.lock")))? else {
-            continue;
+        let _lock = match LockFile::try_acquire(&tmp.join(format!("{id}.lock"))) {
+            Ok(Ok(lock)) => lock,
+            Ok(Err(_)) => continue,
+            // There is no place for a lock: the next one may have one, and what goes with it makes some.
+            Err(error) if error.is_full_disk() => continue,
+            Err(error) => return Err(error),
         };
         let left = tmp.join(&id);
         let gone = match fs::symlink_metadata(&left) {

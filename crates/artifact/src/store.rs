@@ -74,7 +74,8 @@ impl Store {
     /// Opens the store at `root`, or makes one there; sweeps what killed processes left behind.
     ///
     /// # Errors
-    /// A store of another version, a folder that is no store, one that cannot be written to.
+    /// A store of another version, a folder that is no store, one that cannot be written to. A full disk is
+    /// none: it can be looked at, and collected.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, ArtifactError> {
         let root = root.as_ref();
         fs::create_dir_all(root).map_err(ArtifactError::writing(root))?;
@@ -97,11 +98,13 @@ impl Store {
             store.stats_folder(),
             store.tmp(),
         ] {
-            fs::create_dir_all(&folder).map_err(ArtifactError::writing(&folder))?;
+            forgive_full_disk(
+                fs::create_dir_all(&folder).map_err(ArtifactError::writing(&folder)),
+            )?;
         }
-        scratch::sweep(&store.tmp())?;
+        forgive_full_disk(scratch::sweep(&store.tmp()).map(drop))?;
         // Creating folders that are there succeeds on a read-only disk, too.
-        drop(Scratch::new(&store.tmp())?);
+        forgive_full_disk(Scratch::new(&store.tmp()).map(drop))?;
         Ok(store)
     }
 
@@ -371,7 +374,8 @@ impl Store {
         let lost = |digest: &Digest| !self.manifest_file(digest).exists();
         let (found, manifest) = self.scan(folder, Links::Follow, lost, progress)?;
         if let Some(manifest) = manifest {
-            self.keep_manifest(&manifest)?;
+            // It explains changes and decides nothing.
+            forgive_full_disk(self.keep_manifest(&manifest).map(drop))?;
         }
         Ok(found)
     }
@@ -408,5 +412,14 @@ impl Store {
             StatCache::new(scanned.cached, whole, started, &real).save(&cache_file, &self.tmp());
         }
         Ok((whole, Some(scanned.manifest)))
+    }
+}
+
+/// Lets those go on who can do without what was to be written: a full disk is for those to report who cannot, and
+/// not for a collection, which would free space.
+fn forgive_full_disk(result: Result<(), ArtifactError>) -> Result<(), ArtifactError> {
+    match result {
+        Err(error) if error.is_full_disk() => Ok(()),
+        other => other,
     }
 }

@@ -7,10 +7,12 @@
 //! operating system (`flock`), free again when their holder dies.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fedact_artifact::{ArtifactError, Digest, Store};
+use rustix::fs::{major, minor};
 
 use crate::{PipelineError, Stop};
 
@@ -60,13 +62,13 @@ impl Folders {
     }
 
     /// Makes a step's folder hold exactly an output, and keeps it so. `on_wait` hears, at
-    /// most once, that other readers are in the way.
+    /// most once, that others are in the way, and which processes they are, as far as the system tells.
     pub(crate) fn hold(
         &self,
         step: &str,
         output: &Digest,
         stop: &Stop,
-        mut on_wait: impl FnMut(),
+        mut on_wait: impl FnMut(&[u32]),
     ) -> Result<Held, Refusal> {
         let folder = self.of(step);
         let path = self
@@ -83,7 +85,7 @@ impl Folders {
         let mut told = false;
         let mut wait = || {
             if !std::mem::replace(&mut told, true) {
-                on_wait();
+                on_wait(&holders(&file));
             }
         };
         loop {
@@ -118,6 +120,35 @@ fn acquire(
             Err(TryLockError::Error(error)) => return Err(failed(path)(error)),
         }
     }
+}
+
+/// The other processes that have a lock on a file.
+fn holders(file: &File) -> Vec<u32> {
+    let Ok(metadata) = file.metadata() else {
+        return Vec::new();
+    };
+    let text = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    let (device, own) = (metadata.dev(), std::process::id());
+    let file = format!(
+        "{:02x}:{:02x}:{}",
+        major(device),
+        minor(device),
+        metadata.ino()
+    );
+    let mut holders: Vec<u32> = text
+        .lines()
+        .filter_map(|line| {
+            // As in `4: FLOCK ADVISORY READ 1234 fe:00:5678 0 EOF`; one who waits has an arrow.
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                [_, "FLOCK", _, _, process, locked, ..] if *locked == file => process.parse().ok(),
+                _ => None,
+            }
+        })
+        .filter(|process| *process != own && *process != 0)
+        .collect();
+    holders.dedup();
+    holders
 }
 
 fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> Refusal {

@@ -257,10 +257,10 @@ impl Workshop {
             .iter()
             .map(|(step, output)| {
                 self.folders
-                    .hold(step, output, &self.stop, || {
+                    .hold(step, output, &self.stop, |by| {
                         self.tell(Message::Waiting {
                             step: task.node.name.clone(),
-                            reason: in_use(&self.folders.of(step)),
+                            reason: in_use(&self.folders.of(step), by),
                         });
                     })
                     .map_err(Ending::from)
@@ -289,10 +289,10 @@ impl Workshop {
     }
 
     fn deliver(&self, step: &str, output: &Digest) -> Result<(), Ending> {
-        self.folders.hold(step, output, &self.stop, || {
+        self.folders.hold(step, output, &self.stop, |by| {
             self.tell(Message::Waiting {
                 step: step.to_owned(),
-                reason: in_use(&self.folders.of(step)),
+                reason: in_use(&self.folders.of(step), by),
             });
         })?;
         Ok(())
@@ -377,8 +377,15 @@ impl Task {
     }
 }
 
-fn in_use(folder: &Path) -> String {
-    format!("another run reads {}", folder.display())
+fn in_use(folder: &Path, by: &[u32]) -> String {
+    let who = match by {
+        [] => "another run".to_owned(),
+        by => {
+            let by: Vec<String> = by.iter().map(|pid| format!("process {pid}")).collect();
+            by.join(" and ")
+        }
+    };
+    format!("{who} uses {}", folder.display())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Ending> {

@@ -764,6 +764,38 @@ fn two_runs_with_different_params_never_mix_their_folders() {
 }
 
 #[test]
+fn a_run_that_needs_a_folder_otherwise_waits_for_who_reads_it_and_names_the_process() {
+    let bench = Bench::new("");
+    bench.write(&format!(
+        "  a: {{stage: source, params: {{text: one}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{until: {:?}, marks: {:?}}}}}\n",
+        bench.file_named("go on"),
+        bench.marks()
+    ));
+    let mut reader = Command::new(PROGRAM)
+        .arg("run")
+        .arg(bench.file())
+        .spawn()
+        .unwrap();
+    wait_until("b runs", || bench.executed().len() == 1);
+    let mut run = bench.run().set("a.text=two");
+    run.targets = vec!["a".into()];
+    let go_on = bench.file_named("go on");
+    let said = format!("process {} uses ", reader.id());
+    run.watch = Box::new(move |event| {
+        if let RunEvent::Waiting { step, reason } = event {
+            assert_eq!(step, "a");
+            assert!(reason.starts_with(&said), "{reason}");
+            std::fs::write(&go_on, "").unwrap();
+        }
+    });
+    assert_eq!(run.go().unwrap().outcome.ran, ["a"]);
+    assert!(bench.file_named("go on").exists(), "it did not wait");
+    assert!(reader.wait().unwrap().success());
+    assert_eq!(bench.text_of("b"), "ONE");
+    assert_eq!(bench.text_of("a"), "two");
+}
+
+#[test]
 fn killing_the_runner_leaves_no_orphan_and_keeps_what_was_finished() {
     let bench = Bench::new("");
     bench.write(&format!(

@@ -1,6 +1,7 @@
 //! Why a stage stopped, in words for the person who can mend it.
 
 use std::error::Error;
+use std::io;
 
 /// A stage's failure: what happened, and what to do about it.
 ///
@@ -35,11 +36,11 @@ impl From<Stopped> for StageError {
 }
 
 impl StageError {
-    /// A step that could not be carried out.
+    /// A step that could not be carried out. Where a full disk is the cause, the remedy says so.
     pub fn failed(error: &dyn Error) -> Self {
         Self {
             message: chain(error),
-            remedy: None,
+            remedy: for_lack_of_space(error).then(|| FREE_SPACE.to_owned()),
             invalid_input: false,
             stopped: false,
         }
@@ -59,6 +60,26 @@ impl StageError {
         self.remedy = Some(remedy.into());
         self
     }
+}
+
+/// What to do about a full disk.
+const FREE_SPACE: &str =
+    "free space on that disk: `fedact gc --dry-run` lists what the store could do without";
+
+/// Whether a cause of the error is that a disk is full.
+fn for_lack_of_space(error: &dyn Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let kind = cause.downcast_ref::<io::Error>().map(std::io::Error::kind);
+        if matches!(
+            kind,
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        ) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// The message of an error followed by those of its causes, skipping a cause that the message before
@@ -93,5 +114,14 @@ mod tests {
         assert_eq!(failure.remedy.as_deref(), Some("put it out"));
         assert!(!failure.invalid_input);
         assert!(StageError::invalid(&error).invalid_input);
+    }
+
+    #[test]
+    fn a_full_disk_has_a_remedy_whoever_meets_it() {
+        let full = Outer(std::io::ErrorKind::StorageFull.into());
+        let remedy = StageError::failed(&full).remedy.unwrap();
+        assert!(remedy.contains("fedact gc"), "{remedy}");
+        let other = Outer(std::io::ErrorKind::PermissionDenied.into());
+        assert_eq!(StageError::failed(&other).remedy, None);
     }
 }
