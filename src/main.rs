@@ -7,13 +7,16 @@ mod diff;
 mod doctor;
 mod exit;
 mod explain;
+mod export;
 mod gc;
 mod graph;
+mod import;
 mod launch;
 mod memory;
 mod output;
 mod progress;
 mod registry;
+mod remote;
 mod results;
 mod run;
 mod schema;
@@ -54,6 +57,9 @@ fn dispatch(command: Command) -> Result<exit::Code, Refusal> {
         Command::Graph(arguments) => graph::command(&arguments),
         Command::Verify(arguments) => verify::command(&arguments),
         Command::Gc(arguments) => gc::command(&arguments),
+        Command::Export(arguments) => export::command(&arguments),
+        Command::Import(arguments) => import::command(&arguments),
+        Command::Remote(arguments) => remote::command(&arguments),
         Command::Schema(arguments) => schema::command(&arguments),
         Command::Completions(arguments) => completions::command(&arguments),
         Command::Doctor(arguments) => cli::doctor(&arguments),

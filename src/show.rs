@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::exit::{Code, Refusal};
 use crate::session::{self, Session};
-use crate::{output, results};
+use crate::{output, remote, results};
 
 /// How many files are listed.
 const FILES: usize = 20;
@@ -23,6 +23,8 @@ pub struct Arguments {
     steps: Vec<String>,
     #[command(flatten)]
     session: session::Arguments,
+    #[command(flatten)]
+    remote: remote::Arguments,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -35,17 +37,32 @@ pub struct Arguments {
 /// What is wrong with the pipeline or the store; a step that has no result.
 pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
+    let table = || {
+        results::command(
+            &session,
+            &arguments.remote,
+            &arguments.steps,
+            arguments.json,
+        )
+    };
     let step = match arguments.steps.as_slice() {
         [one] => match session.graph.select(one)?.as_slice() {
             [node] => node.name.clone(),
-            _ => return results::command(&session, &arguments.steps, arguments.json),
+            _ => return table(),
         },
-        several => return results::command(&session, several, arguments.json),
+        _ => return table(),
     };
     let graph = session.graph.only(std::slice::from_ref(&step))?;
+    let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
-    let records = StoreRecords::new(&store);
-    let (plan, _) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
+    let records = StoreRecords::new(&store).with_exchange(remote::open(remote, &store));
+    let (plan, _) = session.plan(
+        &graph,
+        &store,
+        &records,
+        &BTreeSet::new(),
+        &mut session::only_warnings,
+    )?;
     let result = result_of(&step, &plan, &records)?;
     let Some((action, fresh)) = result else {
         return Err(Refusal::new(
@@ -63,15 +80,15 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
             "preimage": action.preimage,
             "provenance": action.provenance,
             "files": store.manifest(&action.output)?,
-            "sources": sources(&store, &action)?,
+            "sources": sources(&records, &action)?,
         }))?;
         return Ok(Code::Done);
     }
-    output::text(&description(&step, fresh, &action, &store)?)?;
+    output::text(&description(&step, fresh, &action, &store, &records)?)?;
     Ok(Code::Done)
 }
 
-/// The result that the planned step would give, or else its latest one; and whether it is the first.
+/// The result that the planned step would give, here or on the remote, or else its latest one; and whether it is the first.
 ///
 /// # Errors
 /// What is wrong with the store.
@@ -82,7 +99,7 @@ pub fn result_of(
 ) -> Result<Option<(Action, bool)>, Refusal> {
     let planned = plan.steps.iter().find(|planned| planned.step == step);
     if let Some(key) = planned.and_then(|planned| planned.key)
-        && let Some(action) = records.action(&key)?
+        && let Some(action) = records.known(&key)?
     {
         return Ok(Some((Action::clone(&action), true)));
     }
@@ -90,7 +107,13 @@ pub fn result_of(
     Ok(latest.map(|action| (Action::clone(&action), false)))
 }
 
-fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Result<String, Refusal> {
+fn description(
+    step: &str,
+    fresh: bool,
+    action: &Action,
+    store: &Store,
+    records: &StoreRecords<'_>,
+) -> Result<String, Refusal> {
     let provenance = &action.provenance;
     let mut text = format!(
         "{step} (stage {}){}\nkey      {}\noutput   {}\nmade     {} in {} on {} by fedact {}{}\n",
@@ -114,9 +137,14 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
     );
     text.push_str(&acceptances(provenance));
     text.push_str(&format!(
-        "files    {}, {}\n",
+        "files    {}, {}{}\n",
         action.files,
-        output::size(action.bytes)
+        output::size(action.bytes),
+        if records.action(&action.key)?.is_some() || !fresh {
+            ""
+        } else {
+            ", on the remote"
+        }
     ));
     let manifest = store.manifest(&action.output)?.unwrap_or_default();
     for entry in manifest.entries().iter().take(FILES) {
@@ -139,7 +167,7 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
         text.push_str(&format!("warning  {warning}\n"));
     }
     text.push_str("sources\n");
-    for (depth, line) in lineage(store, action)? {
+    for (depth, line) in lineage(records, action)? {
         text.push_str(&format!("{}{line}\n", "  ".repeat(depth + 1)));
     }
     Ok(text)
@@ -175,15 +203,15 @@ fn section(text: &mut String, title: &str, values: &Value) {
 }
 
 /// Where it all comes from, down to folders of the user's and steps without inputs.
-fn lineage(store: &Store, action: &Action) -> Result<Vec<(usize, String)>, Refusal> {
+fn lineage(records: &StoreRecords<'_>, action: &Action) -> Result<Vec<(usize, String)>, Refusal> {
     let mut lines = Vec::new();
     let mut seen = BTreeSet::new();
-    follow(store, action, 0, &mut seen, &mut lines)?;
+    follow(records, action, 0, &mut seen, &mut lines)?;
     Ok(lines)
 }
 
 fn follow(
-    store: &Store,
+    records: &StoreRecords<'_>,
     action: &Action,
     depth: usize,
     seen: &mut BTreeSet<Digest>,
@@ -198,8 +226,8 @@ fn follow(
             let Some(key) = source.key.filter(|key| seen.insert(*key)) else {
                 continue;
             };
-            if let Some(upstream) = store.record_of(&key)? {
-                follow(store, &upstream, depth + 1, seen, lines)?;
+            if let Some(upstream) = records.recorded(&key)? {
+                follow(records, &upstream, depth + 1, seen, lines)?;
             }
         }
     }
@@ -207,14 +235,14 @@ fn follow(
 }
 
 /// The provenance of everything before it, by key.
-fn sources(store: &Store, action: &Action) -> Result<Value, Refusal> {
+fn sources(records: &StoreRecords<'_>, action: &Action) -> Result<Value, Refusal> {
     let mut all = serde_json::Map::new();
     let mut open: Vec<Digest> = keys_of_inputs(action);
     while let Some(key) = open.pop() {
         if all.contains_key(&key.to_string()) {
             continue;
         }
-        if let Some(upstream) = store.record_of(&key)? {
+        if let Some(upstream) = records.recorded(&key)? {
             open.extend(keys_of_inputs(&upstream));
             all.insert(key.to_string(), json!(upstream.provenance));
         }

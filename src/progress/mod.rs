@@ -110,9 +110,23 @@ impl<'a> Change<'a> {
             ),
             RunEvent::Finished { step, .. }
             | RunEvent::FromStore { step, .. }
+            | RunEvent::Fetched { step, .. }
             | RunEvent::Failed { step, .. }
             | RunEvent::NotRun { step, .. } => (step.clone(), Self::End),
-            RunEvent::Reported { .. } | RunEvent::Stopping { .. } => return None,
+            RunEvent::Sharing { results } => (
+                "remote".to_owned(),
+                Self::Advance {
+                    task: "results to be shared:",
+                    done: *results as u64,
+                    total: 0,
+                    unit: "left",
+                    detail: "",
+                },
+            ),
+            RunEvent::Reported { .. }
+            | RunEvent::Remote { .. }
+            | RunEvent::Stopping { .. }
+            | RunEvent::Warning { .. } => return None,
         })
     }
 }
@@ -167,6 +181,13 @@ fn words(event: &RunEvent) -> Option<String> {
             };
             format!("{step}: done in {seconds}{unchanged}\n")
         }
+        RunEvent::Fetched { step, bytes, .. } => {
+            format!(
+                "{step}: fetched from the remote, {}\n",
+                output::size(*bytes)
+            )
+        }
+        RunEvent::Warning { text } => format!("warning: {text}\n"),
         RunEvent::Stopping {
             steps,
             within_seconds,
