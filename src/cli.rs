@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::{Code, Refusal};
-use crate::{accept, completions, diff, doctor, export, gc, graph, import, launch, output};
+use crate::{accept, completions, diff, doctor, export, gc, graph, import, launch, output, pin};
 use crate::{remote, run, schema, show, stage, status, verify, why};
 
 /// Videos in, a small action-recognition model out, fine-tuned by a fleet of unequal devices.
@@ -42,8 +42,12 @@ pub enum Command {
     Graph(graph::Arguments),
     /// Read everything in the store and name what is damaged.
     Verify(verify::Arguments),
-    /// Remove results that the pipeline no longer needs.
+    /// Remove results that neither the pipeline nor a pinned result needs.
     Gc(gc::Arguments),
+    /// Keep results from every gc, with all that they were made from; without names, list the kept ones.
+    Pin(pin::Arguments),
+    /// Let pinned results go.
+    Unpin(pin::UnpinArguments),
     /// Write results into one file, for another machine or a CI cache.
     Export(export::Arguments),
     /// Take the results of such a file into the store.

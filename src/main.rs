@@ -13,7 +13,9 @@ mod graph;
 mod import;
 mod launch;
 mod memory;
+mod named;
 mod output;
+mod pin;
 mod progress;
 mod registry;
 mod remote;
@@ -57,6 +59,8 @@ fn dispatch(command: Command) -> Result<exit::Code, Refusal> {
         Command::Graph(arguments) => graph::command(&arguments),
         Command::Verify(arguments) => verify::command(&arguments),
         Command::Gc(arguments) => gc::command(&arguments),
+        Command::Pin(arguments) => pin::command(&arguments),
+        Command::Unpin(arguments) => pin::unpin(&arguments),
         Command::Export(arguments) => export::command(&arguments),
         Command::Import(arguments) => import::command(&arguments),
         Command::Remote(arguments) => remote::command(&arguments),

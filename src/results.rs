@@ -51,7 +51,7 @@ pub fn command(
     let graph = session.graph.only(names)?;
     let remote = remote.named(session)?;
     let store = session.store()?;
-    let records = StoreRecords::new(&store).with_exchange(remote::open(remote, &store));
+    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
     let (plan, _) = session.plan(
         &graph,
         &store,

@@ -61,7 +61,12 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         remote.write &= !arguments.exchange.remote_read_only;
     }
     let store = session.store()?;
-    let records = StoreRecords::new(&store).with_exchange(remote::open(remote, &store));
+    let records = if arguments.dry_run {
+        StoreRecords::for_a_look(&store)
+    } else {
+        StoreRecords::new(&store)
+    }
+    .with_exchange(remote::open(remote, &store));
     let progress = (!arguments.json).then(progress::for_this_terminal);
     let mut observer = Observer {
         progress,

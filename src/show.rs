@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use fedact_artifact::{Action, Digest, EntryKind, Provenance, Store};
+use fedact_artifact::{Action, Digest, EntryKind, Kept, Provenance, Store};
 use fedact_pipeline::{Change, Plan, StoreRecords};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::exit::{Code, Refusal};
 use crate::session::{self, Session};
-use crate::{output, remote, results};
+use crate::{output, pin, remote, results};
 
 /// How many files are listed.
 const FILES: usize = 20;
@@ -55,7 +55,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let graph = session.graph.only(std::slice::from_ref(&step))?;
     let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
-    let records = StoreRecords::new(&store).with_exchange(remote::open(remote, &store));
+    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
     let (plan, _) = session.plan(
         &graph,
         &store,
@@ -79,6 +79,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
             "output": action.output,
             "preimage": action.preimage,
             "provenance": action.provenance,
+            "pinned": kept(&store, &action.key)?,
             "files": store.manifest(&action.output)?,
             "sources": sources(&records, &action)?,
         }))?;
@@ -136,6 +137,13 @@ fn description(
         },
     );
     text.push_str(&acceptances(provenance));
+    if let Some(kept) = kept(store, &action.key)? {
+        text.push_str(&pin::since(kept.at, &kept.host));
+        text.push_str(&match kept.because {
+            Some(because) => format!(": {because}\n"),
+            None => "\n".to_owned(),
+        });
+    }
     text.push_str(&format!(
         "files    {}, {}{}\n",
         action.files,
@@ -171,6 +179,11 @@ fn description(
         text.push_str(&format!("{}{line}\n", "  ".repeat(depth + 1)));
     }
     Ok(text)
+}
+
+/// Whether somebody has pinned the result of a key.
+fn kept(store: &Store, key: &Digest) -> Result<Option<Kept>, Refusal> {
+    Ok(store.kept()?.into_iter().find(|kept| kept.key == *key))
 }
 
 /// Under which keys the output was made and accepted, the latest first.

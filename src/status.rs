@@ -43,7 +43,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
     let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
-    let records = StoreRecords::new(&store).with_exchange(remote::open(remote, &store));
+    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
     let (plan, _) = session.plan(
         &session.graph,
         &store,

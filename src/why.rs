@@ -45,7 +45,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let graph = session.graph.only(std::slice::from_ref(&arguments.step))?;
     let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
-    let records = StoreRecords::new(&store).with_exchange(remote::open(remote, &store));
+    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
     let (plan, contents) = session.plan(
         &graph,
         &store,

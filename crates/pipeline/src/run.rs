@@ -310,6 +310,8 @@ impl Scheduler<'_> {
             return Ok(None);
         };
         let key = preimage.key();
+        // One that is forced is not looked up, and its new result must stay all the same.
+        self.records.pin(&key)?;
         let forced = self.forced.contains(&node.name);
         let rerun = self.rerun.contains(&node.name);
         let action = if forced || rerun {
