@@ -8,8 +8,8 @@ use fedact_pipeline::{Candidate, Change, Concern, StoreRecords, Unacceptable};
 use serde::Serialize;
 
 use crate::exit::{Code, Refusal};
-use crate::output;
 use crate::session::{self, Session};
+use crate::{output, remote};
 
 /// `fedact accept`.
 #[derive(Debug, Args)]
@@ -19,6 +19,8 @@ pub struct Arguments {
     steps: Vec<String>,
     #[command(flatten)]
     session: session::Arguments,
+    #[command(flatten)]
+    remote: remote::Arguments,
     /// Accept although this differs, besides the code. May be given several times.
     #[arg(long, value_name = "WHAT")]
     even_if: Vec<Difference>,
@@ -75,7 +77,9 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         wanted.extend(nodes.into_iter().map(|node| node.name.as_str()));
     }
     let graph = session.graph.only(&arguments.steps)?;
+    let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
+    let remote = remote::open(remote, &store);
     let allowed: BTreeSet<Concern> = arguments
         .even_if
         .iter()
@@ -88,9 +92,14 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         .iter()
         .filter(|node| wanted.contains(node.name.as_str()))
     {
-        let records = StoreRecords::new(&store);
-        let (plan, contents) =
-            session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
+        let records = StoreRecords::new(&store).with_exchange(remote.clone());
+        let (plan, contents) = session.plan(
+            &graph,
+            &store,
+            &records,
+            &BTreeSet::new(),
+            &mut session::only_warnings,
+        )?;
         let Some(planned) = plan.steps.iter().find(|step| step.step == node.name) else {
             continue;
         };

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::{Code, Refusal};
-use crate::{accept, completions, diff, doctor, gc, graph, launch, output, pin, run, schema};
-use crate::{show, stage, status, verify, why};
+use crate::{accept, completions, diff, doctor, export, gc, graph, import, launch, output, pin};
+use crate::{remote, run, schema, show, stage, status, verify, why};
 
 /// Videos in, a small action-recognition model out, fine-tuned by a fleet of unequal devices.
 #[derive(Debug, Parser)]
@@ -48,6 +48,12 @@ pub enum Command {
     Pin(pin::Arguments),
     /// Let pinned results go.
     Unpin(pin::UnpinArguments),
+    /// Write results into one file, for another machine or a CI cache.
+    Export(export::Arguments),
+    /// Take the results of such a file into the store.
+    Import(import::Arguments),
+    /// Make keys for a remote.
+    Remote(remote::CommandArguments),
     /// Print the JSON schema of a stage's params, or of all stages.
     Schema(schema::Arguments),
     /// Print the completions for a shell.

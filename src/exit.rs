@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use fedact_artifact::ArtifactError;
+use fedact_bundle::BundleError;
 use fedact_pipeline::{Fault, PipelineError};
 
 /// The exit codes.
@@ -81,6 +82,25 @@ impl From<PipelineError> for Refusal {
             message,
             help,
             others: all.collect(),
+        }
+    }
+}
+
+impl From<BundleError> for Refusal {
+    fn from(error: BundleError) -> Self {
+        let code = match error {
+            BundleError::Store(error) => return error.into(),
+            BundleError::Write { .. } => Code::Failed,
+            BundleError::Read { .. }
+            | BundleError::NotABundle { .. }
+            | BundleError::OtherVersion { .. }
+            | BundleError::Damaged { .. } => Code::Invalid,
+        };
+        Self {
+            code,
+            message: error.to_string(),
+            help: None,
+            others: Vec::new(),
         }
     }
 }

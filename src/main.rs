@@ -7,9 +7,11 @@ mod diff;
 mod doctor;
 mod exit;
 mod explain;
+mod export;
 mod frames;
 mod gc;
 mod graph;
+mod import;
 mod launch;
 mod memory;
 mod named;
@@ -17,6 +19,7 @@ mod output;
 mod pin;
 mod progress;
 mod registry;
+mod remote;
 mod results;
 mod run;
 mod schema;
@@ -59,6 +62,9 @@ fn dispatch(command: Command) -> Result<exit::Code, Refusal> {
         Command::Gc(arguments) => gc::command(&arguments),
         Command::Pin(arguments) => pin::command(&arguments),
         Command::Unpin(arguments) => pin::unpin(&arguments),
+        Command::Export(arguments) => export::command(&arguments),
+        Command::Import(arguments) => import::command(&arguments),
+        Command::Remote(arguments) => remote::command(&arguments),
         Command::Schema(arguments) => schema::command(&arguments),
         Command::Completions(arguments) => completions::command(&arguments),
         Command::Doctor(arguments) => cli::doctor(&arguments),

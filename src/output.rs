@@ -80,6 +80,12 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// A number of things, as in `1 step` and `3 steps`.
+pub fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// Seconds in a form that people read.
 pub fn duration(seconds: f64) -> String {
     if seconds < 9.95 {

@@ -7,9 +7,8 @@ use fedact_pipeline::{Graph, Node, StoreRecords};
 use serde_json::{Map, Value, json};
 
 use crate::exit::{Code, Refusal};
-use crate::output;
-use crate::session::Session;
-use crate::show;
+use crate::session::{self, Session};
+use crate::{output, remote, show};
 
 /// One instance and what the store knows of it.
 struct Row<'g> {
@@ -43,11 +42,23 @@ impl Row<'_> {
 ///
 /// # Errors
 /// What is wrong with the store; no result at all.
-pub fn command(session: &Session, names: &[String], as_json: bool) -> Result<Code, Refusal> {
+pub fn command(
+    session: &Session,
+    remote: &remote::Arguments,
+    names: &[String],
+    as_json: bool,
+) -> Result<Code, Refusal> {
     let graph = session.graph.only(names)?;
+    let remote = remote.named(session)?;
     let store = session.store()?;
-    let records = StoreRecords::for_a_look(&store);
-    let (plan, _) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
+    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
+    let (plan, _) = session.plan(
+        &graph,
+        &store,
+        &records,
+        &BTreeSet::new(),
+        &mut session::only_warnings,
+    )?;
     let rows = selected(&graph, names)?
         .into_iter()
         .map(|node| {

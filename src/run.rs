@@ -8,6 +8,7 @@ use fedact_stage::{Kind, Shard};
 
 use crate::exit::{Code, Refusal};
 use crate::progress::{self, Progress};
+use crate::remote::{self, Fetch, Share};
 use crate::session::{self, Session};
 use crate::{launch, memory, output, signals, status};
 
@@ -19,6 +20,10 @@ pub struct Arguments {
     steps: Vec<String>,
     #[command(flatten)]
     session: session::Arguments,
+    #[command(flatten)]
+    remote: remote::Arguments,
+    #[command(flatten)]
+    exchange: remote::RunArguments,
     /// Run this step although the store has its result. May be given several times.
     #[arg(long, value_name = "STEP")]
     force: Vec<String>,
@@ -58,12 +63,17 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         let nodes = session.graph.select(step)?;
         forced.extend(nodes.into_iter().map(|node| node.name.clone()));
     }
+    let mut remote = arguments.remote.named(&session)?;
+    if let Some(remote) = &mut remote {
+        remote.write &= !arguments.exchange.remote_read_only;
+    }
     let store = session.store()?;
     let records = if arguments.dry_run {
         StoreRecords::for_a_look(&store)
     } else {
         StoreRecords::new(&store)
-    };
+    }
+    .with_exchange(remote::open(remote, &store));
     let progress = (!arguments.json).then(progress::for_this_terminal);
     let mut observer = Observer {
         progress,
@@ -77,14 +87,23 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     let (plan, contents) = session.plan(&graph, &store, &records, &forced, &mut |event| {
         observer.hear(event);
     })?;
+    let wanted = match arguments.exchange.fetch {
+        Fetch::Needed => fedact_pipeline::wanted(&graph, &arguments.steps, &session.artifacts)?,
+        Fetch::All => graph.nodes().iter().map(|node| node.name.clone()).collect(),
+    };
     if arguments.dry_run {
         drop(observer);
         let estimate = Estimate::of(&graph, &plan, capacity);
+        let fetches = plan.fetches(&graph, &wanted);
         if arguments.json {
-            output::json(&RunEvent::Planned { plan, estimate })?;
+            output::json(&RunEvent::Planned {
+                plan,
+                fetches,
+                estimate,
+            })?;
         } else {
-            output::text(&status::table(&plan))?;
-            output::text(&status::forecast(&plan, &estimate, capacity.cores))?;
+            let forecast = status::forecast(&plan, &fetches, &estimate, capacity.cores);
+            output::text(&(status::table(&plan) + &forecast))?;
         }
         return Ok(Code::Done);
     }
@@ -92,6 +111,8 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         artifacts: session.artifacts.clone(),
         launcher: launch::launcher()?,
         capacity,
+        wanted,
+        share_all: arguments.exchange.share == Share::All,
         keep_going: arguments.keep_going,
         shard: arguments.shard,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -204,7 +225,7 @@ fn summary(outcome: &Outcome, shard: Option<Shard>, graph: &Graph, session: &Ses
         if !names.is_empty() {
             parts.push(format!(
                 "{verb} {} ({})",
-                steps(names.len()),
+                output::count(names.len(), "step"),
                 names.join(", ")
             ));
         }
@@ -215,13 +236,20 @@ fn summary(outcome: &Outcome, shard: Option<Shard>, graph: &Graph, session: &Ses
     }
     part(&outcome.failed, "failed in");
     part(&outcome.not_run, "left out");
-    let kept = outcome.from_store.len();
-    let mut text = if parts.is_empty() {
-        format!("nothing to do: {} from the store", steps(kept))
-    } else {
-        if kept > 0 {
-            parts.push(format!("{} from the store", steps(kept)));
+    part(&outcome.fetched, "fetched");
+    let mut rest = Vec::new();
+    for (names, place) in [
+        (&outcome.from_store, "from the store"),
+        (&outcome.remote, "left on the remote"),
+    ] {
+        if !names.is_empty() {
+            rest.push(format!("{} {place}", output::count(names.len(), "step")));
         }
+    }
+    let mut text = if parts.is_empty() {
+        format!("nothing to do: {}", rest.join(", "))
+    } else {
+        parts.extend(rest);
         parts.join("; ")
     };
     text.push_str(&format!(", in {}\n", output::duration(outcome.seconds)));
@@ -231,7 +259,16 @@ fn summary(outcome: &Outcome, shard: Option<Shard>, graph: &Graph, session: &Ses
     if outcome.interrupted {
         text.push_str("interrupted; finished steps and checkpoints are kept, run again to go on\n");
     }
-    let there = |name: &String| outcome.ran.contains(name) || outcome.from_store.contains(name);
+    if outcome.shared > 0 {
+        let results = output::count(outcome.shared, "result");
+        text.push_str(&format!("shared {results} through the remote\n"));
+    }
+    if outcome.unshared > 0 {
+        let results = output::count(outcome.unshared, "result");
+        text.push_str(&format!("{results} not shared: interrupted\n"));
+    }
+    let here = [&outcome.ran, &outcome.from_store, &outcome.fetched];
+    let there = |name: &String| here.iter().any(|names| names.contains(name));
     for node in graph.nodes() {
         if node.definition().output == Kind::Report && there(&node.name) {
             let page = session.artifacts.join(&node.name).join("index.html");
@@ -239,12 +276,4 @@ fn summary(outcome: &Outcome, shard: Option<Shard>, graph: &Graph, session: &Ses
         }
     }
     text
-}
-
-fn steps(count: usize) -> String {
-    if count == 1 {
-        "1 step".to_owned()
-    } else {
-        format!("{count} steps")
-    }
 }

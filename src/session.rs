@@ -10,7 +10,14 @@ use fedact_pipeline::{
 };
 
 use crate::exit::Refusal;
-use crate::registry;
+use crate::{output, registry};
+
+/// For commands that show nothing of what happens while they plan.
+pub fn only_warnings(event: RunEvent) {
+    if let RunEvent::Warning { text } = event {
+        output::aside(&format!("warning: {text}\n"));
+    }
+}
 
 /// Which pipeline, and where its results are.
 #[derive(Debug, Args)]
@@ -85,6 +92,11 @@ impl Session {
             });
         })?;
         let plan = Plan::make(graph, &mut contents, records, forced)?;
+        if let Some(exchange) = records.exchange() {
+            for text in exchange.take_warnings() {
+                observe(RunEvent::Warning { text });
+            }
+        }
         Ok((plan, contents))
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::exit::{Code, Refusal};
 use crate::session::{self, Session};
-use crate::{frames, output, pin, results};
+use crate::{frames, output, pin, remote, results};
 use model::ModelCost;
 
 /// How many files are listed.
@@ -28,6 +28,8 @@ pub struct Arguments {
     session: session::Arguments,
     #[command(flatten)]
     frames: frames::Arguments,
+    #[command(flatten)]
+    remote: remote::Arguments,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -48,9 +50,16 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         _ => return table(&session, arguments),
     };
     let graph = session.graph.only(std::slice::from_ref(&step))?;
+    let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
-    let records = StoreRecords::for_a_look(&store);
-    let (plan, _) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
+    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
+    let (plan, _) = session.plan(
+        &graph,
+        &store,
+        &records,
+        &BTreeSet::new(),
+        &mut session::only_warnings,
+    )?;
     let result = result_of(&step, &plan, &records)?;
     let Some((action, fresh)) = result else {
         return Err(Refusal::new(
@@ -90,17 +99,18 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
             "pinned": kept(&store, &action.key)?,
             "model": model,
             "files": manifest,
-            "sources": sources(&store, &action)?,
+            "sources": sources(&records, &action)?,
         }))?;
         return Ok(Code::Done);
     }
     let kept = kept(&store, &action.key)?;
     let mut text = heading(&step, fresh, &action, kept);
-    text.push_str(&files(&action, &manifest.unwrap_or_default()));
+    let away = fresh && records.action(&action.key)?.is_none();
+    text.push_str(&files(&action, away, &manifest.unwrap_or_default()));
     if let Some(model) = model {
         text.push_str(&model.to_string());
     }
-    text.push_str(&description(&action, &store)?);
+    text.push_str(&description(&action, &records)?);
     output::text(&text)?;
     Ok(Code::Done)
 }
@@ -114,10 +124,15 @@ fn table(session: &Session, arguments: &Arguments) -> Result<Code, Refusal> {
             "name one step, as in `fedact show large-clips --frames clips.png`",
         ));
     }
-    results::command(session, &arguments.steps, arguments.json)
+    results::command(
+        session,
+        &arguments.remote,
+        &arguments.steps,
+        arguments.json,
+    )
 }
 
-/// The result that the planned step would give, or else its latest one; and whether it is the first.
+/// The result that the planned step would give, here or on the remote, or else its latest one; and whether it is the first.
 ///
 /// # Errors
 /// What is wrong with the store.
@@ -128,7 +143,7 @@ pub fn result_of(
 ) -> Result<Option<(Action, bool)>, Refusal> {
     let planned = plan.steps.iter().find(|planned| planned.step == step);
     if let Some(key) = planned.and_then(|planned| planned.key)
-        && let Some(action) = records.action(&key)?
+        && let Some(action) = records.known(&key)?
     {
         return Ok(Some((Action::clone(&action), true)));
     }
@@ -170,11 +185,13 @@ fn heading(step: &str, fresh: bool, action: &Action, kept: Option<Kept>) -> Stri
     text
 }
 
-fn files(action: &Action, manifest: &Manifest) -> String {
+/// The files; `away` if they are on the remote.
+fn files(action: &Action, away: bool, manifest: &Manifest) -> String {
     let mut text = format!(
-        "files    {}, {}\n",
+        "files    {}, {}{}\n",
         action.files,
-        output::size(action.bytes)
+        output::size(action.bytes),
+        if away { ", on the remote" } else { "" }
     );
     for entry in manifest.entries().iter().take(FILES) {
         if let EntryKind::File { size, .. } = &entry.kind {
@@ -190,7 +207,7 @@ fn files(action: &Action, manifest: &Manifest) -> String {
 }
 
 /// What the result was made from, and what came of it.
-fn description(action: &Action, store: &Store) -> Result<String, Refusal> {
+fn description(action: &Action, records: &StoreRecords<'_>) -> Result<String, Refusal> {
     let provenance = &action.provenance;
     let mut text = String::new();
     section(&mut text, "params", &action.preimage["params"]);
@@ -203,7 +220,7 @@ fn description(action: &Action, store: &Store) -> Result<String, Refusal> {
         text.push_str(&format!("warning  {warning}\n"));
     }
     text.push_str("sources\n");
-    for (depth, line) in lineage(store, action)? {
+    for (depth, line) in lineage(records, action)? {
         text.push_str(&format!("{}{line}\n", "  ".repeat(depth + 1)));
     }
     Ok(text)
@@ -244,15 +261,15 @@ fn section(text: &mut String, title: &str, values: &Value) {
 }
 
 /// Where it all comes from, down to folders of the user's and steps without inputs.
-fn lineage(store: &Store, action: &Action) -> Result<Vec<(usize, String)>, Refusal> {
+fn lineage(records: &StoreRecords<'_>, action: &Action) -> Result<Vec<(usize, String)>, Refusal> {
     let mut lines = Vec::new();
     let mut seen = BTreeSet::new();
-    follow(store, action, 0, &mut seen, &mut lines)?;
+    follow(records, action, 0, &mut seen, &mut lines)?;
     Ok(lines)
 }
 
 fn follow(
-    store: &Store,
+    records: &StoreRecords<'_>,
     action: &Action,
     depth: usize,
     seen: &mut BTreeSet<Digest>,
@@ -267,8 +284,8 @@ fn follow(
             let Some(key) = source.key.filter(|key| seen.insert(*key)) else {
                 continue;
             };
-            if let Some(upstream) = store.record_of(&key)? {
-                follow(store, &upstream, depth + 1, seen, lines)?;
+            if let Some(upstream) = records.recorded(&key)? {
+                follow(records, &upstream, depth + 1, seen, lines)?;
             }
         }
     }
@@ -276,14 +293,14 @@ fn follow(
 }
 
 /// The provenance of everything before it, by key.
-fn sources(store: &Store, action: &Action) -> Result<Value, Refusal> {
+fn sources(records: &StoreRecords<'_>, action: &Action) -> Result<Value, Refusal> {
     let mut all = serde_json::Map::new();
     let mut open: Vec<Digest> = keys_of_inputs(action);
     while let Some(key) = open.pop() {
         if all.contains_key(&key.to_string()) {
             continue;
         }
-        if let Some(upstream) = store.record_of(&key)? {
+        if let Some(upstream) = records.recorded(&key)? {
             open.extend(keys_of_inputs(&upstream));
             all.insert(key.to_string(), json!(upstream.provenance));
         }

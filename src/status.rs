@@ -10,14 +10,16 @@ use fedact_stage::Shard;
 use serde::Serialize;
 
 use crate::exit::{Code, Refusal};
-use crate::output;
 use crate::session::{self, Session};
+use crate::{output, remote};
 
 /// `fedact status`.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     session: session::Arguments,
+    #[command(flatten)]
+    remote: remote::Arguments,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -78,14 +80,15 @@ fn shards(store: &Store, step: &PlannedStep) -> Result<Vec<ShardRow>, Refusal> {
 /// What is wrong with the pipeline or the store.
 pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
+    let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
-    let records = StoreRecords::for_a_look(&store);
+    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
     let (plan, _) = session.plan(
         &session.graph,
         &store,
         &records,
         &BTreeSet::new(),
-        &mut |_| {},
+        &mut session::only_warnings,
     )?;
     let owner = |step: &PlannedStep| store.owner(&step.key?);
     if arguments.json {
@@ -160,16 +163,29 @@ fn table_with(plan: &Plan, mut instead: impl FnMut(&PlannedStep) -> Option<Strin
 pub fn state(state: &State) -> String {
     match state {
         State::Fresh => "fresh".to_owned(),
+        State::Remote => "on the remote".to_owned(),
         State::Stale { reason } => format!("stale: {reason}"),
         State::NeverRun => "never run".to_owned(),
         State::Waiting { on } => format!("depends on what comes out of {}", on.join(", ")),
     }
 }
 
-/// How much a run on so many cores would do, and how long it may take.
-pub fn forecast(plan: &Plan, estimate: &Estimate, cores: usize) -> String {
+/// How much a run on so many cores would do, what it would fetch, and how long it may take.
+pub fn forecast(plan: &Plan, fetches: &[String], estimate: &Estimate, cores: usize) -> String {
+    let fetch = match fetches {
+        [] => String::new(),
+        steps => format!(
+            "would fetch {} from the remote ({})\n",
+            output::count(steps.len(), "step"),
+            steps.join(", ")
+        ),
+    };
     if plan.nothing_to_do() {
-        return "nothing to do\n".to_owned();
+        return if fetches.is_empty() {
+            "nothing to do\n".to_owned()
+        } else {
+            fetch
+        };
     }
     let certain = plan.steps.iter().filter(|step| step.state.runs()).count();
     let perhaps = plan
@@ -203,5 +219,5 @@ pub fn forecast(plan: &Plan, estimate: &Estimate, cores: usize) -> String {
         text.push_str(", of which no time is known");
     }
     text.push('\n');
-    text
+    text + &fetch
 }

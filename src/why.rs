@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::exit::{Code, Refusal};
 use crate::session::{self, Session};
-use crate::{explain, output, status};
+use crate::{explain, output, remote, status};
 
 /// `fedact why`.
 #[derive(Debug, Args)]
@@ -17,6 +17,8 @@ pub struct Arguments {
     step: String,
     #[command(flatten)]
     session: session::Arguments,
+    #[command(flatten)]
+    remote: remote::Arguments,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -41,9 +43,16 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
     let node = session.graph.require(&arguments.step)?;
     let graph = session.graph.only(std::slice::from_ref(&arguments.step))?;
+    let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
-    let records = StoreRecords::for_a_look(&store);
-    let (plan, contents) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
+    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
+    let (plan, contents) = session.plan(
+        &graph,
+        &store,
+        &records,
+        &BTreeSet::new(),
+        &mut session::only_warnings,
+    )?;
     let Some(planned) = plan.steps.iter().find(|step| step.step == node.name) else {
         return Ok(Code::Done);
     };
@@ -51,7 +60,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         .latest(&node.name)?
         .and_then(|latest| latest.preimage);
     let changes = match (&planned.state, old, Preimage::of(node, &contents)) {
-        (State::Fresh, ..) => Vec::new(),
+        (State::Fresh | State::Remote, ..) => Vec::new(),
         (_, Some(old), Some(new)) => changes(&old, &new),
         _ => Vec::new(),
     };

@@ -144,7 +144,7 @@ fn diff_puts_params_metrics_and_files_side_by_side() {
     let diff = bench.fedact(&["diff", "clips", "--set", "clips.frames=3"]);
     for words in [
         "left   clips ",
-        "params\n  frames  2  3  +1\n  16 are the same\n",
+        "params\n  frames  2  3  +1\n  20 are the same\n",
         "metrics\n  bad_files ",
         "output\n  3 files changed\n    changed  clips-00000.safetensors  ",
     ] {

@@ -22,7 +22,7 @@ fn examples() -> Vec<String> {
 fn every_example_of_the_page_is_a_pipeline() {
     let bench = Bench::new("");
     let examples = examples();
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 6);
     for example in &examples {
         bench.write(example);
         bench.fedact(&["graph"]).done();

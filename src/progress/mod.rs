@@ -111,9 +111,23 @@ impl<'a> Change<'a> {
             RunEvent::Finished { step, .. }
             | RunEvent::ShardDone { step, .. }
             | RunEvent::FromStore { step, .. }
+            | RunEvent::Fetched { step, .. }
             | RunEvent::Failed { step, .. }
             | RunEvent::NotRun { step, .. } => (step.clone(), Self::End),
-            RunEvent::Reported { .. } | RunEvent::Stopping { .. } => return None,
+            RunEvent::Sharing { results } => (
+                "remote".to_owned(),
+                Self::Advance {
+                    task: "results to be shared:",
+                    done: *results as u64,
+                    total: 0,
+                    unit: "left",
+                    detail: "",
+                },
+            ),
+            RunEvent::Reported { .. }
+            | RunEvent::Remote { .. }
+            | RunEvent::Stopping { .. }
+            | RunEvent::Warning { .. } => return None,
         })
     }
 }
@@ -181,6 +195,13 @@ fn words(event: &RunEvent) -> Option<String> {
             "{step}: shard {shard} done in {}\n",
             output::duration(*seconds)
         ),
+        RunEvent::Fetched { step, bytes, .. } => {
+            format!(
+                "{step}: fetched from the remote, {}\n",
+                output::size(*bytes)
+            )
+        }
+        RunEvent::Warning { text } => format!("warning: {text}\n"),
         RunEvent::Stopping {
             steps,
             within_seconds,

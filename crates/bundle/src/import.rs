@@ -59,7 +59,7 @@ pub fn import(
         store,
         entries: archive.entries().map_err(unreadable(file))?,
     };
-    let index = members.index()?;
+    let index = index(file, members.entries.next())?;
     let mut actions = Vec::with_capacity(index.len());
     for line in &index {
         actions.push(members.action(line)?);
@@ -104,6 +104,22 @@ pub fn import(
         imported.taken.push(result);
     }
     Ok(imported)
+}
+
+/// The results that a bundle says it has, by key, from its beginning alone: nothing behind it is read.
+///
+/// # Errors
+/// A file that cannot be read, is no bundle, or one of another version.
+pub fn list(file: &Path) -> Result<Vec<ImportedResult>, BundleError> {
+    let mut archive = open(file, |_, _| {})?;
+    let mut entries = archive.entries().map_err(unreadable(file))?;
+    let index = index(file, entries.next())?;
+    let result = |line: Line| ImportedResult {
+        step: line.step,
+        key: line.key,
+        output: line.output,
+    };
+    Ok(index.into_iter().map(result).collect())
 }
 
 impl ImportedResult {
@@ -183,6 +199,56 @@ fn check_sizes(file: &Path, action: &Action, manifest: &Manifest) -> Result<(), 
     Err(damaged(file, reason))
 }
 
+/// What stands in the first file of a bundle.
+fn index<R: Read>(
+    file: &Path,
+    first: Option<io::Result<tar::Entry<'_, R>>>,
+) -> Result<Vec<Line>, BundleError> {
+    let other = |reason: String| BundleError::NotABundle {
+        file: file.to_owned(),
+        reason,
+    };
+    let mut entry = match first {
+        Some(Ok(entry)) => entry,
+        Some(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && is_zstd(file) => {
+            return Err(damaged(file, format!("it is cut off ({error})")));
+        }
+        Some(Err(error)) => return Err(other(error.to_string())),
+        None => return Err(other("it is empty".to_owned())),
+    };
+    if *entry.path_bytes() != *INDEX.as_bytes() || entry.size() > MAX_INDEX {
+        return Err(other(format!("it does not begin with {INDEX}")));
+    }
+    let mut bytes = Vec::new();
+    entry.read_to_end(&mut bytes).map_err(unreadable(file))?;
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|error| other(format!("{INDEX}: {error}")))?;
+    // The version first: what another one has in its index is its own affair.
+    match value["format"].as_u64() {
+        Some(FORMAT) => {}
+        Some(found) => {
+            return Err(BundleError::OtherVersion {
+                file: file.to_owned(),
+                found,
+            });
+        }
+        None => return Err(other(format!("{INDEX} has no format version"))),
+    }
+    let index: Index = serde_json::from_value(value)
+        .map_err(|error| damaged(file, format!("{INDEX}: {error}")))?;
+    if !index.results.is_sorted_by(|one, other| one.key < other.key) {
+        return Err(damaged(file, format!("{INDEX} is not in order")));
+    }
+    Ok(index.results)
+}
+
+/// Whether a file begins as all zstd files do.
+fn is_zstd(file: &Path) -> bool {
+    let mut start = [0; 4];
+    let read = File::open(file).and_then(|mut open| open.read_exact(&mut start));
+    read.is_ok() && u32::from_le_bytes(start) == zstd::zstd_safe::MAGICNUMBER
+}
+
 /// The files of a bundle, each with the one name that it can have at its place.
 struct Members<'a, R: Read> {
     file: &'a Path,
@@ -221,38 +287,6 @@ impl<'a, R: Read> Members<'a, R> {
             .read_to_end(&mut bytes)
             .map_err(unreadable(self.file))?;
         Ok(bytes)
-    }
-
-    fn index(&mut self) -> Result<Vec<Line>, BundleError> {
-        let other = |reason: String| BundleError::NotABundle {
-            file: self.file.to_owned(),
-            reason,
-        };
-        let file = self.file.to_owned();
-        let mut entry = match self.entries.next() {
-            Some(Ok(entry)) => entry,
-            Some(Err(error)) => return Err(other(error.to_string())),
-            None => return Err(other("it is empty".to_owned())),
-        };
-        if *entry.path_bytes() != *INDEX.as_bytes() || entry.size() > MAX_INDEX {
-            return Err(other(format!("it does not begin with {INDEX}")));
-        }
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(unreadable(&file))?;
-        let value: serde_json::Value =
-            serde_json::from_slice(&bytes).map_err(|error| other(format!("{INDEX}: {error}")))?;
-        // The version first: what another one has in its index is its own affair.
-        match value["format"].as_u64() {
-            Some(FORMAT) => {}
-            Some(found) => return Err(BundleError::OtherVersion { file, found }),
-            None => return Err(other(format!("{INDEX} has no format version"))),
-        }
-        let index: Index = serde_json::from_value(value)
-            .map_err(|error| damaged(&file, format!("{INDEX}: {error}")))?;
-        if !index.results.is_sorted_by(|one, other| one.key < other.key) {
-            return Err(damaged(&file, format!("{INDEX} is not in order")));
-        }
-        Ok(index.results)
     }
 
     fn action(&mut self, line: &Line) -> Result<Action, BundleError> {

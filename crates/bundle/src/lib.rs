@@ -31,5 +31,5 @@ mod layout;
 
 pub use error::BundleError;
 pub use export::{Exported, export};
-pub use import::{Imported, ImportedResult, import};
+pub use import::{Imported, ImportedResult, import, list};
 pub use layout::FORMAT;

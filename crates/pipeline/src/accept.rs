@@ -175,7 +175,7 @@ impl Candidate {
     ) -> Result<Result<Self, Unacceptable>, PipelineError> {
         let step = node.name.clone();
         let preimage = match &planned.state {
-            State::Fresh => return Ok(Err(Unacceptable::Fresh { step })),
+            State::Fresh | State::Remote => return Ok(Err(Unacceptable::Fresh { step })),
             State::NeverRun => return Ok(Err(Unacceptable::NeverRun { step })),
             State::Waiting { on } => {
                 let on = on.clone();

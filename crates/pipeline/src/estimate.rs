@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::queue::Queue;
 use crate::shares::{Capacity, Share};
-use crate::{Graph, Plan, State};
+use crate::{Graph, Plan};
 
 /// How long a run may take.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,7 +29,7 @@ impl Estimate {
             .iter()
             .zip(&plan.steps)
             .map(|(node, planned)| {
-                if planned.state == State::Fresh {
+                if planned.state.is_made() {
                     return 0.0;
                 }
                 let average = || averages.get(node.step.as_str()).copied();

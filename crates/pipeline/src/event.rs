@@ -25,6 +25,8 @@ pub enum RunEvent {
     Planned {
         /// The plan.
         plan: Plan,
+        /// The steps whose results are fetched from the remote for certain.
+        fetches: Vec<String>,
         /// How long it may take.
         estimate: Estimate,
     },
@@ -36,6 +38,26 @@ pub enum RunEvent {
         key: Digest,
         /// Digest of its output.
         output: Digest,
+    },
+    /// The remote has a step's result, and it stays there: nothing here needs its files so far.
+    Remote {
+        /// The step.
+        step: String,
+        /// Its key.
+        key: Digest,
+        /// Digest of its output.
+        output: Digest,
+    },
+    /// A step's result came from the remote.
+    Fetched {
+        /// The step.
+        step: String,
+        /// Its key.
+        key: Digest,
+        /// Digest of its output.
+        output: Digest,
+        /// Bytes of its files.
+        bytes: u64,
     },
     /// A step waits for another run on the same store.
     Waiting {
@@ -122,6 +144,16 @@ pub enum RunEvent {
         /// Why.
         reason: NotRun,
     },
+    /// Something about the remote is not as it should be; the run goes on.
+    Warning {
+        /// What, in words.
+        text: String,
+    },
+    /// All steps are over, and results are still on their way to the remote.
+    Sharing {
+        /// How many.
+        results: usize,
+    },
     /// The run is over; the last event.
     Ended {
         /// How.
@@ -154,6 +186,10 @@ pub struct Outcome {
     pub shards: Vec<String>,
     /// Steps whose results came out of the store.
     pub from_store: Vec<String>,
+    /// Steps whose results came from the remote.
+    pub fetched: Vec<String>,
+    /// Steps whose results stay on the remote.
+    pub remote: Vec<String>,
     /// Steps that failed.
     pub failed: Vec<String>,
     /// Steps that did not run, or were broken off.
@@ -162,6 +198,18 @@ pub struct Outcome {
     pub interrupted: bool,
     /// Whether each failure lies in the data or params that the user gave.
     pub invalid_input: bool,
-    /// Wall seconds.
+    /// How many results are on the remote now that were not before.
+    pub shared: usize,
+    /// How many were still on their way there when the user wanted an end.
+    pub unshared: usize,
+    /// Wall seconds, without those in which uploads were waited for.
     pub seconds: f64,
+}
+
+impl Outcome {
+    /// A step that was there already has to be looked at again.
+    pub(crate) fn forget(&mut self, step: &str) {
+        self.from_store.retain(|name| name != step);
+        self.fetched.retain(|name| name != step);
+    }
 }

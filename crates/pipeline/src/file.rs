@@ -19,6 +19,8 @@ pub const PIPELINE_VERSION: u64 = 1;
 pub struct Pipeline {
     /// The file, as the user named it.
     pub file: PathBuf,
+    /// Where results are exchanged with other machines; enters no key.
+    pub remote: Option<RemoteEntry>,
     /// The steps, in the order of the file.
     pub(crate) steps: Vec<Step>,
     /// What `--set` changes, in the order of the command line.
@@ -26,6 +28,18 @@ pub struct Pipeline {
     /// What is wrong with its shape.
     pub(crate) problems: Vec<Problem>,
     root: Arc<yaml::Node>,
+}
+
+/// What the file says under `remote:`, with the places for messages. What an address is, and a key, is for
+/// whoever speaks with it to judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteEntry {
+    /// Its address, and where that stands.
+    pub url: (String, Place),
+    /// Whether results are taken from there, and none brought.
+    pub read_only: bool,
+    /// The public keys of those who are believed, each with where it stands.
+    pub trust: Vec<(String, Place)>,
 }
 
 /// One entry of `steps:`.
@@ -97,6 +111,7 @@ impl Pipeline {
         })?;
         let mut pipeline = Self {
             file: file.to_owned(),
+            remote: None,
             steps: Vec::new(),
             overrides,
             problems: Vec::new(),
@@ -109,7 +124,7 @@ impl Pipeline {
                 first_line: twice.first.line,
             });
         }
-        read::steps(&document.root, &mut pipeline);
+        read::document(&document.root, &mut pipeline);
         Ok(pipeline)
     }
 

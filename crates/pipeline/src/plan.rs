@@ -9,8 +9,17 @@ use crate::change::{Change, changes};
 use crate::key::Contents;
 use crate::{Graph, Node, PipelineError, Preimage};
 
-/// What the planner asks of the store.
+/// What the planner asks of the store, and of other places that results come from.
 pub trait Records {
+    /// These keys are about to be looked up. Places that take a while to answer are asked here, for all of them
+    /// side by side, and nowhere else.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    fn expect(&self, _keys: &[Digest]) -> Result<(), PipelineError> {
+        Ok(())
+    }
+
     /// The result kept under a key, if it is there and whole.
     ///
     /// # Errors
@@ -24,9 +33,11 @@ pub trait Records {
     fn latest(&self, step: &str) -> Result<Option<Previous>, PipelineError>;
 }
 
-/// A result that is in the store.
+/// A result that has been made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Found {
+    /// Whether the store has it; else another place does.
+    pub here: bool,
     /// Digest of its manifest.
     pub output: Digest,
     /// How long it took to make.
@@ -77,6 +88,8 @@ pub struct PlannedStep {
 pub enum State {
     /// The store has its result.
     Fresh,
+    /// The store has not, but the remote that the run is given has.
+    Remote,
     /// It has run before, but not like this.
     Stale {
         /// The first reason.
@@ -125,6 +138,11 @@ impl State {
     pub fn runs(&self) -> bool {
         matches!(self, Self::Stale { .. } | Self::NeverRun)
     }
+
+    /// Whether its result has been made, here or elsewhere.
+    pub fn is_made(&self) -> bool {
+        matches!(self, Self::Fresh | Self::Remote)
+    }
 }
 
 impl Plan {
@@ -139,15 +157,27 @@ impl Plan {
         forced: &BTreeSet<String>,
     ) -> Result<Self, PipelineError> {
         let mut steps = Vec::with_capacity(graph.nodes().len());
-        for node in graph.nodes() {
-            let (state, key, last_seconds) = judge(node, contents, records, forced)?;
-            steps.push(PlannedStep {
-                step: node.name.clone(),
-                stage: node.definition().name.to_owned(),
-                state,
-                key,
-                last_seconds,
+        for instances in graph.steps() {
+            // None of them takes anything from another: their keys are known at once, or not at all yet.
+            let keyed: Vec<Option<Keyed>> = instances
+                .iter()
+                .map(|node| Preimage::of(node, contents).map(Keyed::new))
+                .collect();
+            let looked_up = instances.iter().zip(&keyed).filter_map(|(node, keyed)| {
+                let keyed = keyed.as_ref()?;
+                (!forced.contains(&node.name)).then_some(keyed.key)
             });
+            records.expect(&looked_up.collect::<Vec<_>>())?;
+            for (node, keyed) in instances.iter().zip(keyed) {
+                let (state, key, last_seconds) = judge(node, keyed, contents, records, forced)?;
+                steps.push(PlannedStep {
+                    step: node.name.clone(),
+                    stage: node.definition().name.to_owned(),
+                    state,
+                    key,
+                    last_seconds,
+                });
+            }
         }
         Ok(Self {
             steps,
@@ -155,21 +185,37 @@ impl Plan {
         })
     }
 
-    /// Whether the store has everything already.
+    /// Whether everything has been made already, here or elsewhere.
     pub fn nothing_to_do(&self) -> bool {
-        self.steps.iter().all(|step| step.state == State::Fresh)
+        self.steps.iter().all(|step| step.state.is_made())
     }
 }
 
 type Judgement = (State, Option<Digest>, Option<f64>);
 
+/// What a key is made from, and the key.
+struct Keyed {
+    preimage: Preimage,
+    key: Digest,
+}
+
+impl Keyed {
+    fn new(preimage: Preimage) -> Self {
+        Self {
+            key: preimage.key(),
+            preimage,
+        }
+    }
+}
+
 fn judge(
     node: &Node,
+    keyed: Option<Keyed>,
     contents: &mut Contents,
     records: &impl Records,
     forced: &BTreeSet<String>,
 ) -> Result<Judgement, PipelineError> {
-    let Some(preimage) = Preimage::of(node, contents) else {
+    let Some(Keyed { preimage, key }) = keyed else {
         let on = node
             .upstream()
             .filter(|step| !contents.steps.contains_key(*step))
@@ -178,7 +224,6 @@ fn judge(
         let last = records.latest(&node.name)?;
         return Ok((State::Waiting { on }, None, last.map(|last| last.seconds)));
     };
-    let key = preimage.key();
     let found = records.lookup(&key)?;
     if forced.contains(&node.name) {
         let state = State::Stale {
@@ -188,7 +233,12 @@ fn judge(
     }
     if let Some(found) = found {
         contents.steps.insert(node.name.clone(), found.output);
-        return Ok((State::Fresh, Some(key), Some(found.seconds)));
+        let state = if found.here {
+            State::Fresh
+        } else {
+            State::Remote
+        };
+        return Ok((state, Some(key), Some(found.seconds)));
     }
     let Some(last) = records.latest(&node.name)? else {
         return Ok((State::NeverRun, Some(key), None));

@@ -19,6 +19,8 @@ pub(crate) struct Prepared {
     pub(crate) forced: bool,
     /// Its result in the store.
     pub(crate) action: Option<Rc<Action>>,
+    /// Its result in the exchange, where the store has none.
+    pub(crate) claim: Option<Rc<Action>>,
 }
 
 /// The steps by what they wait for. Indices are those of the graph's nodes.
@@ -60,6 +62,15 @@ impl Queue {
     /// The steps that may start, in the order of the graph.
     pub(crate) fn ready(&self) -> Vec<usize> {
         self.ready.iter().copied().collect()
+    }
+
+    pub(crate) fn is_ready(&self, index: usize) -> bool {
+        self.ready.contains(&index)
+    }
+
+    /// Those that take something from it.
+    pub(crate) fn behind(&self, index: usize) -> &[usize] {
+        &self.downstream[index]
     }
 
     /// A waiting step that needs one that will not have an output.

@@ -1,5 +1,7 @@
 //! From the tree of a pipeline file to its steps. Goes on after a fault, so that all are found at once.
 
+mod remote;
+
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -22,16 +24,20 @@ const STEP_KEYS: [&str; 5] = ["stage", "inputs", "params", "matrix", "resources"
 const SOURCE: &str =
     "the name of a step, a list of such names, or `{path: FOLDER}` for files of your own";
 
-/// Fills in the steps of a pipeline and what is wrong with their shapes.
-pub(crate) fn steps(root: &Node, pipeline: &mut Pipeline) {
+/// Fills in the steps of a pipeline, its remote, and what is wrong with their shapes.
+pub(crate) fn document(root: &Node, pipeline: &mut Pipeline) {
     let mut reader = Reader {
         problems: Vec::new(),
         pipeline,
     };
     let steps = reader.document(root);
+    let remote = root
+        .get("remote")
+        .and_then(|remote| reader.remote(At::below(remote, "remote")));
     let problems = reader.problems;
     pipeline.problems.extend(problems);
     pipeline.steps = steps;
+    pipeline.remote = remote;
 }
 
 /// A value on its way from the tree, with the words that messages call it by.
@@ -84,7 +90,7 @@ impl Reader<'_> {
         let Some(top) = self.mapping(at, "a mapping with `version` and `steps`") else {
             return Vec::new();
         };
-        self.known_keys(top, "", &["version", "steps"]);
+        self.known_keys(top, "", &["version", "remote", "steps"]);
         match root.get("version") {
             None => self.missing(root.spot, "version", "1"),
             Some(version) => {

@@ -3,18 +3,26 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fedact_artifact::{Action, Digest, Pin, Store};
 
 use crate::key::Contents;
 use crate::plan::{Found, Previous, Records};
-use crate::{Graph, Pipeline, PipelineError, Preimage, Problem};
+use crate::{Exchange, Graph, Pipeline, PipelineError, Preimage, Problem};
 
-/// The records of a store; remembers what it found. Pins every key before it looks it up, so that no collection
-/// takes a result between the plan and its use, unless it is for a look only, which waits for no collection.
-#[derive(Debug)]
+/// How many questions are put to an exchange side by side.
+const QUESTIONS: usize = 16;
+
+/// The records of a store, and those that an exchange claims to have; remembers what it found, and what the exchange
+/// answered. Pins every key before it looks it up, so that no collection takes a result between the plan and its use,
+/// unless it is for a look only, which waits for no collection.
 pub struct StoreRecords<'a> {
     store: &'a Store,
+    exchange: Option<Arc<dyn Exchange>>,
+    /// What the exchange said of each key that it was asked for.
+    claims: RefCell<HashMap<Digest, Option<Rc<Action>>>>,
     pins: Option<RefCell<Pins>>,
     found: RefCell<HashMap<Digest, Rc<Action>>>,
     latest: RefCell<Option<Latest>>,
@@ -48,10 +56,55 @@ impl<'a> StoreRecords<'a> {
     pub fn for_a_look(store: &'a Store) -> Self {
         Self {
             store,
+            exchange: None,
+            claims: RefCell::default(),
             pins: None,
             found: RefCell::default(),
             latest: RefCell::default(),
         }
+    }
+
+    /// And of an exchange, where there is one.
+    pub fn with_exchange(mut self, exchange: Option<Arc<dyn Exchange>>) -> Self {
+        self.exchange = exchange;
+        self
+    }
+
+    /// The exchange.
+    pub fn exchange(&self) -> Option<&Arc<dyn Exchange>> {
+        self.exchange.as_ref()
+    }
+
+    /// The result under a key: of the store, or as the exchange claimed when it was asked.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn known(&self, key: &Digest) -> Result<Option<Rc<Action>>, PipelineError> {
+        Ok(match self.action(key)? {
+            Some(action) => Some(action),
+            None => self.claim(key).flatten(),
+        })
+    }
+
+    /// The same without a look at its objects: for showing and comparing.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn recorded(&self, key: &Digest) -> Result<Option<Rc<Action>>, PipelineError> {
+        Ok(match self.record(key)? {
+            Some(action) => Some(action),
+            None => self.claim(key).flatten(),
+        })
+    }
+
+    /// What the exchange answered when it was asked for a key; `None` if it was not asked.
+    pub(crate) fn claim(&self, key: &Digest) -> Option<Option<Rc<Action>>> {
+        self.claims.borrow().get(key).cloned()
+    }
+
+    /// Takes note of what the exchange answered.
+    pub(crate) fn note_claim(&self, key: Digest, claim: Option<Action>) {
+        self.claims.borrow_mut().insert(key, claim.map(Rc::new));
     }
 
     /// The result under a key, with all that the store knows of it.
@@ -159,11 +212,33 @@ impl<'a> StoreRecords<'a> {
 }
 
 impl Records for StoreRecords<'_> {
+    fn expect(&self, keys: &[Digest]) -> Result<(), PipelineError> {
+        let Some(exchange) = &self.exchange else {
+            return Ok(());
+        };
+        let mut unknown = Vec::new();
+        for key in keys {
+            if self.claim(key).is_none() && self.action(key)?.is_none() {
+                unknown.push(*key);
+            }
+        }
+        for (key, claim) in ask(exchange.as_ref(), &unknown) {
+            self.note_claim(key, claim);
+        }
+        Ok(())
+    }
+
     fn lookup(&self, key: &Digest) -> Result<Option<Found>, PipelineError> {
-        Ok(self.action(key)?.map(|action| Found {
+        let found = |here: bool, action: &Action| Found {
+            here,
             output: action.output,
             seconds: action.provenance.seconds,
-        }))
+        };
+        if let Some(action) = self.action(key)? {
+            return Ok(Some(found(true, &action)));
+        }
+        let claim = self.claim(key).flatten();
+        Ok(claim.map(|action| found(false, &action)))
     }
 
     fn latest(&self, step: &str) -> Result<Option<Previous>, PipelineError> {
@@ -172,6 +247,33 @@ impl Records for StoreRecords<'_> {
             output: action.output,
             seconds: action.provenance.seconds,
         }))
+    }
+}
+
+/// Puts questions to an exchange, several side by side.
+fn ask(exchange: &dyn Exchange, keys: &[Digest]) -> Vec<(Digest, Option<Action>)> {
+    let next = AtomicUsize::new(0);
+    let answers = Mutex::new(Vec::with_capacity(keys.len()));
+    std::thread::scope(|scope| {
+        for _ in 0..QUESTIONS.min(keys.len()) {
+            scope.spawn(|| {
+                while let Some(key) = keys.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let answer = (*key, exchange.find(key));
+                    answers
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(answer);
+                }
+            });
+        }
+    });
+    answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for StoreRecords<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let exchange = self.exchange.is_some();
+        write!(f, "StoreRecords({:?}, exchange: {exchange})", self.store)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The run of a plan: what is ready starts as soon as there are cores for it.
 
+mod away;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -37,6 +39,12 @@ pub struct Settings {
     pub launcher: Launcher,
     /// Cores and memory to share out.
     pub capacity: Capacity,
+    /// The steps whose results are to be in their folders in any case; see [`crate::wanted`]. Matters only where
+    /// the records have an exchange.
+    pub wanted: BTreeSet<String>,
+    /// Whether results that the store has already are shared through the exchange, too, and not only those that
+    /// this run makes.
+    pub share_all: bool,
     /// Whether steps that do not need a failed one still run.
     pub keep_going: bool,
     /// Of steps that are made of pieces, only this shard is made, and no result. A run without it makes what is
@@ -87,6 +95,10 @@ pub fn run(
         queue: Queue::of(graph),
         elsewhere: HashMap::new(),
         restoring: 0,
+        exchanging: 0,
+        wanted: settings.wanted.clone(),
+        assumed: HashMap::new(),
+        outdated: BTreeSet::new(),
         last_seconds: plan
             .steps
             .iter()
@@ -99,6 +111,7 @@ pub fn run(
     };
     (scheduler.observe)(RunEvent::Planned {
         plan: plan.clone(),
+        fetches: plan.fetches(graph, &settings.wanted),
         estimate: Estimate::of(graph, plan, settings.capacity),
     });
     let result = scheduler.drive(&inbox);
@@ -116,14 +129,32 @@ enum Progress {
     Waiting,
     /// Its thread puts its result into its folder.
     Restoring { key: Digest },
+    /// Its thread asks the exchange for its result.
+    Asking,
+    /// Its thread fetches its result from the exchange.
+    Fetching { key: Digest },
     /// Its thread makes its result.
     Running { key: Digest, share: Share },
     /// Its output is there.
     Done,
+    /// Its output is known; the exchange has it.
+    Away,
     /// It failed.
     Failed,
     /// It will not run.
     Dropped,
+}
+
+impl Progress {
+    /// Whether those behind it may go on.
+    fn is_known(self) -> bool {
+        matches!(self, Self::Done | Self::Away)
+    }
+
+    /// Whether its thread speaks with the exchange.
+    fn is_exchanging(self) -> bool {
+        matches!(self, Self::Asking | Self::Fetching { .. })
+    }
 }
 
 struct Scheduler<'a> {
@@ -141,6 +172,14 @@ struct Scheduler<'a> {
     elsewhere: HashMap<usize, LockOwner>,
     /// How many threads only put results into folders.
     restoring: usize,
+    /// How many threads speak with the exchange.
+    exchanging: usize,
+    /// The steps whose results are to be here.
+    wanted: BTreeSet<String>,
+    /// By the index of the node, the outputs that steps behind were planned with before those were here.
+    assumed: HashMap<usize, Digest>,
+    /// The steps on whose threads something goes on that was begun with an assumption which turned out wrong.
+    outdated: BTreeSet<usize>,
     last_seconds: HashMap<String, f64>,
     /// Steps to run although the store has their results.
     forced: BTreeSet<String>,
@@ -154,12 +193,15 @@ impl Scheduler<'_> {
     fn drive(&mut self, inbox: &Receiver<Message>) -> Result<(), PipelineError> {
         loop {
             self.heed_the_user();
+            self.pass_on_warnings();
             if !self.workshop.stop.asked() {
                 self.start_what_is_ready()?;
             }
             let stopping = self.workshop.stop.asked();
             let idle = self.restoring == 0 && self.taken().is_empty();
-            if idle && (stopping || self.elsewhere.is_empty()) {
+            // Whoever stops does not wait for answers: a fetch that is cut off leaves nothing.
+            let waiting = self.exchanging > 0 || !self.elsewhere.is_empty();
+            if idle && (stopping || !waiting) {
                 return Ok(());
             }
             match inbox.recv_timeout(PULSE) {
@@ -200,7 +242,19 @@ impl Scheduler<'_> {
         while let Some(index) = self.queue.next_blocked() {
             self.drop_blocked(index);
         }
+        // A step whose result stays away is over at once, and others are ready behind it.
+        while self.start_ready_ones()? {}
+        Ok(())
+    }
+
+    /// Says whether it is worth looking again at once.
+    fn start_ready_ones(&mut self) -> Result<bool, PipelineError> {
+        let mut again = false;
         for index in self.queue.ready() {
+            // One before it may have been called for meanwhile.
+            if !self.queue.is_ready(index) {
+                continue;
+            }
             let node = &self.graph.nodes()[index];
             let Some(prepared) = self.prepare(index)? else {
                 continue;
@@ -211,6 +265,14 @@ impl Scheduler<'_> {
                 }
                 continue;
             }
+            if let Some(claim) = prepared.claim.clone() {
+                again |= self.take_from_exchange(index, &prepared, &claim)?;
+                continue;
+            }
+            if self.call_for_inputs(index) {
+                again = true;
+                continue;
+            }
             let Some(share) = self.settings.capacity.share(node.needs, &self.taken()) else {
                 continue;
             };
@@ -218,7 +280,7 @@ impl Scheduler<'_> {
                 self.start(index, prepared, share, lock)?;
             }
         }
-        Ok(())
+        Ok(again)
     }
 
     /// The right to make a result. A step whose result is made elsewhere holds no cores meanwhile: others
@@ -256,16 +318,29 @@ impl Scheduler<'_> {
         let key = preimage.key();
         // One that is forced is not looked up, and its new result must stay all the same.
         self.records.pin(&key)?;
-        let forced = self.forced.contains(&node.name) || self.rerun.contains(&node.name);
+        let forced = self.forced.contains(&node.name);
+        let rerun = self.rerun.contains(&node.name);
+        let action = if forced || rerun {
+            None
+        } else {
+            self.records.action(&key)?
+        };
+        let mut claim = None;
+        if action.is_none() && !forced && self.records.exchange().is_some() {
+            match self.records.claim(&key) {
+                Some(answer) => claim = answer,
+                None => {
+                    self.ask(index, key)?;
+                    return Ok(None);
+                }
+            }
+        }
         let prepared = Prepared {
             preimage: Rc::new(preimage),
             key,
-            forced,
-            action: if forced {
-                None
-            } else {
-                self.records.action(&key)?
-            },
+            forced: forced || rerun,
+            action,
+            claim,
         };
         self.queue.remember(index, prepared.clone());
         Ok(Some(prepared))
@@ -337,11 +412,16 @@ impl Scheduler<'_> {
             (_, Progress::Restoring { .. }) => self.restoring += 1,
             _ => {}
         }
+        self.exchanging += usize::from(progress.is_exchanging());
+        self.exchanging -= usize::from(before.is_exchanging());
         match progress {
-            Progress::Waiting => self.queue.put_back(index, before == Progress::Done),
-            Progress::Done => self.queue.done(index),
+            Progress::Waiting => self.queue.put_back(index, before.is_known()),
+            Progress::Done | Progress::Away => self.queue.done(index),
             Progress::Failed | Progress::Dropped => self.queue.give_up(index),
-            Progress::Restoring { .. } | Progress::Running { .. } => self.queue.take(index),
+            Progress::Restoring { .. }
+            | Progress::Asking
+            | Progress::Fetching { .. }
+            | Progress::Running { .. } => self.queue.take(index),
         }
     }
 
@@ -391,6 +471,10 @@ impl Scheduler<'_> {
         let Some(index) = self.graph.index(&step) else {
             return Ok(());
         };
+        if self.outdated.remove(&index) && !matches!(ending, Ending::Broken(_)) {
+            self.set(index, Progress::Waiting);
+            return Ok(());
+        }
         match ending {
             Ending::FromStore { action } => {
                 (self.observe)(RunEvent::FromStore {
@@ -399,9 +483,27 @@ impl Scheduler<'_> {
                     output: action.output,
                 });
                 self.outcome.from_store.push(step.clone());
+                if self.settings.share_all {
+                    self.share(&action);
+                }
                 self.records.note(&step, &action.key);
                 self.done(index, *action);
             }
+            Ending::Answered { key, claim } => {
+                self.answered(index, key, claim.map(|claim| *claim));
+            }
+            Ending::Fetched { action } => {
+                (self.observe)(RunEvent::Fetched {
+                    step: step.clone(),
+                    key: action.key,
+                    output: action.output,
+                    bytes: action.bytes,
+                });
+                self.outcome.fetched.push(step.clone());
+                self.records.note(&step, &action.key);
+                self.done(index, *action);
+            }
+            Ending::NotToBeHad { key } => self.not_to_be_had(index, key),
             Ending::Ran { action } => {
                 let before = self.records.latest(&step)?;
                 (self.observe)(RunEvent::Finished {
@@ -414,6 +516,7 @@ impl Scheduler<'_> {
                     warnings: action.provenance.warnings.clone(),
                 });
                 self.outcome.ran.push(step.clone());
+                self.share(&action);
                 self.done(index, *action);
             }
             Ending::RanShard(run) => {
@@ -454,10 +557,12 @@ impl Scheduler<'_> {
 
     fn done(&mut self, index: usize, action: Action) {
         let step = self.graph.nodes()[index].name.clone();
-        self.contents.steps.insert(step.clone(), action.output);
+        let output = action.output;
+        self.contents.steps.insert(step.clone(), output);
         self.rerun.remove(&step);
         self.actions.insert(step, Rc::new(action));
         self.set(index, Progress::Done);
+        self.check_assumption(index, output);
     }
 
     /// Objects were lost between the plan and now. A result on its way out of the store is made again;
@@ -465,7 +570,7 @@ impl Scheduler<'_> {
     fn gone(&mut self, index: usize) {
         let node = &self.graph.nodes()[index];
         match self.states[index] {
-            Progress::Restoring { key } => {
+            Progress::Restoring { key } | Progress::Fetching { key } => {
                 self.records.forget(&key);
                 self.rerun.insert(node.name.clone());
                 self.set(index, Progress::Waiting);
@@ -479,7 +584,7 @@ impl Scheduler<'_> {
                     };
                     self.records.forget(&action.key);
                     self.contents.steps.remove(upstream);
-                    self.outcome.from_store.retain(|name| name != upstream);
+                    self.outcome.forget(upstream);
                     if let Some(index) = self.graph.index(upstream) {
                         self.set(index, Progress::Waiting);
                     }
@@ -498,7 +603,12 @@ impl Scheduler<'_> {
 
     fn conclude(mut self) -> Outcome {
         for index in 0..self.states.len() {
-            if self.states[index] != Progress::Waiting {
+            let state = self.states[index];
+            if state == Progress::Away {
+                let step = self.graph.nodes()[index].name.clone();
+                self.outcome.remote.push(step);
+            }
+            if state != Progress::Waiting && !state.is_exchanging() {
                 continue;
             }
             let reason = if self.outcome.interrupted {
@@ -509,6 +619,7 @@ impl Scheduler<'_> {
             self.drop_step(index, reason);
         }
         self.outcome.seconds = self.began.elapsed().as_secs_f64();
+        self.wait_for_uploads();
         (self.observe)(RunEvent::Ended {
             outcome: self.outcome.clone(),
         });

@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::mpsc::Sender;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fedact_artifact::{
-    Action, Digest, KeyLock, Provenance, ShardNote, Source as Origin, Store, host_name,
+    Action, ArtifactError, Digest, KeyLock, Provenance, ShardNote, Source as Origin, Store,
+    host_name,
 };
 use fedact_stage::{Event, Input, Job, Level, Metrics, Shard};
 
 use crate::folders::{Folders, Held, Refusal};
 use crate::{
-    Contents, Failure, Launcher, Node, PipelineError, Preimage, Source, Stop, Unfinished, pieces,
+    Contents, Exchange, Failure, Launcher, Node, PipelineError, Preimage, Source, Stop, Unfinished,
+    pieces,
     process,
 };
+
+/// How often it is told how much of a result has come.
+const TELLING: Duration = Duration::from_millis(100);
 
 /// What every step of a run shares.
 #[derive(Clone)]
@@ -43,6 +49,14 @@ pub(crate) struct Task {
     pub(crate) shard: Option<Shard>,
 }
 
+/// A result that an exchange has.
+pub(crate) struct Fetch {
+    pub(crate) step: String,
+    pub(crate) action: Action,
+    /// What the store has of it is not to be delivered.
+    pub(crate) again: bool,
+}
+
 /// What a thread tells the scheduler.
 pub(crate) enum Message {
     /// It waits for another run.
@@ -63,6 +77,15 @@ pub(crate) enum Ending {
     RanShard(ShardRun),
     /// The store had the result.
     FromStore { action: Box<Action> },
+    /// The exchange has answered what it has for a key.
+    Answered {
+        key: Digest,
+        claim: Option<Box<Action>>,
+    },
+    /// The exchange had the result, and now the store has it.
+    Fetched { action: Box<Action> },
+    /// The exchange did not give what it claims to have.
+    NotToBeHad { key: Digest },
     /// The store had lost the result, or that of a step it reads.
     Gone,
     /// It was stopped.
@@ -92,8 +115,8 @@ impl From<Refusal> for Ending {
     }
 }
 
-impl From<fedact_artifact::ArtifactError> for Ending {
-    fn from(error: fedact_artifact::ArtifactError) -> Self {
+impl From<ArtifactError> for Ending {
+    fn from(error: ArtifactError) -> Self {
         Refusal::from(error).into()
     }
 }
@@ -107,6 +130,55 @@ impl Workshop {
             },
             Err(ending) => ending,
         }
+    }
+
+    /// Fetches a result from an exchange with the lock of its key, unless another run has done so meanwhile.
+    pub(crate) fn fetch(&self, exchange: &dyn Exchange, fetch: &Fetch, lock: KeyLock) -> Ending {
+        match self.try_fetch(exchange, fetch, lock) {
+            Ok(ending) | Err(ending) => ending,
+        }
+    }
+
+    fn try_fetch(
+        &self,
+        exchange: &dyn Exchange,
+        fetch: &Fetch,
+        lock: KeyLock,
+    ) -> Result<Ending, Ending> {
+        let key = fetch.action.key;
+        if !fetch.again
+            && let Some(action) = self.store.lookup(&key)?
+        {
+            drop(lock);
+            return Ok(self.restore(&fetch.step, action));
+        }
+        let tree = self.store.scratch_tree()?;
+        let told = Mutex::new(None::<Instant>);
+        let came = exchange.fetch(&fetch.action, tree.path(), &|done, total| {
+            // From several threads, and for every piece that comes.
+            if let Ok(mut told) = told.try_lock()
+                && told.is_none_or(|told| told.elapsed() > TELLING)
+            {
+                *told = Some(Instant::now());
+                self.report(&fetch.step, bytes("fetching", done, total));
+            }
+            !self.stop.asked()
+        })?;
+        if !came && self.stop.asked() {
+            return Ok(Ending::Stopped);
+        }
+        if !came {
+            return Ok(Ending::NotToBeHad { key });
+        }
+        let action = match self.store.adopt(lock, fetch.action.clone(), tree) {
+            Ok(action) => action,
+            Err(ArtifactError::NotAsAnnounced { .. }) => return Ok(Ending::NotToBeHad { key }),
+            Err(error) => return Err(error.into()),
+        };
+        self.deliver(&fetch.step, &action.output)?;
+        Ok(Ending::Fetched {
+            action: Box::new(action),
+        })
     }
 
     /// Runs a step with the lock of its key, unless another run has made its result meanwhile.
@@ -168,7 +240,7 @@ impl Workshop {
                 {
                     warnings.push(text.clone());
                 }
-                self.report(task, report);
+                self.report(&task.node.name, report);
             },
         )
         .map_err(|unfinished| match unfinished {
@@ -205,16 +277,7 @@ impl Workshop {
             task.preimage.to_json(),
             provenance,
             |done, total| {
-                self.report(
-                    task,
-                    Event::Progress {
-                        task: "storing".to_owned(),
-                        done,
-                        total,
-                        unit: "bytes".to_owned(),
-                        detail: String::new(),
-                    },
-                );
+                self.report(&task.node.name, bytes("storing", done, total));
             },
         )?;
         self.deliver(&task.node.name, &action.output)?;
@@ -298,9 +361,9 @@ impl Workshop {
         Ok(())
     }
 
-    fn report(&self, task: &Task, report: Event) {
+    fn report(&self, step: &str, report: Event) {
         self.tell(Message::Reported {
-            step: task.node.name.clone(),
+            step: step.to_owned(),
             report,
         });
     }
@@ -374,6 +437,17 @@ impl Task {
                 (binding.input.clone(), origins.collect())
             })
             .collect()
+    }
+}
+
+/// How far the work on some bytes is.
+fn bytes(task: &str, done: u64, total: u64) -> Event {
+    Event::Progress {
+        task: task.to_owned(),
+        done,
+        total,
+        unit: "bytes".to_owned(),
+        detail: String::new(),
     }
 }
 

@@ -50,8 +50,14 @@ fn all_run(graph: &Graph) -> Made {
         let preimage = Preimage::of(node, &contents).unwrap();
         let output = Digest::of(&node.name);
         let seconds = 2.0;
-        made.by_key
-            .insert(preimage.key(), Found { output, seconds });
+        made.by_key.insert(
+            preimage.key(),
+            Found {
+                here: true,
+                output,
+                seconds,
+            },
+        );
         made.latest.insert(
             node.name.clone(),
             Previous {
@@ -75,6 +81,7 @@ fn states(graph: &Graph, made: &Made, forced: &[&str]) -> Vec<String> {
             State::Waiting { on } => format!("{} waits for {}", step.step, on.join(", ")),
             State::NeverRun => format!("{} never", step.step),
             State::Fresh => format!("{} fresh", step.step),
+            State::Remote => format!("{} remote", step.step),
         })
         .collect()
 }

@@ -27,6 +27,8 @@ struct Tally {
     waiting: AtomicUsize,
     sent: AtomicUsize,
     abandoned: AtomicBool,
+    /// The thread has ended: nothing is on its way any more.
+    ended: AtomicBool,
 }
 
 /// What became of all that was to be shared.
@@ -83,8 +85,16 @@ impl Uploader {
         }
     }
 
+    /// How many results the remote did not have and has now.
+    pub fn sent(&self) -> usize {
+        self.tally.sent.load(Ordering::SeqCst)
+    }
+
     /// How many results are still on their way.
     pub fn waiting(&self) -> usize {
+        if self.tally.ended.load(Ordering::SeqCst) {
+            return 0;
+        }
         self.tally.waiting.load(Ordering::SeqCst)
     }
 
@@ -95,10 +105,11 @@ impl Uploader {
         while self.waiting() > 0 && began.elapsed() < limit && !stop() {
             std::thread::sleep(PULSE);
         }
+        let left = self.waiting();
         self.tally.abandoned.store(true, Ordering::SeqCst);
         Uploads {
-            sent: self.tally.sent.load(Ordering::SeqCst),
-            left: self.waiting(),
+            sent: self.sent(),
+            left,
         }
     }
 }
@@ -113,6 +124,13 @@ struct Worker {
     remote: Arc<Remote>,
     store: Store,
     tally: Arc<Tally>,
+}
+
+impl Drop for Worker {
+    /// Also where the thread broke off: whoever waits for it must not wait for ever.
+    fn drop(&mut self) {
+        self.tally.ended.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Worker {

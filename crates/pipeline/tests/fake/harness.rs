@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use fedact_artifact::Store;
 use fedact_pipeline::{
-    Capacity, Graph, Outcome, Override, Pipeline, PipelineError, Plan, RunEvent, Settings, Stop,
-    StoreRecords, digest_folders,
+    Capacity, Exchange, Graph, Outcome, Override, Pipeline, PipelineError, Plan, RunEvent,
+    Settings, Stop, StoreRecords, digest_folders, wanted,
 };
 use fedact_stage::Shard;
 
@@ -26,6 +26,8 @@ pub struct Run {
     pub keep_going: bool,
     pub shard: Option<Shard>,
     pub stop: Stop,
+    pub exchange: Option<Arc<dyn Exchange>>,
+    pub share_all: bool,
     pub watch: Box<dyn FnMut(&RunEvent)>,
 }
 
@@ -50,6 +52,8 @@ impl Run {
             keep_going: false,
             shard: None,
             stop: Stop::new(),
+            exchange: None,
+            share_all: false,
             watch: Box::new(|_| {}),
         }
     }
@@ -66,11 +70,12 @@ impl Run {
         let graph = Graph::build(&pipeline, &stages::catalogue(&self.code))?.only(&self.targets)?;
         let artifacts = pipeline.folder().join("artifacts");
         let store = Store::open(artifacts.join("store"))?;
-        let records = StoreRecords::new(&store);
+        let records = StoreRecords::new(&store).with_exchange(self.exchange);
         let mut contents = digest_folders(&graph, &pipeline, &store, |_, _, _| {})?;
         let plan = Plan::make(&graph, &mut contents, &records, &self.forced)?;
         let program = self.program;
         let settings = Settings {
+            wanted: wanted(&graph, &self.targets, &artifacts)?,
             artifacts,
             launcher: Arc::new(move |_, _| {
                 let mut command = Command::new(&program);
@@ -81,6 +86,7 @@ impl Run {
                 cores: self.cores,
                 memory: self.memory,
             },
+            share_all: self.share_all,
             keep_going: self.keep_going,
             shard: self.shard,
             version: "test".into(),

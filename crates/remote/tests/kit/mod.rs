@@ -2,8 +2,6 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-pub mod server;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,7 +13,7 @@ use fedact_remote::{Access, Config, Limits, Remote};
 use serde_json::json;
 
 #[allow(unused_imports, reason = "each test uses a part")]
-pub use server::{Cache, Fault, s3};
+pub use fedact_servers::{Cache, Fault, s3};
 
 /// A store in a folder of its own.
 pub struct Shop {
@@ -153,10 +151,10 @@ pub fn config(address: &str) -> Config {
 }
 
 /// A remote that is a bucket of a server of the test.
-pub fn bucket(server: &server::Server, address: &str) -> Config {
+pub fn bucket(server: &fedact_servers::Server, address: &str) -> Config {
     let aws = [
-        ("AWS_ACCESS_KEY_ID", server::ACCESS_KEY),
-        ("AWS_SECRET_ACCESS_KEY", server::SECRET_KEY),
+        ("AWS_ACCESS_KEY_ID", fedact_servers::ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", fedact_servers::SECRET_KEY),
         ("AWS_REGION", "us-east-1"),
         ("AWS_ENDPOINT_URL", &server.url()),
         // A variable for another tool.

@@ -1,93 +1,25 @@
-//! Real servers on real sockets: an S3-compatible one, and a cache as bazel-remote is one.
+//! A cache as bazel-remote is one.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use s3s::auth::SimpleAuth;
-use s3s::service::S3ServiceBuilder;
 use sha2::{Digest as _, Sha256};
 
-/// A server; it dies when dropped, and all its connections with it.
-pub struct Server {
-    pub address: SocketAddr,
-    runtime: Option<tokio::runtime::Runtime>,
-}
-
-impl Server {
-    fn start<F, Work>(serve: F) -> Self
-    where
-        F: Fn(tokio::net::TcpStream) -> Work + Send + 'static,
-        Work: Future<Output = ()> + Send + 'static,
-    {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket));
-            }
-        });
-        Self {
-            address,
-            runtime: Some(runtime),
-        }
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    pub fn kill(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-pub const ACCESS_KEY: &str = "AKIAEXAMPLE";
-pub const SECRET_KEY: &str = "example/secret";
-
-/// An S3-compatible server over a folder, which checks signatures of requests (SigV4); each folder in it is a
-/// bucket.
-pub fn s3(folder: &Path) -> Server {
-    let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
-    builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
-    let service = builder.build().into_shared();
-    Server::start(move |socket| {
-        let service = service.clone();
-        async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(socket), service);
-            let _ = connection.await;
-        }
-    })
-}
+use crate::Server;
 
 /// How a cache misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// Not at all.
     None,
     /// A byte of every content is another.
     WrongBytes,
@@ -105,6 +37,8 @@ pub enum Fault {
     Forbidden,
     /// 500.
     Failing,
+    /// It answers, but a PUT never ends.
+    Hoarding,
     /// It gives everything and takes nothing.
     ReadOnly,
     /// It drops what it was given.
@@ -113,11 +47,16 @@ pub enum Fault {
 
 /// What a cache keeps, and how it behaves.
 pub struct Cache {
+    /// The server.
     pub server: Server,
+    /// What it keeps, by path.
     pub blobs: Arc<Mutex<BTreeMap<String, Bytes>>>,
+    /// How it behaves.
     pub fault: Arc<Mutex<Fault>>,
     /// `GET /ac/...` and so on.
     pub requests: Arc<Mutex<Vec<String>>>,
+    /// Bytes of all contents that it gave.
+    pub given: Arc<AtomicU64>,
     /// What every request must have for `Authorization`, if anything.
     pub authorization: Arc<Mutex<Option<String>>>,
 }
@@ -131,22 +70,25 @@ impl Cache {
         let blobs = Arc::<Mutex<BTreeMap<String, Bytes>>>::default();
         let fault = Arc::new(Mutex::new(Fault::None));
         let requests = Arc::<Mutex<Vec<String>>>::default();
+        let given = Arc::<AtomicU64>::default();
         let authorization = Arc::<Mutex<Option<String>>>::default();
-        let (kept, behaviour, log, wanted) = (
+        let (kept, behaviour, log, sum, wanted) = (
             Arc::clone(&blobs),
             Arc::clone(&fault),
             Arc::clone(&requests),
+            Arc::clone(&given),
             Arc::clone(&authorization),
         );
         let server = Server::start(move |socket| {
-            let (kept, behaviour, log, wanted) = (
+            let (kept, behaviour, log, sum, wanted) = (
                 Arc::clone(&kept),
                 Arc::clone(&behaviour),
                 Arc::clone(&log),
+                Arc::clone(&sum),
                 Arc::clone(&wanted),
             );
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                let (kept, log) = (Arc::clone(&kept), Arc::clone(&log));
+                let (kept, log, sum) = (Arc::clone(&kept), Arc::clone(&log), Arc::clone(&sum));
                 let fault = *behaviour.lock().unwrap();
                 let wanted = wanted.lock().unwrap().clone();
                 async move {
@@ -155,12 +97,15 @@ impl Cache {
                         request.method(),
                         request.uri().path()
                     ));
-                    let given = request.headers().get("authorization");
-                    if wanted.is_some() && given.and_then(|v| v.to_str().ok()) != wanted.as_deref()
+                    let shown = request.headers().get("authorization");
+                    if wanted.is_some() && shown.and_then(|v| v.to_str().ok()) != wanted.as_deref()
                     {
                         return Ok::<_, Infallible>(status(StatusCode::UNAUTHORIZED));
                     }
-                    Ok(answer(request, &kept, fault).await)
+                    let answer = answer(request, &kept, fault).await;
+                    let length = answer.body().size_hint().exact().unwrap_or(0);
+                    sum.fetch_add(length, Ordering::SeqCst);
+                    Ok(answer)
                 }
             });
             async move {
@@ -174,10 +119,12 @@ impl Cache {
             blobs,
             fault,
             requests,
+            given,
             authorization,
         }
     }
 
+    /// Changes how it behaves.
     pub fn behave(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
     }
@@ -191,8 +138,10 @@ impl Cache {
             .count()
     }
 
+    /// Forgets which requests there were, and how much was given.
     pub fn clear_log(&self) {
         self.requests.lock().unwrap().clear();
+        self.given.store(0, Ordering::SeqCst);
     }
 }
 
@@ -225,6 +174,7 @@ async fn answer(
             return status(StatusCode::BAD_REQUEST);
         }
         match fault {
+            Fault::Hoarding => tokio::time::sleep(Duration::from_secs(600)).await,
             Fault::ReadOnly => return status(StatusCode::FORBIDDEN),
             Fault::Forgetful => {}
             _ => drop(kept.lock().unwrap().insert(path, body)),
