@@ -107,7 +107,7 @@ steps:
             "p.yaml:6:5: unknown key `steps.one.parms` (did you mean `params`?)",
             "p.yaml:7:3: `Two` cannot be the name of a step",
             "p.yaml:7:33: step `Two`: `count` is 11, but must be between 1 and 10",
-            "p.yaml:10:14: step `three`: unknown key `cuont`; known here: text, count, rate, nested, cores, sleep_ms, behaviour, marks",
+            "p.yaml:10:14: step `three`: unknown key `cuont`; known here: text, count, rate, nested, cores, sleep_ms, until, behaviour, marks",
             "p.yaml:10:24: step `three`: `text`: invalid type: 5",
             "p.yaml:10:42: step `three`: `nested.deep`: invalid type: 1",
             "p.yaml:10:51: step `three`: unknown key `nested.deeper`; known here: deep, list",

@@ -261,8 +261,8 @@ fn what_cannot_be_a_matrix_says_why_by_place() {
             "p.yaml:9:7: unknown key `steps.a.matrix.count` (did you mean `params.count`?)",
             "p.yaml:10:7: unknown key `steps.a.matrix.params.`",
             "p.yaml:11:34: step `a@text=x,nested.deep=3,unknown=1`: `nested.deep`: invalid type: 3",
-            "p.yaml:12:24: step `a@text=x,nested.deep=true,unknown=1`: unknown key `unknown`; known here: text, count, rate, nested, cores, sleep_ms, behaviour, marks",
-            "p.yaml:12:27: step `a@text=x,nested.deep=true,unknown=2`: unknown key `unknown`; known here: text, count, rate, nested, cores, sleep_ms, behaviour, marks",
+            "p.yaml:12:24: step `a@text=x,nested.deep=true,unknown=1`: unknown key `unknown`; known here: text, count, rate, nested, cores, sleep_ms, until, behaviour, marks",
+            "p.yaml:12:27: step `a@text=x,nested.deep=true,unknown=2`: unknown key `unknown`; known here: text, count, rate, nested, cores, sleep_ms, until, behaviour, marks",
         ]
     );
     let hundred = (0..101)
