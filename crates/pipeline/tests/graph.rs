@@ -92,7 +92,7 @@ fn unknown_names_are_refused_with_the_nearest_known_one() {
         message,
         "p.yaml:3:7: `steps.a.stage`: unknown stage `sorce` (did you mean `source`?)"
     );
-    assert_eq!(remedy, "the stages are source, capitals, join");
+    assert_eq!(remedy, "the stages are source, capitals, words, join");
     let (message, remedy) = refusal(
         "  a: {stage: source}\n  b: {stage: capitals, inputs: {vidoes: a}}\n",
         &[],

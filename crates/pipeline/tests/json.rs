@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use fedact_artifact::Digest;
 use fedact_pipeline::{Estimate, Failure, NotRun, Outcome, Plan, RunEvent};
-use fedact_stage::{Event, Level, Metrics};
+use fedact_stage::{Event, Level, Metrics, Shard};
 
 /// One of each kind.
 fn events() -> Vec<RunEvent> {
@@ -52,6 +52,7 @@ fn events() -> Vec<RunEvent> {
             stage: "stage".to_owned(),
             key,
             cores: 2,
+            shard: Some(Shard { number: 2, of: 4 }),
             resumed: true,
             last_seconds: Some(1.5),
         },
@@ -69,6 +70,14 @@ fn events() -> Vec<RunEvent> {
             output: key,
             seconds: 1.5,
             unchanged: true,
+            metrics: Metrics::default(),
+            warnings: Vec::new(),
+        },
+        RunEvent::ShardDone {
+            step: step(),
+            key,
+            shard: Shard { number: 2, of: 4 },
+            seconds: 1.5,
             metrics: Metrics::default(),
             warnings: Vec::new(),
         },

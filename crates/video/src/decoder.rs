@@ -76,8 +76,8 @@ pub(crate) enum Answer {
 pub(crate) struct Decoder {
     context: *mut ffi::AVCodecContext,
     skips: bool,
-    /// Where the context finds it: boxed, so that it stays where it is.
-    budget: Box<Arc<Budget>>,
+    /// The context points to it.
+    budget: Arc<Budget>,
 }
 
 // SAFETY: an AVCodecContext may be used from any thread, by one at a time.
@@ -111,7 +111,7 @@ impl Decoder {
                 )));
             }
             let decoder = Self {
-                budget: Box::new(Arc::clone(demuxer.budget())),
+                budget: Arc::clone(demuxer.budget()),
                 context: ffi::avcodec_alloc_context3(codec),
                 skips: matches!(
                     id,

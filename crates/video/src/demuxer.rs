@@ -299,8 +299,8 @@ impl Demuxer {
     /// Reads the first packets, and decodes some where the container does not say what is in it: pictures that are
     /// too large not even here. Gives FFmpeg's code.
     fn probe_streams(&mut self) -> c_int {
-        // SAFETY: the context is open; there is a dictionary for each stream that it has now, as FFmpeg asks, and each is freed after the
-        // call, which leaves in it what it did not use.
+        // SAFETY: the context is open; there is a dictionary for each stream that it has now, as FFmpeg asks; each
+        // is freed after the call, which leaves in it what it did not use.
         unsafe {
             let mut options = vec![ptr::null_mut(); (*self.context).nb_streams as usize];
             for options in &mut options {

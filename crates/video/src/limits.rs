@@ -7,7 +7,6 @@
 
 use std::ffi::{c_int, c_void};
 use std::path::Path;
-use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -104,10 +103,11 @@ impl Budget {
         unsafe { ffi::av_max_alloc(most) };
     }
 
-    /// Counts the pictures of a decoder that is not open yet. The pointer must stay valid as long as the context.
+    /// Counts the pictures of a decoder that is not open yet. The budget must live as long as the context, which
+    /// points to it.
     pub(crate) fn count_pictures(self: &Arc<Self>, context: &mut ffi::AVCodecContext) {
         context.max_pixels = self.pixels();
-        context.opaque = ptr::from_ref(self).cast_mut().cast();
+        context.opaque = Arc::as_ptr(self).cast_mut().cast();
         context.get_buffer2 = Some(get_buffer);
     }
 }
@@ -125,15 +125,17 @@ unsafe extern "C" fn get_buffer(
     frame: *mut ffi::AVFrame,
     flags: c_int,
 ) -> c_int {
-    // SAFETY: FFmpeg passes a valid context and frame; `opaque` points to the budget's handle (`count_pictures`).
-    // The default function fills `buf` with references that belong to the frame; the first is exchanged for
+    // SAFETY: FFmpeg passes a valid context and frame; `opaque` points to a budget that is alive in an `Arc`
+    // (`count_pictures`), of which this makes another handle. The default function fills `buf` with references that belong to the frame; the first is exchanged for
     // one that owns it. FFmpeg empties the frame of a failed call itself.
     unsafe {
         let code = ffi::avcodec_default_get_buffer2(context, frame, flags);
         if code < 0 {
             return code;
         }
-        let budget = &*(*context).opaque.cast::<Arc<Budget>>();
+        let budget: *const Budget = (*context).opaque.cast();
+        Arc::increment_strong_count(budget);
+        let budget = Arc::from_raw(budget);
         let bytes = (*frame)
             .buf
             .iter()
@@ -151,7 +153,7 @@ unsafe extern "C" fn get_buffer(
         let counted = Box::into_raw(Box::new(Counted {
             buffer: first,
             bytes,
-            budget: Arc::clone(budget),
+            budget,
         }));
         let outer = ffi::av_buffer_create(
             (*first).data,

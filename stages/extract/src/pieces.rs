@@ -13,6 +13,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fedact_clips::{Problem, Reason};
 use fedact_stage::Job;
@@ -26,8 +27,12 @@ use crate::part::Part;
 /// Changes when the same file and params would give other pixels or another layout of these files.
 const VERSION: u32 = 3;
 
-/// zstd's fastest level of its usual ones.
+/// zstd's fastest level of its usual ones: leaves 53% (`../shared/videos/small`) to 77% (`large`) of the bytes of clips
+/// of 16 x 112 x 112, for 4 ms a clip.
 const LEVEL: i32 = 1;
+
+/// An empty file among the checkpoints, by which the runner sees that the step goes on from something.
+const BEGUN: &str = "begun";
 
 /// The folders of finished videos.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub(crate) struct PieceFolder {
     spent: PathBuf,
     /// For files that are being written.
     checkpoints: PathBuf,
+    /// Whether the checkpoints say that there is something to go on from.
+    begun: AtomicBool,
     /// Everything but the file and the number of clips that decides the pixels.
     settings: String,
 }
@@ -72,6 +79,7 @@ impl PieceFolder {
                 .map_or(alone, |pieces| pieces.folder.clone()),
             spent: job.checkpoints.join("spent"),
             checkpoints: job.checkpoints.clone(),
+            begun: AtomicBool::new(false),
             settings: settings.to_string(),
         }
     }
@@ -109,6 +117,9 @@ impl PieceFolder {
         let write = || {
             fs::create_dir_all(&self.folder)?;
             fs::create_dir_all(&self.checkpoints)?;
+            if !self.begun.swap(true, Ordering::Relaxed) {
+                fs::write(self.checkpoints.join(BEGUN), "")?;
+            }
             let mut fresh = tempfile::Builder::new()
                 .permissions(fs::Permissions::from_mode(0o666))
                 .tempfile_in(&self.checkpoints)?;
