@@ -79,21 +79,37 @@ impl Video {
     /// # Errors
     /// Files that cannot be read, are no videos, have no frame or no decoder, or take too long.
     pub fn open(path: &Path, time_limit: Duration) -> Result<Self, VideoError> {
-        let (result, messages) = log::caught(|| Self::scan(path, Deadline::after(time_limit)));
+        Self::opened(|| Demuxer::open(path, Deadline::after(time_limit)))
+    }
+
+    /// Opens a folder of pictures, [`crate::pictures()`], as a video that shows `rate` of them a second.
+    ///
+    /// # Errors
+    /// Folders whose pictures do not make a video; otherwise as [`open`](Self::open).
+    pub fn open_pictures(
+        folder: &Path,
+        rate: f64,
+        time_limit: Duration,
+    ) -> Result<Self, VideoError> {
+        Self::opened(|| Demuxer::open_pictures(folder, rate, Deadline::after(time_limit)))
+    }
+
+    fn opened(open: impl FnOnce() -> Result<Demuxer, VideoError>) -> Result<Self, VideoError> {
+        let (result, messages) = log::caught(|| Self::scan(open()?));
         match result {
             Ok(video) => Ok(Self { messages, ..video }),
             Err(error) => Err(error.with_messages(messages)),
         }
     }
 
-    fn scan(path: &Path, deadline: Deadline) -> Result<Self, VideoError> {
-        let mut demuxer = Demuxer::open(path, deadline)?;
+    fn scan(mut demuxer: Demuxer) -> Result<Self, VideoError> {
+        let (path, deadline) = (demuxer.path().to_owned(), demuxer.deadline());
         let mut decoder = Decoder::open(&demuxer)?;
         let mut entries = Vec::new();
         let mut kept = Some(Vec::new());
         let mut bytes = 0;
         let breaks_off = loop {
-            deadline.check(path)?;
+            deadline.check(&path)?;
             let packet = match demuxer.next_packet() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => break None,
@@ -117,7 +133,7 @@ impl Video {
                 kept.push(packet);
             }
         };
-        deadline.check(path)?;
+        deadline.check(&path)?;
         let info = info(&demuxer, breaks_off);
         // AVI has decode times only; where frames are reordered, presentation times made up from them
         // are one frame late.
@@ -345,7 +361,7 @@ impl Source {
             return Ok(None);
         };
         if index != self.at && !self.jump(index, entry)? {
-            self.demuxer = Demuxer::open(self.demuxer.path(), self.demuxer.deadline())?;
+            self.demuxer = self.demuxer.reopened()?;
             self.at = 0;
         }
         while self.at <= index {
