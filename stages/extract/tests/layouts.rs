@@ -257,25 +257,25 @@ fn kinetics_may_miss_many_but_not_most_and_no_whole_class() {
 #[test]
 fn seconds_that_a_video_does_not_have_are_a_problem_of_that_file() {
     let place = kinetics(&[
-        ("-drum_00001.mp4", 5),
+        ("-drum_00001.mp4", 10),
         ("seil_000001.mp4", 6),
-        ("drum_000002.mp4", 12),
+        ("drum_000002.mp4", 16),
         ("drum_000003.mp4", 2),
         ("seil_000002.mp4", 4),
     ]);
-    // 12 s are more than the ten that are meant, so that the file is not the cut one; it has two of them.
+    // 16 s are many more than the ten that are meant, so that the file is not the cut one; it has six of them.
     let outcome = place.run(json!({}));
     let set = outcome.set();
     let late = &set.clips()[1];
     assert_eq!(late.id, "drum_000002.mp4@10-20#00");
-    assert_eq!((late.start_seconds, late.end_seconds), (10.2, 11.7));
+    assert_eq!((late.start_seconds, late.end_seconds), (10.7, 15.2));
     place.clock("seil_000002.mp4", 1);
     place.file(
         "annotations/validate.csv",
         b"label,youtube_id,time_start,time_end,split\n\
           air drumming,drum_000003,0,2,val\n\
           abseiling,seil_000002,1,3,val\n\
-          abseiling,-drum_00001,7,9,val\n",
+          abseiling,-drum_00001,17,19,val\n",
     );
     let outcome = place.run(json!({"max_bad_share": 0.2}));
     let problem = &outcome.problems()[0];
@@ -284,7 +284,7 @@ fn seconds_that_a_video_does_not_have_are_a_problem_of_that_file() {
         ("-drum_00001.mp4", Reason::TooShort)
     );
     assert!(
-        problem.message.contains("7-9") && problem.message.contains("5.0 s"),
+        problem.message.contains("17-19") && problem.message.contains("10.0 s"),
         "{problem:?}"
     );
 }
