@@ -1,6 +1,6 @@
-//! An open container, read packet by packet.
+//! An open container, or a folder of pictures, read packet by packet.
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use ffmpeg_next::ffi;
 use crate::error::words;
 use crate::library::text;
 use crate::limits::Budget;
-use crate::{Orientation, VideoError};
+use crate::{Orientation, VideoError, pictures};
 
 /// Demuxers that read anything as a picture, single pictures, or lists of other files.
 const NO_VIDEOS: [(&str, &str); 8] = [
@@ -128,6 +128,8 @@ pub(crate) struct Demuxer {
     path: PathBuf,
     deadline: Box<Deadline>,
     budget: Arc<Budget>,
+    /// Pictures a second, where it reads a folder of them.
+    picture_rate: Option<f64>,
 }
 
 // SAFETY: an AVFormatContext may be used from any thread, by one at a time.
@@ -204,56 +206,99 @@ impl Demuxer {
         // The prefix keeps a colon in the name from being read as a protocol.
         let url = CString::new([b"file:", path.as_os_str().as_bytes()].concat())
             .map_err(|error| unreadable(error.into()))?;
+        let demuxer = Self::connect(path, &url, ptr::null(), &[], deadline, budget)?;
+        if let Some(reason) = refusal(&demuxer.container()) {
+            return Err(demuxer.not_a_video(reason));
+        }
+        demuxer.with_stream()
+    }
+
+    /// Opens a folder of numbered pictures, which are shown `rate` a second.
+    pub(crate) fn open_pictures(
+        folder: &Path,
+        rate: f64,
+        deadline: Deadline,
+        budget: Arc<Budget>,
+    ) -> Result<Self, VideoError> {
+        let pattern = pictures::pattern(folder)?;
+        let rate_text = CString::new(rate.to_string()).unwrap_or_default();
+        // SAFETY: the name ends with a zero; demuxers are constants.
+        let format = unsafe { ffi::av_find_input_format(c"image2".as_ptr()) };
+        let options = [(c"pattern_type", c"glob"), (c"framerate", &*rate_text)];
+        let mut demuxer = Self::connect(folder, &pattern, format, &options, deadline, budget)?;
+        demuxer.picture_rate = Some(rate);
+        demuxer.with_stream()
+    }
+
+    /// The same file or folder from its start.
+    pub(crate) fn reopened(&self) -> Result<Self, VideoError> {
+        let (deadline, budget) = (*self.deadline, Arc::clone(&self.budget));
+        match self.picture_rate {
+            Some(rate) => Self::open_pictures(&self.path, rate, deadline, budget),
+            None => Self::open(&self.path, deadline, budget),
+        }
+    }
+
+    /// Opens what `url` says, without looking for the video stream. `format` is null where FFmpeg is to find out.
+    fn connect(
+        path: &Path,
+        url: &CStr,
+        format: *const ffi::AVInputFormat,
+        options: &[(&CStr, &CStr)],
+        deadline: Deadline,
+        budget: Arc<Budget>,
+    ) -> Result<Self, VideoError> {
         let deadline = Box::new(deadline);
         budget.limit_allocations();
         // SAFETY: FFmpeg's documented order: allocate, set the interrupt callback (whose argument is
         // boxed and lives as long as the context), open; a failed open frees the context, a later
-        // failure drops `demuxer`, which closes it.
-        let demuxer = unsafe {
+        // failure drops `demuxer`, which closes it. Options are copied.
+        unsafe {
             let mut context = ffi::avformat_alloc_context();
             if context.is_null() {
-                return Err(unreadable(std::io::ErrorKind::OutOfMemory.into()));
+                return Err(VideoError::Unreadable {
+                    path: path.to_owned(),
+                    source: std::io::ErrorKind::OutOfMemory.into(),
+                });
             }
             (*context).interrupt_callback = ffi::AVIOInterruptCB {
                 callback: Some(interrupt),
                 opaque: (&raw const *deadline).cast_mut().cast(),
             };
-            let mut options = ptr::null_mut();
-            ffi::av_dict_set(
-                &raw mut options,
-                c"protocol_whitelist".as_ptr(),
-                c"file".as_ptr(),
-                0,
-            );
+            let mut dictionary = ptr::null_mut();
+            for (name, value) in [(c"protocol_whitelist", c"file")].iter().chain(options) {
+                ffi::av_dict_set(&raw mut dictionary, name.as_ptr(), value.as_ptr(), 0);
+            }
             let code = ffi::avformat_open_input(
                 &raw mut context,
                 url.as_ptr(),
-                ptr::null(),
-                &raw mut options,
+                format,
+                &raw mut dictionary,
             );
-            ffi::av_dict_free(&raw mut options);
+            ffi::av_dict_free(&raw mut dictionary);
             if code < 0 {
                 deadline.check(path)?;
                 if code == ffi::AVERROR(ffi::ENOMEM) {
                     return Err(budget.exceeded_by(path, "its header"));
                 }
-                return Err(not_a_video(&words(code)));
+                return Err(VideoError::NotAVideo {
+                    path: path.to_owned(),
+                    reason: words(code),
+                    messages: Vec::new(),
+                });
             }
-            Self {
+            Ok(Self {
                 context,
                 stream: ptr::null_mut(),
                 path: path.to_owned(),
                 deadline,
                 budget,
-            }
-        };
-        demuxer.with_stream()
+                picture_rate: None,
+            })
+        }
     }
 
     fn with_stream(mut self) -> Result<Self, VideoError> {
-        if let Some(reason) = refusal(&self.container()) {
-            return Err(self.not_a_video(reason));
-        }
         // SAFETY: the context is open; the stream index comes from FFmpeg and is checked for errors;
         // streams live as long as the context.
         unsafe {

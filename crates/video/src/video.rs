@@ -90,23 +90,44 @@ impl Video {
     /// # Errors
     /// Files that cannot be read, are no videos, have no frame or no decoder, or take too long.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, VideoError> {
-        let (result, messages) = log::caught(|| Self::scan(path, limits));
+        Self::opened(limits, |deadline, budget| {
+            Demuxer::open(path, deadline, budget)
+        })
+    }
+
+    /// Opens a folder of pictures, [`crate::pictures()`], as a video that shows `rate` of them a second.
+    ///
+    /// # Errors
+    /// Folders whose pictures do not make a video; otherwise as [`open`](Self::open).
+    pub fn open_pictures(folder: &Path, rate: f64, limits: Limits) -> Result<Self, VideoError> {
+        Self::opened(limits, |deadline, budget| {
+            Demuxer::open_pictures(folder, rate, deadline, budget)
+        })
+    }
+
+    fn opened(
+        limits: Limits,
+        open: impl FnOnce(Deadline, Arc<Budget>) -> Result<Demuxer, VideoError>,
+    ) -> Result<Self, VideoError> {
+        let (result, messages) = log::caught(|| {
+            let budget = Budget::of(limits);
+            let demuxer = open(Deadline::after(limits.time), Arc::clone(&budget))?;
+            Self::scan(demuxer, &budget)
+        });
         match result {
             Ok(video) => Ok(Self { messages, ..video }),
             Err(error) => Err(error.with_messages(messages)),
         }
     }
 
-    fn scan(path: &Path, limits: Limits) -> Result<Self, VideoError> {
-        let deadline = Deadline::after(limits.time);
-        let budget = Budget::of(limits);
-        let mut demuxer = Demuxer::open(path, deadline, Arc::clone(&budget))?;
+    fn scan(mut demuxer: Demuxer, budget: &Budget) -> Result<Self, VideoError> {
+        let (path, deadline) = (demuxer.path().to_owned(), demuxer.deadline());
         let mut decoder = Decoder::open(&demuxer)?;
         let mut entries = Vec::new();
         let mut kept = Some(Vec::new());
         let mut bytes = 0;
         let breaks_off = loop {
-            deadline.check(path)?;
+            deadline.check(&path)?;
             let packet = match demuxer.next_packet() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => break None,
@@ -124,7 +145,7 @@ impl Video {
                 hidden: packet.hidden(),
             });
             if !budget.take(ENTRY_BYTES) {
-                return Err(budget.exceeded_by(path, "its index"));
+                return Err(budget.exceeded_by(&path, "its index"));
             }
             bytes += packet.size() + PACKET_BYTES;
             if bytes > budget.kept(KEPT_BYTES) {
@@ -133,8 +154,8 @@ impl Video {
                 kept.push(packet);
             }
         };
-        deadline.check(path)?;
-        budget.check(path)?;
+        deadline.check(&path)?;
+        budget.check(&path)?;
         let info = info(&demuxer, breaks_off);
         // AVI has decode times only; where frames are reordered, presentation times made up from them
         // are one frame late.
@@ -378,11 +399,7 @@ impl Source {
             return Ok(None);
         };
         if index != self.at && !self.jump(index, entry)? {
-            self.demuxer = Demuxer::open(
-                self.demuxer.path(),
-                self.demuxer.deadline(),
-                Arc::clone(self.demuxer.budget()),
-            )?;
+            self.demuxer = self.demuxer.reopened()?;
             self.at = 0;
         }
         while self.at <= index {

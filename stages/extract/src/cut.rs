@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fedact_clips::{Problem, Reason};
-use fedact_video::{Frames, Geometry, Limits, Video, VideoError, sample};
+use fedact_video::{Frames, Geometry, Limits, Video, VideoError, pictures, sample};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -49,8 +49,22 @@ pub(crate) struct Damage {
     pub(crate) ffmpeg: Vec<String>,
 }
 
-/// SHA-256 of a file.
+/// SHA-256 of a file; of a folder of pictures, that of the names and digests of its pictures.
 pub(crate) fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
+    if !path.is_dir() {
+        return digest_file(path);
+    }
+    let mut hasher = Sha256::new();
+    for picture in pictures(path).map_err(std::io::Error::other)? {
+        let name = picture.file_name().unwrap_or_default().as_encoded_bytes();
+        hasher.update((name.len() as u64).to_le_bytes());
+        hasher.update(name);
+        hasher.update(digest_file(&picture)?);
+    }
+    Ok(hasher.finalize().into())
+}
+
+fn digest_file(path: &Path) -> std::io::Result<[u8; 32]> {
     let mut file = std::fs::File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
@@ -87,7 +101,11 @@ pub(crate) fn cut(
         time: Duration::from_secs_f64(params.time_limit_seconds),
         memory: u64::from(params.memory_limit_mib) << 20,
     };
-    let mut video = Video::open(path, limits)?;
+    let mut video = if path.is_dir() {
+        Video::open_pictures(path, params.picture_rate, limits)?
+    } else {
+        Video::open(path, limits)?
+    };
     let (first, shown) = Part::within(part, video.timeline()).map_err(Fault::Part)?;
     let timeline = &shown;
     let frames = params.frames as usize;

@@ -7,6 +7,9 @@ use fedact_video::Timeline;
 /// By how many seconds lists may be off about where a video ends.
 const SLACK: f64 = 1.0;
 
+/// By how many seconds a cut that was made at key frames is longer than what was asked for.
+const KEY_FRAMES: f64 = 5.0;
+
 /// Seconds of a video.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Part {
@@ -28,8 +31,8 @@ impl Part {
         }
     }
 
-    /// The same of a file that may have been cut down to these seconds: one that is no longer than they
-    /// are is taken whole.
+    /// The same of a file that may have been cut down to these seconds. One that is no longer than they are is
+    /// taken whole; so is one that is little longer, as a cut at key frames is, and ends before they do.
     pub(crate) fn unless_cut(start: f64, end: f64) -> Self {
         Self {
             start,
@@ -74,7 +77,9 @@ impl Part {
             return whole();
         };
         let end = part.end.unwrap_or(f64::INFINITY);
-        if part.perhaps_cut && video.duration() <= end - part.start + SLACK {
+        let surplus = video.duration() - (end - part.start);
+        let ends_early = video.duration() + SLACK < end;
+        if part.perhaps_cut && (surplus <= SLACK || surplus <= KEY_FRAMES && ends_early) {
             return whole();
         }
         video.part(part.start, end).ok_or_else(|| {
@@ -123,7 +128,7 @@ mod tests {
     #[test]
     fn a_file_that_was_cut_already_is_taken_whole() {
         let part = Part::unless_cut(77.0, 87.0);
-        for cut in [6, 10, 11] {
+        for cut in [6, 10, 11, 14] {
             let (first, shown) = Part::within(Some(&part), &video(cut)).unwrap();
             assert_eq!((first, shown), (0, video(cut)), "{cut} s");
         }

@@ -273,6 +273,7 @@ pub(crate) fn sampling(params: &ExtractParams) -> Value {
         "size": params.size,
         "resize": params.resize(),
         "sampling": params.sampling,
+        "picture_rate": params.picture_rate,
         "scaler": fedact_video::SCALER,
         "ffmpeg": fedact_video::version().to_string(),
     })

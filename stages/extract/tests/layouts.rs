@@ -256,25 +256,25 @@ fn kinetics_may_miss_many_but_not_most_and_no_whole_class() {
 #[test]
 fn seconds_that_a_video_does_not_have_are_a_problem_of_that_file() {
     let place = kinetics(&[
-        ("-drum_00001.mp4", 5),
+        ("-drum_00001.mp4", 10),
         ("seil_000001.mp4", 6),
-        ("drum_000002.mp4", 12),
+        ("drum_000002.mp4", 16),
         ("drum_000003.mp4", 2),
         ("seil_000002.mp4", 4),
     ]);
-    // 12 s are more than the ten that are meant, so that the file is not the cut one; it has two of them.
+    // 16 s are many more than the ten that are meant, so that the file is not the cut one; it has six of them.
     let outcome = place.run(json!({}));
     let set = outcome.set();
     let late = &outcome.clips()[1];
     assert_eq!(late.id, "drum_000002.mp4@10-20#00");
-    assert_eq!((late.start_seconds, late.end_seconds), (10.2, 11.7));
+    assert_eq!((late.start_seconds, late.end_seconds), (10.7, 15.2));
     place.clock("seil_000002.mp4", 1);
     place.file(
         "annotations/validate.csv",
         b"label,youtube_id,time_start,time_end,split\n\
           air drumming,drum_000003,0,2,val\n\
           abseiling,seil_000002,1,3,val\n\
-          abseiling,-drum_00001,7,9,val\n",
+          abseiling,-drum_00001,17,19,val\n",
     );
     let outcome = place.run(json!({"max_bad_share": 0.2}));
     let problem = &outcome.problems()[0];
@@ -283,7 +283,7 @@ fn seconds_that_a_video_does_not_have_are_a_problem_of_that_file() {
         ("-drum_00001.mp4", Reason::TooShort)
     );
     assert!(
-        problem.message.contains("7-9") && problem.message.contains("5.0 s"),
+        problem.message.contains("17-19") && problem.message.contains("10.0 s"),
         "{problem:?}"
     );
 }
@@ -420,6 +420,78 @@ fn jester_is_read_from_its_lists_with_semicolons() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn videos_in_pictures_are_read_like_others() {
+    let place = Place::new();
+    let png = |name: &str, red: u8| {
+        let mut picture = image::RgbImage::new(64, 48);
+        picture
+            .pixels_mut()
+            .for_each(|pixel| *pixel = image::Rgb([red, 90, 60]));
+        let path = place.videos().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        picture.save(path).unwrap();
+    };
+    for id in 1..=4u8 {
+        // Six seconds at ten pictures a second; signs of a pattern in the folder's name are but signs.
+        for frame in 0..60u8 {
+            png(
+                &format!("20bn-jester [v1]/{id}/{:05}.png", frame + 1),
+                10 * id + frame,
+            );
+        }
+    }
+    place.file(
+        "jester-v1-labels.csv",
+        b"Swiping Left\nDoing other things\n",
+    );
+    place.file(
+        "jester-v1-train.csv",
+        b"1;Swiping Left\n2;Doing other things\n",
+    );
+    place.file(
+        "jester-v1-validation.csv",
+        b"3;Doing other things\n4;Swiping Left\n",
+    );
+    let params =
+        |rate: f64| json!({"picture_rate": rate, "sampling": {"method": "windows", "fps": 2}});
+    let outcome = place.run(params(10.0));
+    let set = outcome.set();
+    let clips: Vec<(&str, f64, f64)> = set
+        .clips()
+        .iter()
+        .map(|clip| (clip.video.as_str(), clip.start_seconds, clip.end_seconds))
+        .collect();
+    // Two seconds in the middle: a frame from the middle of each half second.
+    let ids = [1, 2, 3, 4].map(|id| format!("20bn-jester [v1]/{id}"));
+    let expected: Vec<(&str, f64, f64)> = ids.iter().map(|id| (id.as_str(), 2.2, 3.7)).collect();
+    assert_eq!(clips, expected);
+    for (index, id) in (1..=4).enumerate() {
+        let frame = 16 * 16 * 3;
+        let reds: Vec<i32> = (0..4)
+            .map(|number| i32::from(set.pixels(index)[number * frame]))
+            .collect();
+        for (red, shown) in reds.iter().zip([22, 27, 32, 37]) {
+            assert!((red - (10 * id + shown)).abs() <= 1, "{reds:?}");
+        }
+    }
+    assert_eq!(outcome.problems(), []);
+    assert_eq!(place.run(params(10.0)).metric("resumed_videos"), 4);
+    // At another rate other pictures are shown at these times.
+    let slower = place.run(params(5.0));
+    assert_eq!(slower.metric("resumed_videos"), 0);
+    assert_eq!(slower.set().clips()[0].start_seconds, 5.2);
+    // Names of another length would come in the wrong order.
+    png("20bn-jester [v1]/2/100.png", 0);
+    let outcome = place.run(json!({"max_bad_share": 0.5, "exclude": ["Doing other things"]}));
+    assert_eq!(outcome.metric("clips"), 2);
+    let text = place.run(json!({"max_bad_share": 0.5})).refusal();
+    assert!(
+        text.contains("no train video of the class `Doing other things`"),
+        "{text}"
+    );
 }
 
 /// Four recordings of eight seconds, each of another content.

@@ -85,6 +85,8 @@ pub struct ExtractParams {
     pub resize: Option<u32>,
     /// Which frames, and how many clips a video gives.
     pub sampling: Sampling,
+    /// Pictures a second of a video that is a folder of numbered pictures, as Jester is published; 0.1 to 240.
+    pub picture_rate: f64,
     /// How pixels are stored: `raw`, or `jpeg`, which takes a tenth of the room, loses a little and is decoded
     /// whenever a clip is read.
     pub encoding: Encoding,
@@ -136,6 +138,7 @@ impl Default for ExtractParams {
             size: 112,
             resize: None,
             sampling: Sampling::default(),
+            picture_rate: 12.0,
             encoding: Encoding::Raw,
             jpeg_quality: 80,
             layout: Layout::Auto,
@@ -186,13 +189,17 @@ impl Params for ExtractParams {
         }
         between(self.sampling.train_clips, 1, 100, "sampling.train_clips")?;
         between(self.sampling.test_clips, 1, 100, "sampling.test_clips")?;
-        let fps = self.sampling.fps;
-        OutOfRange::unless(
-            (0.1..=240.0).contains(&fps),
-            "sampling.fps",
-            fps,
-            "between 0.1 and 240",
-        )?;
+        for (key, rate) in [
+            ("sampling.fps", self.sampling.fps),
+            ("picture_rate", self.picture_rate),
+        ] {
+            OutOfRange::unless(
+                (0.1..=240.0).contains(&rate),
+                key,
+                rate,
+                "between 0.1 and 240",
+            )?;
+        }
         between(self.jpeg_quality.into(), 1, 100, "jpeg_quality")?;
         between(self.split_list, 1, 3, "split_list")?;
         let share = self.test_share;
@@ -279,6 +286,7 @@ mod tests {
             (json!({"frames": 0}), "frames"),
             (json!({"size": 112, "resize": 100}), "resize"),
             (json!({"sampling": {"fps": 0.0}}), "sampling.fps"),
+            (json!({"picture_rate": 0}), "picture_rate"),
             (
                 json!({"sampling": {"test_clips": 0}}),
                 "sampling.test_clips",

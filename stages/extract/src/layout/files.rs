@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use fedact_video::is_picture;
 use walkdir::{DirEntry, WalkDir};
 
 use super::text::{file_name, stem};
@@ -65,7 +66,7 @@ pub(super) fn name_of(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// A file that may be a video.
+/// A file that may be a video, or a folder of pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct File {
     /// Path within the folder, with `/` between the parts.
@@ -74,6 +75,19 @@ pub(super) struct File {
 }
 
 impl File {
+    fn within(root: &Path, path: PathBuf) -> Self {
+        let parts: Vec<_> = path
+            .strip_prefix(root)
+            .unwrap_or(&path)
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy())
+            .collect();
+        Self {
+            name: parts.join("/"),
+            path,
+        }
+    }
+
     /// The folder that it lies in, without the ones above.
     fn folder(&self) -> &str {
         let folders = self
@@ -140,26 +154,47 @@ fn same_name(folder: &str, class: &str) -> bool {
     folder == class || folder.replace('_', " ") == class.replace('_', " ")
 }
 
-/// The files of a folder and of those below it, but for hidden ones and companions, ordered by name.
+/// The files of a folder and of those below it, but for hidden ones and companions, ordered by name. A folder
+/// below it that holds several pictures and nothing else counts as one file: a video in pictures.
 pub(super) fn videos_below(root: &Path, folder: &Path) -> Result<Vec<File>, ExtractError> {
     let mut files = Vec::new();
+    // Pictures are counted and not kept: a data set has millions of them.
+    let mut contents: BTreeMap<PathBuf, Contents> = BTreeMap::new();
     for entry in walk(folder, usize::MAX) {
         let entry = entry?;
         if entry.file_type().is_dir() || has_extension(entry.path(), &COMPANIONS) {
             continue;
         }
-        let within = entry.path().strip_prefix(root).unwrap_or(entry.path());
-        let parts: Vec<_> = within
-            .components()
-            .map(|part| part.as_os_str().to_string_lossy())
-            .collect();
-        files.push(File {
-            name: parts.join("/"),
-            path: entry.into_path(),
-        });
+        let around = entry.path().parent().unwrap_or(folder);
+        let counts = contents.entry(around.to_owned()).or_default();
+        if is_picture(entry.path()) {
+            counts.pictures += 1;
+        } else {
+            counts.others += 1;
+            files.push(File::within(root, entry.into_path()));
+        }
+    }
+    for (path, counts) in contents {
+        if counts.pictures > 1 && counts.others == 0 && path != folder {
+            files.push(File::within(root, path));
+        } else if counts.pictures > 0 {
+            for entry in walk(&path, 1) {
+                let picture = entry?.into_path();
+                if is_picture(&picture) {
+                    files.push(File::within(root, picture));
+                }
+            }
+        }
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
+}
+
+/// How many files of which kind lie in a folder, companions aside.
+#[derive(Debug, Default)]
+struct Contents {
+    pictures: usize,
+    others: usize,
 }
 
 /// All that is not hidden, following links.
@@ -225,5 +260,40 @@ mod tests {
             Some("c/1.avi")
         );
         assert_eq!(files.by_path("c/1"), None);
+    }
+
+    #[test]
+    fn a_folder_of_nothing_but_pictures_is_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "wave/7/00001.jpg",
+            "wave/7/00002.jpg",
+            "wave/7/notes.txt",
+            "wave/8/00001.png",
+            "wave/poster.jpg",
+            "wave/cover.jpg",
+            "wave/mixed/1.JPG",
+            "wave/mixed/2.JPG",
+            "wave/mixed/a.mp4",
+        ] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"x").unwrap();
+        }
+        let root = folder.path();
+        let files = videos_below(root, &root.join("wave")).unwrap();
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "wave/7",
+                "wave/8/00001.png",
+                "wave/cover.jpg",
+                "wave/mixed/1.JPG",
+                "wave/mixed/2.JPG",
+                "wave/mixed/a.mp4",
+                "wave/poster.jpg"
+            ]
+        );
     }
 }

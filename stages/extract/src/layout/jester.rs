@@ -2,7 +2,7 @@
 //! `*-validation.csv` with lines `id;class`. The test list has no classes and is not read. Something-Something
 //! v1 has lists of the same form.
 //!
-//! A video is `<id>.<ext>`, or a folder `<id>/` of numbered pictures.
+//! A video is a folder `<id>/` of numbered pictures, as published, or `<id>.<ext>`.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -4,7 +4,7 @@
 //!
 //! Tools that fetch the videos name them `<id>_000010_000020.<ext>` or `<id>.<ext>`, in class folders, folders of
 //! the split or one flat folder. Of a file without times in its name only the seconds of the list are
-//! meant, unless it is no longer than they are.
+//! meant, unless its length says that it was cut already.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
