@@ -64,7 +64,7 @@ pub fn draw(
         let counts = format!("{} train, {} test", row.of_class[0], row.of_class[1]);
         let top = top + layout::GAP;
         let end = canvas.text(layout::MARGIN, top, fit(class, wide / 2, BOLD), BOLD, INK);
-        canvas.text(end + 12, top, counts.as_str(), PLAIN, PALE);
+        canvas.text(end + 12, top + 2, counts.as_str(), PLAIN, PALE);
         for (side, ink) in [TRAIN, TEST].into_iter().enumerate() {
             for (place, clip) in row.shown[side].iter().enumerate() {
                 let (left, top) = (layout.column(side, place), top + layout::CLASS);

@@ -264,7 +264,6 @@ fn seconds_that_a_video_does_not_have_are_a_problem_of_that_file() {
     ]);
     // 16 s are many more than the ten that are meant, so that the file is not the cut one; it has six of them.
     let outcome = place.run(json!({}));
-    let set = outcome.set();
     let late = &outcome.clips()[1];
     assert_eq!(late.id, "drum_000002.mp4@10-20#00");
     assert_eq!((late.start_seconds, late.end_seconds), (10.7, 15.2));
