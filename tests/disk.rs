@@ -2,6 +2,7 @@
 //! their own.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 #[allow(dead_code)]
 mod bench;

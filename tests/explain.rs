@@ -100,6 +100,75 @@ fn every_documented_field_is_there_and_every_field_is_documented() {
     }
 }
 
+/// What stands in backticks in the last table of docs/json.md without being the name of a field.
+const VALUES: [&str; 5] = ["manifest", "pack", "file in a pack", "show", "gc"];
+
+/// All names of fields in a value; those below are the user's or a stage's own, or have a table of theirs.
+fn names_within(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                found.insert(name.clone());
+                match (name.as_str(), value) {
+                    ("labels" | "params", _) => {}
+                    ("metrics", Value::Object(own)) => {
+                        own.values().for_each(|value| names_within(value, found));
+                    }
+                    (_, value) => names_within(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| names_within(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_objects_of_the_other_commands_have_the_documented_fields_and_no_others() {
+    let bench = Bench::new(&format!(
+        "  videos: {{stage: synthesize, params: {TINY}, matrix: {{params.seed: [1, 2]}}}}\n  clips: {{stage: extract, inputs: {{videos: videos@seed=1}}, params: {{frames: 2, size: 16, resize: 16}}}}\n"
+    ));
+    bench.fedact(&["run", "--set", "clips.frames=3"]).done();
+    bench.fedact(&["run"]).done();
+    let page = include_str!("../docs/json.md");
+    let check = |command: &str, object: &Value| {
+        let start = format!("| `{command}` ");
+        let row = page.lines().find(|line| line.starts_with(&start)).unwrap();
+        let words = row[start.len()..].split('`').skip(1).step_by(2);
+        // A source is written as an object of its own.
+        let words = words
+            .map(|word| word.trim_matches(['{', '}', '"']))
+            .filter(|word| !word.starts_with('-'));
+        let documented: BTreeSet<String> = words.map(str::to_owned).collect();
+        let mut found = BTreeSet::new();
+        names_within(object, &mut found);
+        assert_eq!(&found - &documented, set(&[]), "{command}: not documented");
+        assert_eq!(
+            &(&documented - &set(&VALUES)) - &found,
+            set(&[]),
+            "{command}: not there"
+        );
+    };
+    check("show", &json(&bench, &["show", "videos"]));
+    check("gc", &json(&bench, &["gc", "--dry-run"]));
+    check("pin", &json(&bench, &["pin", "clips"]));
+    check("unpin", &json(&bench, &["unpin", "clips"]));
+    check("gc", &json(&bench, &["gc"]));
+
+    let store = bench.path("artifacts/store");
+    let key = json(&bench, &["status"])["steps"][0]["key"].clone();
+    let record = format!("actions/{}.json", key.as_str().unwrap());
+    std::fs::write(store.join(record), "damaged").unwrap();
+    std::fs::remove_dir_all(store.join("objects")).unwrap();
+    let verified = bench.fedact(&["verify", "--json"]);
+    assert_eq!(verified.code, 4, "{verified:#?}");
+    check("verify", &serde_json::from_str(&verified.stdout).unwrap());
+
+    std::fs::create_dir(bench.path("mine")).unwrap();
+    bench.write(&format!("version: 1\nsteps:\n{PIPELINE}  made: {{stage: synthesize}}\n  again: {{stage: extract, inputs: {{videos: made}}}}\n"));
+    check("graph", &json(&bench, &["graph"]));
+}
+
 #[test]
 fn why_names_the_files_of_an_input() {
     let bench = own_videos();

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::cache::{self, StatCache};
 use crate::lock::{self, Attempt, CollectLock, KeyLock, LockFile, LockOwner};
@@ -103,9 +104,32 @@ impl Store {
             )?;
         }
         forgive_full_disk(scratch::sweep(&store.tmp()).map(drop))?;
+        store.sweep_checkpoints()?;
         // Creating folders that are there succeeds on a read-only disk, too.
         forgive_full_disk(Scratch::new(&store.tmp()).map(drop))?;
         Ok(store)
+    }
+
+    /// Removes the checkpoints of results that are finished: of publishers that were killed at their last step.
+    /// What is newer than the result belongs to an attempt to make it again.
+    fn sweep_checkpoints(&self) -> Result<(), ArtifactError> {
+        for folder in read_folder(&self.checkpoints_folder())? {
+            let name = folder.file_name().and_then(|name| name.to_str());
+            let Some(key) = name.and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let modified =
+                |path: &Path| fs::symlink_metadata(path).and_then(|found| found.modified());
+            let Ok(finished) = modified(&self.action_file(&key)) else {
+                continue;
+            };
+            let over = newest(&folder).is_ok_and(|newest| newest <= finished);
+            if over && let Ok(Attempt::Locked(_lock)) = self.try_lock(&key) {
+                // What cannot go now goes later.
+                let _ = fs::remove_dir_all(&folder);
+            }
+        }
+        Ok(())
     }
 
     fn check_version(&self) -> Result<(), ArtifactError> {
@@ -413,6 +437,21 @@ impl Store {
         }
         Ok((whole, Some(scanned.manifest)))
     }
+}
+
+/// When a folder, or anything in it, changed last.
+fn newest(folder: &Path) -> std::io::Result<SystemTime> {
+    let mut newest = fs::symlink_metadata(folder)?.modified()?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let found = if entry.file_type()?.is_dir() {
+            self::newest(&entry.path())?
+        } else {
+            entry.metadata()?.modified()?
+        };
+        newest = newest.max(found);
+    }
+    Ok(newest)
 }
 
 /// Lets those go on who can do without what was to be written: a full disk is for those to report who cannot, and

@@ -1,5 +1,6 @@
 //! What the names in a pipeline mean: stages, inputs of the right kinds, an order without circles.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -277,13 +278,13 @@ impl Graph {
         })
     }
 
-    /// The same graph with only the steps named and what they need; all steps where none is named.
+    /// The same graph with only the steps named and what they need; this very graph where none is named.
     ///
     /// # Errors
     /// A name that stands for nothing.
-    pub fn only(&self, targets: &[String]) -> Result<Self, PipelineError> {
+    pub fn only(&self, targets: &[String]) -> Result<Cow<'_, Self>, PipelineError> {
         if targets.is_empty() {
-            return Ok(self.clone());
+            return Ok(Cow::Borrowed(self));
         }
         let mut kept = BTreeSet::new();
         let mut open: Vec<&Node> = Vec::new();
@@ -299,7 +300,8 @@ impl Graph {
             .nodes
             .iter()
             .filter(|node| kept.contains(node.name.as_str()));
-        Ok(Self::of(kept.cloned().collect(), self.file.clone()))
+        let kept = Self::of(kept.cloned().collect(), self.file.clone());
+        Ok(Cow::Owned(kept))
     }
 
     /// Every folder of the user's that a step reads, with the first step and input that does.

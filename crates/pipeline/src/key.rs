@@ -26,9 +26,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use fedact_artifact::Digest;
+use fedact_artifact::{Digest, canonical_json};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Node, Source};
 
@@ -121,7 +121,7 @@ impl Preimage {
 
     /// As JSON, to be kept with the result.
     pub fn to_json(&self) -> Value {
-        serde_json::json!({
+        json!({
             "format": self.format,
             "stage": self.stage,
             "code": self.code,
@@ -137,8 +137,18 @@ impl Preimage {
         (preimage.format == KEY_VERSION).then_some(preimage)
     }
 
-    /// The key.
+    /// The key: the digest of [`Self::to_json`] in its canonical form, made without that value, which would be a
+    /// copy of all params.
     pub fn key(&self) -> Digest {
-        Digest::of_json(&self.to_json())
+        let small = |value: Value| canonical_json(&value);
+        Digest::of(format!(
+            r#"{{"code":{},"format":{},"inputs":{},"libraries":{},"params":{},"stage":{}}}"#,
+            small(json!(self.code)),
+            self.format,
+            small(json!(self.inputs)),
+            small(json!(self.libraries)),
+            canonical_json(&self.params),
+            small(json!(self.stage)),
+        ))
     }
 }

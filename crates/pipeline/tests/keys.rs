@@ -96,6 +96,8 @@ fn names_of_single_inputs_stay_out_and_names_in_lists_enter() {
     };
     assert_eq!(list("x").key(), list("[x]").key());
     assert_ne!(list("[x, y]").key(), list("[y, x]").key());
+    let listed = list("[x, y]");
+    assert_eq!(listed.key(), Digest::of_json(&listed.to_json()));
     let difference = changes(&list("[x, y]"), &list("[x]"));
     assert_eq!(
         difference[0].to_string(),
@@ -230,6 +232,7 @@ proptest! {
     #[test]
     fn a_preimage_survives_the_store(params in params()) {
         let preimage = source(&params.to_string());
+        prop_assert_eq!(preimage.key(), Digest::of_json(&preimage.to_json()));
         let text = serde_json::to_string(&preimage.to_json()).unwrap();
         let back = Preimage::from_json(&serde_json::from_str(&text).unwrap()).unwrap();
         prop_assert_eq!(back.key(), preimage.key());

@@ -144,6 +144,10 @@ fn check_after(house: &House, old: &Action, finished: bool, point: &str) {
     assert_eq!(found.is_some(), finished, "{point}");
     if let Some(found) = &found {
         assert_eq!(found.output, expected, "{point}");
+        assert!(
+            !store.has_checkpoints(&key("new")),
+            "{point}: checkpoints of a finished result are left"
+        );
     } else {
         assert!(
             store.has_checkpoints(&key("new")),

@@ -183,3 +183,15 @@ fn many_files_are_published_and_found() {
     assert_eq!(action.files, 500);
     assert_eq!(house.store.lookup(&key("many")).unwrap().unwrap(), action);
 }
+
+#[test]
+fn checkpoints_of_an_attempt_to_make_a_result_again_outlive_it() {
+    let house = House::new();
+    house.publish(&key("a"), |output| write(&output.join("x"), "content"));
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    let workspace = house.workspace(&key("a"));
+    write(&workspace.checkpoints().join("deep/epoch-1"), "half way");
+    drop(workspace);
+    let store = Store::open(house.store.root()).unwrap();
+    assert!(store.has_checkpoints(&key("a")));
+}

@@ -67,7 +67,8 @@ impl Run {
         let overrides = self.set.iter().map(|text| Override::parse(text));
         let overrides = overrides.collect::<Result<_, _>>()?;
         let pipeline = Pipeline::load(&self.file, overrides)?;
-        let graph = Graph::build(&pipeline, &stages::catalogue(&self.code))?.only(&self.targets)?;
+        let whole = Graph::build(&pipeline, &stages::catalogue(&self.code))?;
+        let graph = whole.only(&self.targets)?;
         let artifacts = pipeline.folder().join("artifacts");
         let store = Store::open(artifacts.join("store"))?;
         let records = StoreRecords::new(&store).with_exchange(self.exchange);
