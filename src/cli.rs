@@ -50,7 +50,7 @@ pub enum Command {
     Unpin(pin::UnpinArguments),
     /// Write results into one file, for another machine or a CI cache.
     Export(export::Arguments),
-    /// Take the results of such a file into the store.
+    /// Take the results of an exported file into the store.
     Import(import::Arguments),
     /// Make keys for a remote.
     Remote(remote::CommandArguments),

@@ -56,7 +56,7 @@ pub enum Fetch {
     /// Those of the steps named (or the last ones), of steps whose folders are there already, and those that a
     /// step reads which has to run.
     Needed,
-    /// All.
+    /// All of them.
     All,
 }
 

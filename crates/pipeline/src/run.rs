@@ -311,6 +311,10 @@ impl Scheduler<'_> {
         if let Some(prepared) = self.queue.prepared(index) {
             return Ok(Some(prepared));
         }
+        if self.exchange_is_busy() {
+            // Its key may have to be asked for: it is not made again and again until there is room.
+            return Ok(None);
+        }
         let node = &self.graph.nodes()[index];
         let Some(preimage) = Preimage::of(node, &self.contents) else {
             return Ok(None);

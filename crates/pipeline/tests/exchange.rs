@@ -164,11 +164,13 @@ fn sorted(names: &[String]) -> Vec<&str> {
 }
 
 fn warnings(ended: &Ended) -> Vec<&str> {
-    let text = |event| match event {
-        &RunEvent::Warning { ref text } => Some(text.as_str()),
-        _ => None,
-    };
-    ended.events.iter().filter_map(text).collect()
+    let events = ended.events.iter();
+    events
+        .filter_map(|event| match event {
+            RunEvent::Warning { text } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]

@@ -37,12 +37,31 @@ fn events() -> Vec<RunEvent> {
             done: 1,
             total: 2,
         },
-        RunEvent::Planned { plan, estimate },
+        RunEvent::Planned {
+            plan,
+            fetches: vec![step()],
+            estimate,
+        },
         RunEvent::FromStore {
             step: step(),
             key,
             output: key,
         },
+        RunEvent::Remote {
+            step: step(),
+            key,
+            output: key,
+        },
+        RunEvent::Fetched {
+            step: step(),
+            key,
+            output: key,
+            bytes: 3,
+        },
+        RunEvent::Warning {
+            text: "it does not answer".to_owned(),
+        },
+        RunEvent::Sharing { results: 1 },
         RunEvent::Waiting {
             step: step(),
             reason: "another run".to_owned(),

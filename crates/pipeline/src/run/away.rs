@@ -14,15 +14,17 @@ use crate::work::{Ending, Fetch};
 const EXCHANGING: usize = 16;
 
 impl Scheduler<'_> {
+    /// Whether as much is on its way as may be.
+    pub(super) fn exchange_is_busy(&self) -> bool {
+        self.exchanging == EXCHANGING
+    }
+
     /// Asks the exchange for a key, on a thread of its own: an answer takes a while, and others have their turn
     /// meanwhile.
     pub(super) fn ask(&mut self, index: usize, key: Digest) -> Result<(), PipelineError> {
         let Some(exchange) = self.records.exchange().cloned() else {
             return Ok(());
         };
-        if self.exchanging == EXCHANGING {
-            return Ok(());
-        }
         let step = self.graph.nodes()[index].name.clone();
         self.set(index, Progress::Asking);
         spawn(&self.workshop, &step, move || Ending::Answered {
@@ -53,7 +55,7 @@ impl Scheduler<'_> {
         let Some(exchange) = self.records.exchange().cloned() else {
             return Ok(false);
         };
-        if self.exchanging == EXCHANGING {
+        if self.exchange_is_busy() {
             return Ok(false);
         }
         if let Some(lock) = self.lock(index, &prepared.key)? {
