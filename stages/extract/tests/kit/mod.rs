@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use fedact_clips::{Clip, ClipSet, Problem, read_problems};
+use fedact_clips::{Clip, ClipSet, Problem, Split, read_problems};
 use fedact_extract::{DEFINITION, run};
 use fedact_stage::{Event, Input, Job, Metrics, Pieces, Reporter, StageError};
 use fedact_video::{Codec, VideoWriter};
@@ -207,4 +207,24 @@ impl Outcome {
         assert!(error.invalid_input, "{error:?}");
         format!("{} | {}", error.message, error.remedy.expect("a remedy"))
     }
+}
+
+/// Video, group and side of each clip.
+pub fn rows(outcome: &Outcome) -> Vec<(String, String, Split)> {
+    let clips = outcome.clips().into_iter();
+    clips
+        .map(|clip| (clip.id, clip.group, clip.split))
+        .collect()
+}
+
+/// The videos on each side.
+pub fn sides(outcome: &Outcome) -> (Vec<String>, Vec<String>) {
+    let of = |side| {
+        rows(outcome)
+            .into_iter()
+            .filter(|row| row.2 == side)
+            .map(|row| row.0.split('#').next().unwrap().to_owned())
+            .collect()
+    };
+    (of(Split::Train), of(Split::Test))
 }
