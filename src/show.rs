@@ -124,12 +124,7 @@ fn table(session: &Session, arguments: &Arguments) -> Result<Code, Refusal> {
             "name one step, as in `fedact show large-clips --frames clips.png`",
         ));
     }
-    results::command(
-        session,
-        &arguments.remote,
-        &arguments.steps,
-        arguments.json,
-    )
+    results::command(session, &arguments.remote, &arguments.steps, arguments.json)
 }
 
 /// The result that the planned step would give, here or on the remote, or else its latest one; and whether it is the first.

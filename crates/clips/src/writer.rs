@@ -75,8 +75,8 @@ impl ClipSetWriter {
     /// not frames x height x width x 3.
     pub fn push(&mut self, clip: Clip, pixels: &[u8]) -> Result<(), ClipsError> {
         let (bytes, expected) = (pixels.len(), self.dataset.clip_bytes());
-        let wrong = (bytes != expected)
-            .then(|| format!("it has {bytes} bytes of pixels, not {expected}"));
+        let wrong =
+            (bytes != expected).then(|| format!("it has {bytes} bytes of pixels, not {expected}"));
         if let Some(message) = self.refusal(&clip).or(wrong) {
             return Err(ClipsError::Refused {
                 id: clip.id,

@@ -15,8 +15,7 @@ use fedact_stage::{Event, Input, Job, Level, Metrics, Shard};
 use crate::folders::{Folders, Held, Refusal};
 use crate::{
     Contents, Exchange, Failure, Launcher, Node, PipelineError, Preimage, Source, Stop, Unfinished,
-    pieces,
-    process,
+    pieces, process,
 };
 
 /// How often it is told how much of a result has come.
