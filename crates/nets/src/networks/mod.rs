@@ -31,8 +31,8 @@ pub struct Network {
 #[derive(Debug)]
 enum Body {
     Residual(ResidualNet),
-    X3d(X3dNet),
-    Tsm(TsmNet),
+    X3d(Box<X3dNet>),
+    Tsm(Box<TsmNet>),
 }
 
 impl Network {
@@ -42,8 +42,8 @@ impl Network {
         let root = store.root();
         let body = match layout {
             Layout::Residual(layout) => Body::Residual(ResidualNet::new(&root, layout, seed)),
-            Layout::X3d(layout) => Body::X3d(X3dNet::new(&root, layout, seed)),
-            Layout::Tsm(layout) => Body::Tsm(TsmNet::new(&root, layout, seed)),
+            Layout::X3d(layout) => Body::X3d(Box::new(X3dNet::new(&root, layout, seed))),
+            Layout::Tsm(layout) => Body::Tsm(Box::new(TsmNet::new(&root, layout, seed))),
         };
         Self {
             body,

@@ -78,7 +78,7 @@ impl Block {
         let mut state = self.depthwise.forward(&state, train);
         if let Some([reduce, weigh]) = &self.squeeze {
             let inner = reduce.forward(&means(&state), train).relu_();
-            state = state * weigh.forward(&inner, train).sigmoid();
+            state = state.g_mul(&weigh.forward(&inner, train).sigmoid());
         }
         let mut state = self.project.forward(&state.silu(), train);
         let around = match &self.shortcut {

@@ -81,8 +81,8 @@ impl Architecture {
         self.check()?;
         Ok(match self {
             Self::Residual(residual) => Layout::Residual(residual.layout()),
-            Self::X3d(x3d) => Layout::X3d(x3d.layout()),
-            Self::Tsm(tsm) => Layout::Tsm(tsm.layout()),
+            Self::X3d(x3d) => Layout::X3d(Box::new(x3d.layout())),
+            Self::Tsm(tsm) => Layout::Tsm(Box::new(tsm.layout())),
         })
     }
 }
@@ -93,9 +93,9 @@ pub enum Layout {
     /// Of R3D, MC3 or R(2+1)D.
     Residual(ResidualLayout),
     /// Of X3D.
-    X3d(X3dLayout),
+    X3d(Box<X3dLayout>),
     /// Of TSM on MobileNetV2.
-    Tsm(TsmLayout),
+    Tsm(Box<TsmLayout>),
 }
 
 impl Layout {
