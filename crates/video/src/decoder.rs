@@ -27,6 +27,10 @@ impl Frame {
         Self(frame)
     }
 
+    pub(crate) fn as_ptr(&self) -> *const ffi::AVFrame {
+        self.0
+    }
+
     pub(crate) fn as_mut_ptr(&mut self) -> *mut ffi::AVFrame {
         self.0
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use ffmpeg_next::ffi;
+use ffmpeg_next::ffi::{self, AVFieldOrder};
 
 use crate::error::words;
 use crate::library::text;
@@ -36,6 +36,15 @@ fn refusal(container: &str) -> Option<&'static str> {
             container == *name || (name.starts_with('_') && container.ends_with(name))
         })
         .map(|(_, reason)| *reason)
+}
+
+/// Why a container cannot be opened, in words that say what to do about it where FFmpeg's do not.
+fn opening_failed(code: c_int) -> String {
+    if code == ffi::AVERROR_EOF {
+        "it ends before its first frame".to_owned()
+    } else {
+        words(code)
+    }
 }
 
 /// The demuxer that FFmpeg would choose by the first `length` bytes.
@@ -226,7 +235,7 @@ impl Demuxer {
             ffi::av_dict_free(&raw mut options);
             if code < 0 {
                 deadline.check(path)?;
-                return Err(not_a_video(&words(code)));
+                return Err(not_a_video(&opening_failed(code)));
             }
             Self {
                 context,
@@ -371,6 +380,17 @@ impl Demuxer {
     pub(crate) fn container(&self) -> String {
         // SAFETY: an open context has an input format.
         text(unsafe { (*(*self.context).iformat).name })
+    }
+
+    /// Whether frames are two fields of two moments, as far as the container or the first frames say.
+    pub(crate) fn interlaced(&self) -> bool {
+        // SAFETY: reads the number behind the enum, which a newer FFmpeg may have extended.
+        let order = unsafe {
+            (&raw const self.parameters().field_order)
+                .cast::<u32>()
+                .read()
+        };
+        order > AVFieldOrder::AV_FIELD_PROGRESSIVE as u32
     }
 
     /// Width of a pixel by its height; 1 where nothing sensible is said.

@@ -13,7 +13,7 @@ use crate::cut::{Cut, Summary};
 use crate::error::ExtractError;
 
 /// Changes when the same file and params would give other pixels or another layout of these files.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The folder of finished videos.
 #[derive(Debug)]
@@ -110,6 +110,8 @@ mod tests {
                 times: vec![(500_000, 1_250_000)],
                 damage: None,
                 tone_mapped: false,
+                deinterlaced: false,
+                open_seconds: 0.02,
                 decode_seconds: 0.1,
                 scale_seconds: 0.01,
             },

@@ -2,14 +2,16 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fedact_clips::{Problem, Reason};
-use fedact_video::{Frames, Geometry, Video, VideoError, sample};
+use fedact_video::{Conversion, Frames, Geometry, Timeline, Video, VideoError, sample};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use fedact_extract_params::{ExtractParams, Method, Short};
+use fedact_extract_params::{
+    Deinterlace, ExtractParams, HighDynamicRange, Method, Sampling, Short,
+};
 
 /// A video of which more is missing than this share of what its container promises is suspect; AVI
 /// counts frames that merely repeat the last.
@@ -33,7 +35,13 @@ pub(crate) struct Summary {
     pub(crate) damage: Option<Damage>,
     /// Whether its high dynamic range was mapped to an ordinary one.
     pub(crate) tone_mapped: bool,
+    /// Whether frames of it are interlaced and were deinterlaced.
+    pub(crate) deinterlaced: bool,
+    /// Spent reading the file and the times of its frames.
+    pub(crate) open_seconds: f64,
+    /// Spent decoding the wanted frames and those that they refer to.
     pub(crate) decode_seconds: f64,
+    /// Spent on the way from decoded frames to squares of RGB.
     pub(crate) scale_seconds: f64,
 }
 
@@ -57,34 +65,64 @@ pub(crate) fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
     }
 }
 
+/// The frames of clip `clip` of `clips`, by their numbers in the timeline.
+fn pick(
+    timeline: &Timeline,
+    sampling: &Sampling,
+    frames: usize,
+    clip: usize,
+    clips: usize,
+) -> Vec<usize> {
+    let short = match sampling.short {
+        Short::Loop => sample::Short::Loop,
+        Short::Hold => sample::Short::Hold,
+    };
+    match sampling.method {
+        Method::Uniform => sample::uniform(timeline, frames, clip, clips),
+        Method::Segments => sample::segments(timeline, frames, clip, clips),
+        Method::Windows => sample::window(timeline, frames, sampling.fps, clip, clips, short),
+        Method::Dense => {
+            let stride = sampling.stride as usize;
+            sample::dense(timeline, frames, stride, clip, clips, short)
+        }
+    }
+}
+
 /// Cuts `clips` clips out of a video.
 pub(crate) fn cut(path: &Path, params: &ExtractParams, clips: usize) -> Result<Cut, VideoError> {
     let limit = Duration::from_secs_f64(params.time_limit_seconds);
+    let began = Instant::now();
     let mut video = Video::open(path, limit)?;
+    let opening = began.elapsed();
+    let refuses = params.high_dynamic_range == HighDynamicRange::Refuse;
+    if let Some(curve) = video.info().high_dynamic_range.filter(|_| refuses) {
+        return Err(VideoError::Undecodable {
+            path: path.to_owned(),
+            reason: format!(
+                "it has a high dynamic range ({curve}), which `high_dynamic_range: refuse` leaves out"
+            ),
+            messages: Vec::new(),
+        });
+    }
     let timeline = video.timeline();
     let frames = params.frames as usize;
     let wanted: Vec<usize> = (0..clips)
-        .flat_map(|clip| match params.sampling.method {
-            Method::Segments => sample::segments(timeline, frames, clip, clips),
-            Method::Windows => {
-                let short = match params.sampling.short {
-                    Short::Loop => sample::Short::Loop,
-                    Short::Hold => sample::Short::Hold,
-                };
-                sample::window(timeline, frames, params.sampling.fps, clip, clips, short)
-            }
-        })
+        .flat_map(|clip| pick(timeline, &params.sampling, frames, clip, clips))
         .collect();
     let time = |frame: usize| (timeline.time(frame) * 1e6).round() as u64;
     let times = wanted
         .chunks(frames)
         .map(|clip| (time(clip[0]), time(clip[frames - 1])))
         .collect();
-    let geometry = Geometry {
-        resize: params.resize(),
-        size: params.size,
+    let conversion = Conversion {
+        geometry: Geometry {
+            resize: params.resize(),
+            size: params.size,
+        },
+        deinterlace: params.deinterlace == Deinterlace::Auto,
+        tone_map: !refuses,
     };
-    let cut = video.frames(&wanted, geometry)?;
+    let cut = video.frames(&wanted, conversion)?;
     let mut distinct = wanted;
     distinct.sort_unstable();
     distinct.dedup();
@@ -99,7 +137,9 @@ pub(crate) fn cut(path: &Path, params: &ExtractParams, clips: usize) -> Result<C
         summary: Summary {
             times,
             damage: damage(&video, &cut),
+            deinterlaced: cut.deinterlaced > 0,
             tone_mapped: video.info().high_dynamic_range.is_some(),
+            open_seconds: opening.as_secs_f64(),
             decode_seconds: cut.decoding.as_secs_f64(),
             scale_seconds: cut.scaling.as_secs_f64(),
         },

@@ -349,6 +349,8 @@ fn sampling(params: &ExtractParams) -> Value {
         "size": params.size,
         "resize": params.resize(),
         "sampling": params.sampling,
+        "deinterlace": params.deinterlace,
+        "high_dynamic_range": params.high_dynamic_range,
         "scaler": fedact_video::SCALER,
         "ffmpeg": fedact_video::version().to_string(),
     })
@@ -557,6 +559,12 @@ fn metrics(
     let fresh = || done.iter().filter(|done| !done.resumed);
     let seconds = |of: fn(&Summary) -> f64| fresh().map(|done| of(&done.summary)).sum::<f64>();
     let all_clips = clips(Split::Train) + clips(Split::Test);
+    let opening = seconds(|summary| summary.open_seconds);
+    let decoding = seconds(|summary| summary.decode_seconds);
+    let scaling = seconds(|summary| summary.scale_seconds);
+    let writing = writing.as_secs_f64();
+    // Of all threads together: the largest is the bottleneck.
+    let share = |part: f64| part / (opening + decoding + scaling + writing).max(1e-9);
     let figures = json!({
         "classes": found.classes.len(),
         "videos": done.len(),
@@ -570,11 +578,17 @@ fn metrics(
         "unlisted_files": found.unlisted,
         "damaged_videos": count(Reason::Damaged),
         "duplicate_videos": count(Reason::Duplicate),
+        "deinterlaced_videos": done.iter().filter(|done| done.summary.deinterlaced).count(),
         "tone_mapped_videos": done.iter().filter(|done| done.summary.tone_mapped).count(),
         "resumed_videos": done.iter().filter(|done| done.resumed).count(),
-        "decode_seconds": seconds(|summary| summary.decode_seconds),
-        "scale_seconds": seconds(|summary| summary.scale_seconds),
-        "write_seconds": writing.as_secs_f64(),
+        "open_seconds": opening,
+        "decode_seconds": decoding,
+        "scale_seconds": scaling,
+        "write_seconds": writing,
+        "open_share": share(opening),
+        "decode_share": share(decoding),
+        "scale_share": share(scaling),
+        "write_share": share(writing),
         "seconds": whole.as_secs_f64(),
         "clips_per_second": all_clips as f64 / whole.as_secs_f64().max(1e-9),
     });
