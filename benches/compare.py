@@ -6,8 +6,8 @@
 
 Every file below the folders is decoded whole by all three (of files with more than 1500 frames, 16 are taken). Frames
 are compared as squares from the middle, unscaled: PyAV's are brought to full colour resolution by its own FFmpeg
-and to RGB here, by the matrix and range that the frame names; torchcodec gives RGB. Peak signal-to-noise ratios are the
-lowest of all frames of a file. A frame also has to be nearer to the other reader's frame of the same number than to the
+and to RGB here, by the matrix and range that the frame names. torchcodec gives RGB, in which neighbouring pixels share
+colours; what it gives is compared by luma. Peak signal-to-noise ratios are the lowest of all frames of a file. A frame also has to be nearer to the other reader's frame of the same number than to the
 ones beside it; where it is not, it is another frame. The first lines of readers.py say which versions.
 """
 
@@ -111,7 +111,7 @@ def torchcodec(path, answer):
         yield number, frame.pts_seconds - first, square(frame.data.numpy(), answer["info"], answer["size"])
 
 
-def beside(reader, path, answer, ours):
+def beside(reader, path, answer, ours, seen):
     """What the comparison with one reader finds."""
     import numpy
 
@@ -124,26 +124,41 @@ def beside(reader, path, answer, ours):
             if time is not None and number < len(answer["times"]):
                 late = max(late, abs(time - answer["times"][number]))
             index = position.get(number)
-            if theirs is None or index is None:
+            if theirs is None or index is None or unlike(answer):
                 continue
-            mine, theirs = ours[index].astype(float), theirs.astype(float)
+            mine, theirs = seen(ours[index]), seen(theirs)
             error = ((mine - theirs) ** 2).mean()
             worst = min(worst, 10 * math.log10(255**2 / max(error, 1e-6)))
             if previous is not None and error > 1:
                 before = ((mine - previous) ** 2).mean()
-                after = ((ours[min(index + 1, len(ours) - 1)] - theirs) ** 2).mean() if index + 1 < len(ours) else math.inf
+                after = ((seen(ours[index + 1]) - theirs) ** 2).mean() if index + 1 < len(ours) else math.inf
                 others += bool(min(before, after) < error * 0.9)
             previous = theirs
     except Exception as error:  # Whatever a reader says of a file is a finding.
-        return {"frames": found, "error": f"{type(error).__name__}: {error}".splitlines()[0][:100]}
-    return {"frames": found, "decibels": worst, "other_frames": others, "seconds_apart": late}
+        failure = f"{type(error).__name__}: {error}".splitlines()[0][:60]
+    else:
+        failure = None
+    return {"frames": found, "decibels": worst, "other_frames": others, "seconds_apart": late, "error": failure}
+
+
+def whole(picture):
+    return picture.astype(float)
+
+
+def luma(picture):
+    return picture.astype(float) @ (0.299, 0.587, 0.114)
+
+
+def unlike(answer):
+    """Whether pictures cannot be compared: others do not map a high dynamic range."""
+    return bool(answer["info"]["high_dynamic_range"])
 
 
 def verdict(answer, one):
     """In words: does another reader agree?"""
     if "error" in answer:
-        return "opens it" if "error" not in one else "refuses it too"
-    if "error" in one and not one["frames"]:
+        return "refuses it too" if one["error"] else "opens it"
+    if one["error"] and not one["frames"]:
         return f"refuses it ({one['error']})"
     expected = len(answer["times"])
     words = []
@@ -153,11 +168,13 @@ def verdict(answer, one):
         words.append(f"{one['other_frames']} other frames")
     if one.get("seconds_apart", 0) > 0.002:
         words.append(f"times differ by up to {one['seconds_apart']:.3f} s")
-    if "error" in one:
-        words.append(one["error"])
-    if one.get("decibels", 0) < LEAST_DECIBELS:
-        words.append(f"{one.get('decibels', 0):.1f} dB")
-    return ", ".join(words) or f"same ({one['decibels']:.0f} dB)"
+    if one["error"]:
+        words.append(f"then `{one['error']}`")
+    if one["decibels"] < LEAST_DECIBELS:
+        words.append(f"{one['decibels']:.1f} dB")
+    if unlike(answer):
+        return ", ".join(words) or "same number and times"
+    return ", ".join(words) or f"same ({min(one['decibels'], 99):.0f} dB)"
 
 
 def outcome(answer):
@@ -195,8 +212,10 @@ def main():
             answer, _ = fedact.read(path, 1)
             many = len(answer.get("times", ())) > MANY
             answer, ours = fedact.read(path, SAMPLED if many else 0)
-            verdicts = [verdict(answer, beside(reader, path, answer, ours)) if ours is not None else
-                        verdict(answer, opens(reader, path)) for reader in (pyav, torchcodec)]
+            verdicts = [
+                verdict(answer, opens(reader, path) if ours is None else beside(reader, path, answer, ours, seen))
+                for reader, seen in ((pyav, whole), (torchcodec, luma))
+            ]
             total += 1
             agree += all(one.startswith(("same", "refuses it too")) for one in verdicts)
             lines.append(f"| `{path.relative_to(folder)}` | {outcome(answer)} | {' | '.join(verdicts)} |")
@@ -210,12 +229,12 @@ def main():
 
 def opens(reader, path):
     """Whether a reader gives a frame of a file that fedact refuses."""
-    answer = {"numbers": [0], "times": [0.0], "size": 8, "info": {"pixel_aspect": 1.0}}
+    answer = {"numbers": [0], "times": [0.0], "size": 8, "info": {"pixel_aspect": 1.0, "high_dynamic_range": None}}
     try:
         next(iter(reader(path, answer)))
     except (Exception, StopIteration) as error:
-        return {"error": str(error)}
-    return {"frames": 1}
+        return {"error": str(error) or "nothing"}
+    return {"error": None}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 /// What [`crate::Video::frames`] does to a frame, for whoever must say whether two sets of pixels were made
 /// the same way. Changes whenever the same frame would give other pixels.
 pub const SCALER: &str = "swscale bilinear, full chroma, accurate rounding, bit-exact; cropped first; \
-                          RGB in whole numbers; bwdif where interlaced; HDR tone-mapped";
+                          chroma where the file has it; RGB in whole numbers; bwdif where interlaced; HDR tone-mapped";
 
 /// The square that is cut from each frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -83,6 +83,15 @@ impl Packet {
         self.0
     }
 
+    /// The compressed data.
+    pub(crate) fn data(&self) -> &[u8] {
+        match self.size() {
+            0 => &[],
+            // SAFETY: a packet with a size has that many bytes, for as long as it lives.
+            size => unsafe { std::slice::from_raw_parts(self.raw().data, size) },
+        }
+    }
+
     /// Bytes of compressed data.
     pub(crate) fn size(&self) -> usize {
         usize::try_from(self.raw().size).unwrap_or(0)

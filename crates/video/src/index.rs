@@ -25,6 +25,14 @@ impl Entry {
         }
     }
 
+    /// The same packet, of which no frame comes.
+    pub(crate) fn without_frame(self) -> Self {
+        Self {
+            hidden: true,
+            ..self
+        }
+    }
+
     pub(crate) fn pts(&self) -> Option<i64> {
         known(self.pts)
     }

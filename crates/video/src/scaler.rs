@@ -24,6 +24,8 @@ struct Source {
     matrix: u32,
     /// By what the frame says; where it says nothing, FFmpeg takes what is usual for the format.
     full_range: Option<bool>,
+    /// Where a value of colour lies among the values of luma that it covers, by its number in FFmpeg.
+    chroma_location: u32,
 }
 
 /// Cuts, scales, converts to RGB and turns. Frames may change their size and format on the way.
@@ -208,6 +210,8 @@ impl Scaler {
             // SAFETY: reads the number behind the enum, which a newer FFmpeg may have extended.
             matrix: unsafe { (&raw const raw.colorspace).cast::<u32>().read() },
             full_range: full_range(raw),
+            // SAFETY: as above.
+            chroma_location: unsafe { (&raw const raw.chroma_location).cast::<u32>().read() },
         };
         if self.source == Some(source) {
             return Ok(());
@@ -240,19 +244,29 @@ impl Scaler {
             self.colours =
                 plain.then(|| Colours::new(source.matrix, source.full_range.unwrap_or(false)));
             self.target = square(side, target)?;
-            self.context = ffi::sws_getContext(
-                source.width,
-                source.height,
-                format,
-                side,
-                side,
-                target,
-                FLAGS,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null(),
+            self.context = ffi::sws_alloc_context();
+            let (across, down) = chroma_position(format, source.chroma_location);
+            for (name, value) in [
+                (c"srcw", source.width),
+                (c"srch", source.height),
+                (c"src_format", source.format),
+                (c"dstw", side),
+                (c"dsth", side),
+                (c"dst_format", target as c_int),
+                (c"sws_flags", FLAGS),
+                (c"src_h_chr_pos", across),
+                (c"src_v_chr_pos", down),
+            ] {
+                ffi::av_opt_set_int(self.context.cast(), name.as_ptr(), i64::from(value), 0);
+            }
+            // Ten bits become eight by rounding, not by a pattern.
+            ffi::av_opt_set(
+                self.context.cast(),
+                c"sws_dither".as_ptr(),
+                c"none".as_ptr(),
+                0,
             );
-            if self.context.is_null() {
+            if ffi::sws_init_context(self.context, ptr::null_mut(), ptr::null_mut()) < 0 {
                 return Err(format!(
                     "{} x {} pixels cannot be scaled to {side} x {side}",
                     source.width, source.height
@@ -315,15 +329,38 @@ fn is_rgb(format: AVPixelFormat) -> bool {
     description(format).is_some_and(|one| one.flags & ffi::AV_PIX_FMT_FLAG_RGB as u64 != 0)
 }
 
-/// Whether a format has planes of YCbCr with eight bits a value, as most videos have.
+/// Whether a format has planes of YCbCr, as most videos have.
 fn plain_yuv(format: AVPixelFormat) -> bool {
     let other = (ffi::AV_PIX_FMT_FLAG_RGB | ffi::AV_PIX_FMT_FLAG_PAL) as u64;
     description(format).is_some_and(|one| {
         one.flags & other == 0
             && one.flags & ffi::AV_PIX_FMT_FLAG_PLANAR as u64 != 0
             && one.nb_components >= 3
-            && one.comp[0].depth == 8
     })
+}
+
+/// Where a value of colour lies, in 256ths of a pixel from the left and from the top of those that it covers:
+/// at the left and half-way down where nothing is said, as in MPEG. -513, FFmpeg's "whatever", where each pixel
+/// has its own.
+fn chroma_position(format: AVPixelFormat, location: u32) -> (c_int, c_int) {
+    use ffi::AVChromaLocation::*;
+    let among = |some: &[ffi::AVChromaLocation]| some.iter().any(|one| *one as u32 == location);
+    let centred = among(&[AVCHROMA_LOC_CENTER, AVCHROMA_LOC_TOP, AVCHROMA_LOC_BOTTOM]);
+    let at_top = among(&[AVCHROMA_LOC_TOPLEFT, AVCHROMA_LOC_TOP]);
+    let at_bottom = among(&[AVCHROMA_LOC_BOTTOMLEFT, AVCHROMA_LOC_BOTTOM]);
+    let (wide, high) = description(format).map_or((false, false), |one| {
+        (one.log2_chroma_w > 0, one.log2_chroma_h > 0)
+    });
+    let across = if centred { 128 } else { 0 };
+    let down = match (at_top, at_bottom) {
+        (true, _) => 0,
+        (_, true) => 256,
+        _ => 128,
+    };
+    (
+        if wide { across } else { -513 },
+        if high { down } else { -513 },
+    )
 }
 
 /// An empty square picture; FFmpeg pads its rows for its vector instructions.

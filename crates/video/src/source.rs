@@ -1,5 +1,7 @@
 //! The compressed packets of a video, from memory or from the file.
 
+use ffmpeg_next::ffi::AVCodecID;
+
 use crate::VideoError;
 use crate::demuxer::{Demuxer, Packet};
 use crate::index::Entry;
@@ -10,6 +12,9 @@ const KEPT_BYTES: usize = 64 << 20;
 
 /// What a kept packet takes beside its data, about: FFmpeg's packet, its buffer and their allocations.
 const PACKET_BYTES: usize = 256;
+
+/// Packets of MPEG-4 that hold no picture are no longer than this.
+const PLACEHOLDER_BYTES: usize = 19;
 
 /// The compressed packets of the video, from memory or from the file.
 pub(crate) struct Source {
@@ -32,6 +37,8 @@ impl Source {
         let mut entries = Vec::new();
         let mut kept = Some(Vec::new());
         let mut bytes = 0;
+        let divx = demuxer.container() == "avi"
+            && demuxer.parameters().codec_id == AVCodecID::AV_CODEC_ID_MPEG4;
         let breaks_off = loop {
             demuxer.deadline().check(demuxer.path())?;
             let packet = match demuxer.next_packet() {
@@ -43,7 +50,12 @@ impl Source {
             if packet.size() == 0 {
                 continue;
             }
-            entries.push(Entry::of(&packet));
+            let entry = Entry::of(&packet);
+            entries.push(if divx && is_placeholder(packet.data()) {
+                entry.without_frame()
+            } else {
+                entry
+            });
             bytes += packet.size() + PACKET_BYTES;
             if bytes > KEPT_BYTES {
                 kept = None;
@@ -121,4 +133,10 @@ impl Source {
             }
         }
     }
+}
+
+/// Whether a packet of MPEG-4 part 2 in AVI only keeps the count of packets right, as DivX's packed streams have
+/// them: short, and without a picture (a "video object plane", ISO/IEC 14496-2, 6.2.5).
+fn is_placeholder(data: &[u8]) -> bool {
+    data.len() <= PLACEHOLDER_BYTES && !data.windows(4).any(|code| code == [0, 0, 1, 0xb6])
 }

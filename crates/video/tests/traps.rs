@@ -171,6 +171,30 @@ fn frames_that_are_shown_at_uneven_times_are_chosen_by_time() {
     assert_eq!(numbers, wanted);
 }
 
+#[test]
+fn packets_that_only_keep_the_count_are_no_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("divx.avi");
+    // DivX puts a byte behind the first frame, where the stream's order of decoding gets its lead.
+    let recipe = Recipe {
+        b_frames: 1,
+        ..Recipe::default()
+    };
+    recipe.edit(&path, numbered, |packet, data| {
+        if packet == 1 {
+            let mut placeholder = Packet::copy(&[0x7f]);
+            placeholder.set_stream(0);
+            placeholder.set_pts(data.pts());
+            placeholder.set_dts(data.dts());
+            placeholder.set_duration(data.duration());
+            *data = placeholder;
+        }
+        Fate::Written
+    });
+    let video = Video::open(&path, LIMIT).unwrap();
+    assert_eq!(video.timeline().len(), 39);
+}
+
 /// Writes a number into each of the places that follow `offset` bytes after `name`.
 fn patch(bytes: &mut [u8], name: &[u8], offset: usize, value: [u8; 4]) {
     let places: Vec<usize> = bytes
