@@ -2,9 +2,10 @@
 """Frame by frame beside PyAV and torchcodec (exact mode): the same frames, at the same times?
 
     cargo build -p fedact-video --example decode
-    python3 benches/compare.py [--markdown FILE] FOLDER ...
+    python3 benches/compare.py [--frames N] [--markdown FILE] FOLDER ...
 
-Every file below the folders is decoded whole by all three (of files with more than 1500 frames, 16 are taken). Frames
+Every file below the folders is decoded whole by all three, unless --frames says how many frames of each (of files
+with more than 1500 frames, 16 are taken). Frames
 are compared as squares from the middle, unscaled: PyAV's are brought to full colour resolution by its own FFmpeg
 and to RGB here, by the matrix and range that the frame names. torchcodec gives RGB, in which neighbouring pixels share
 colours; what it gives is compared by luma. Peak signal-to-noise ratios are the lowest of all frames of a file. A frame also has to be nearer to the other reader's frame of the same number than to the
@@ -105,7 +106,7 @@ def torchcodec(path, answer):
 
     decoder = VideoDecoder(str(path), dimension_order="NHWC", seek_mode="exact")
     first = None
-    for number in range(len(decoder)) if len(answer["numbers"]) == len(answer["times"]) else answer["numbers"]:
+    for number in range(len(decoder)) if len(answer["numbers"]) == answer["length"] else answer["numbers"]:
         frame = decoder.get_frame_at(number)
         first = frame.pts_seconds if first is None else first
         yield number, frame.pts_seconds - first, square(frame.data.numpy(), answer["info"], answer["size"])
@@ -142,11 +143,11 @@ def beside(reader, path, answer, ours, seen):
 
 
 def whole(picture):
-    return picture.astype(float)
+    return picture.astype("float32")
 
 
 def luma(picture):
-    return picture.astype(float) @ (0.299, 0.587, 0.114)
+    return picture.astype("float32") @ (0.299, 0.587, 0.114)
 
 
 def unlike(answer):
@@ -160,7 +161,7 @@ def verdict(answer, one):
         return "refuses it too" if one["error"] else "opens it"
     if one["error"] and not one["frames"]:
         return f"refuses it ({one['error']})"
-    expected = len(answer["times"])
+    expected = answer["length"]
     words = []
     if one["frames"] != expected and one["frames"] != len(answer["numbers"]):
         words.append(f"{one['frames']} frames")
@@ -180,7 +181,7 @@ def verdict(answer, one):
 def outcome(answer):
     if "error" in answer:
         return answer["error"]
-    words = [f"{len(answer['times'])} frames"]
+    words = [f"{answer['length']} frames"]
     info = answer["info"]
     for key, text in (("missing", "missing"), ("damaged", "damaged"), ("deinterlaced", "deinterlaced")):
         if answer[key]:
@@ -189,7 +190,7 @@ def outcome(answer):
         words.append("turned")
     if info["high_dynamic_range"]:
         words.append(f"{info['high_dynamic_range']}, tone-mapped")
-    if info["promised_frames"] > len(answer["times"]):
+    if info["promised_frames"] > answer["length"]:
         words.append(f"{info['promised_frames']} promised")
     return ", ".join(words)
 
@@ -200,6 +201,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--decode", default=readers.ROOT / "target" / "debug" / "examples" / "decode", type=Path)
+    parser.add_argument("--frames", type=int, default=0, help="of each file, evenly spread; by default all")
     parser.add_argument("--markdown", type=Path, help="write a table of every file there")
     arguments = parser.parse_args()
     import av
@@ -210,8 +212,8 @@ def main():
     for folder in arguments.folders:
         for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".csv", ".txt")):
             answer, _ = fedact.read(path, 1)
-            many = len(answer.get("times", ())) > MANY
-            answer, ours = fedact.read(path, SAMPLED if many else 0)
+            many = answer.get("length", 0) > MANY
+            answer, ours = fedact.read(path, SAMPLED if many else arguments.frames)
             verdicts = [
                 verdict(answer, opens(reader, path) if ours is None else beside(reader, path, answer, ours, seen))
                 for reader, seen in ((pyav, whole), (torchcodec, luma))
@@ -229,7 +231,7 @@ def main():
 
 def opens(reader, path):
     """Whether a reader gives a frame of a file that fedact refuses."""
-    answer = {"numbers": [0], "times": [0.0], "size": 8, "info": {"pixel_aspect": 1.0, "high_dynamic_range": None}}
+    answer = {"numbers": [0], "times": [0.0], "length": 1, "size": 8, "info": {"pixel_aspect": 1.0, "high_dynamic_range": None}}
     try:
         next(iter(reader(path, answer)))
     except (Exception, StopIteration) as error:

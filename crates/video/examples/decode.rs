@@ -13,6 +13,9 @@ use std::time::Duration;
 use fedact_video::{Frames, Geometry, Video, VideoError, sample};
 use serde_json::{Value, json};
 
+/// Times of frames that are told; the timeline of a long video would be most of the answer.
+const TIMES: usize = 10_000;
+
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,7 +49,7 @@ fn decode(path: &Path, count: usize, geometry: Geometry) -> Result<(Value, Frame
     let geometry = match geometry.size {
         0 => {
             let width = (f64::from(info.width) * info.pixel_aspect).round() as u32;
-            let size = width.min(info.height).clamp(8, 1024);
+            let size = width.min(info.height).clamp(8, 4096);
             Geometry { resize: size, size }
         }
         _ => geometry,
@@ -56,13 +59,13 @@ fn decode(path: &Path, count: usize, geometry: Geometry) -> Result<(Value, Frame
         0 => (0..timeline.len()).collect(),
         count => sample::uniform(timeline, count, 0, 1),
     };
-    let times: Vec<f64> = (0..timeline.len())
-        .map(|frame| timeline.time(frame))
-        .collect();
-    let duration = timeline.duration();
+    let listed = timeline.len().min(TIMES);
+    let times: Vec<f64> = (0..listed).map(|frame| timeline.time(frame)).collect();
+    let (length, duration) = (timeline.len(), timeline.duration());
     let frames = video.frames(&numbers, geometry)?;
     let answer = json!({
         "info": info,
+        "length": length,
         "times": times,
         "duration": duration,
         "numbers": numbers,

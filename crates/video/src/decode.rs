@@ -28,7 +28,7 @@ impl Video {
     ///
     /// # Errors
     /// A video of which no frame decodes, whose pixel format cannot be converted, or whose dynamic range is
-    /// to be refused; the time limit.
+    /// to be refused; the limits of time and memory.
     ///
     /// # Panics
     /// If a number is not below the timeline's length.
@@ -123,6 +123,13 @@ impl Video {
             match self.source.packet(packet, self.index.entries())? {
                 Some(compressed) => decoder.send(compressed, wanted[packet]),
                 None => decoder.finish(),
+            }
+            if decoder.over_budget() {
+                return Err(VideoError::MemoryLimit {
+                    path: self.source.demuxer.path().to_owned(),
+                    limit: self.source.demuxer.deadline().limits.memory,
+                    messages: Vec::new(),
+                });
             }
             packet += 1;
             loop {

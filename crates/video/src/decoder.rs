@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::ptr;
+use std::sync::Arc;
 
 use ffmpeg_next::ffi::{self, AVCodecID, AVDiscard};
 
@@ -9,9 +10,10 @@ use crate::VideoError;
 use crate::demuxer::{Demuxer, Packet, known};
 use crate::error::words;
 use crate::library::text;
+use crate::memory::Budget;
 
 /// The largest picture that is decoded, in pixels: 16K. A damaged header may ask for far more memory.
-const LARGEST_PICTURE: i64 = 15_360 * 8_640;
+pub(crate) const LARGEST_PICTURE: i64 = 15_360 * 8_640;
 
 /// A decoded picture.
 pub(crate) struct Frame(*mut ffi::AVFrame);
@@ -81,6 +83,8 @@ pub(crate) enum Answer {
 pub(crate) struct Decoder {
     context: *mut ffi::AVCodecContext,
     skips: bool,
+    /// The context points to it, and is freed first.
+    budget: Arc<Budget>,
 }
 
 // SAFETY: an AVCodecContext may be used from any thread, by one at a time.
@@ -117,6 +121,7 @@ impl Decoder {
                         | AVCodecID::AV_CODEC_ID_MPEG4
                         | AVCodecID::AV_CODEC_ID_MPEG2VIDEO
                 ),
+                budget: Budget::new(demuxer.deadline().limits.memory),
             };
             assert!(!decoder.context.is_null(), "out of memory");
             let code = ffi::avcodec_parameters_to_context(decoder.context, parameters);
@@ -127,6 +132,7 @@ impl Decoder {
             context.thread_count = 1;
             context.pkt_timebase = demuxer.stream().time_base;
             context.max_pixels = LARGEST_PICTURE;
+            decoder.budget.watch(context);
             // Crops by the stream's own rectangle to the pixel, where FFmpeg would round for alignment.
             context.flags |= ffi::AV_CODEC_FLAG_UNALIGNED as c_int;
             let code = ffi::avcodec_open2(decoder.context, codec, ptr::null_mut());
@@ -150,6 +156,11 @@ impl Decoder {
             };
             ffi::avcodec_send_packet(self.context, packet.as_ptr());
         }
+    }
+
+    /// Whether the pictures that it asked for are more than the file may have.
+    pub(crate) fn over_budget(&self) -> bool {
+        self.budget.exceeded()
     }
 
     /// Says that no packet follows.

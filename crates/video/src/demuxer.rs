@@ -5,13 +5,14 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ffmpeg_next::ffi::{self, AVFieldOrder};
 
+use crate::decoder::LARGEST_PICTURE;
 use crate::error::words;
 use crate::library::text;
-use crate::{Orientation, VideoError};
+use crate::{Limits, Orientation, VideoError};
 
 /// Demuxers that read anything as a picture, single pictures, or lists of other files.
 const NO_VIDEOS: [(&str, &str); 8] = [
@@ -148,18 +149,18 @@ pub(crate) struct Demuxer {
 // SAFETY: an AVFormatContext may be used from any thread, by one at a time.
 unsafe impl Send for Demuxer {}
 
-/// When work on a file must end.
+/// When work on a file must end, and the limits that it came with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     pub(crate) at: Instant,
-    pub(crate) limit: Duration,
+    pub(crate) limits: Limits,
 }
 
 impl Deadline {
-    pub(crate) fn after(limit: Duration) -> Self {
+    pub(crate) fn after(limits: Limits) -> Self {
         Self {
-            at: Instant::now() + limit,
-            limit,
+            at: Instant::now() + limits.time,
+            limits,
         }
     }
 
@@ -171,7 +172,7 @@ impl Deadline {
         }
         Err(VideoError::TimeLimit {
             path: path.to_owned(),
-            limit: self.limit,
+            limit: self.limits.time,
             messages: Vec::new(),
         })
     }
@@ -263,7 +264,7 @@ impl Demuxer {
         // SAFETY: the context is open; the stream index comes from FFmpeg and is checked for errors;
         // streams live as long as the context.
         unsafe {
-            let code = ffi::avformat_find_stream_info(self.context, ptr::null_mut());
+            let code = self.find_stream_info();
             self.deadline.check(&self.path)?;
             if code < 0 {
                 return Err(self.not_a_video(&words(code)));
@@ -297,6 +298,28 @@ impl Demuxer {
             }
         }
         Ok(self)
+    }
+
+    /// Reads the first packets, and decodes pictures where only they say what is in the stream, unless they are
+    /// larger than any that would be decoded later.
+    ///
+    /// # Safety
+    /// The context is open.
+    unsafe fn find_stream_info(&mut self) -> c_int {
+        let largest =
+            LARGEST_PICTURE.min(self.deadline.limits.memory.try_into().unwrap_or(i64::MAX));
+        // SAFETY: there is one dictionary for each stream that is known when the call is made; each is freed.
+        unsafe {
+            let mut options = vec![ptr::null_mut(); (*self.context).nb_streams as usize];
+            for one in &mut options {
+                ffi::av_dict_set_int(one, c"max_pixels".as_ptr(), largest, 0);
+            }
+            let code = ffi::avformat_find_stream_info(self.context, options.as_mut_ptr());
+            for one in &mut options {
+                ffi::av_dict_free(one);
+            }
+            code
+        }
     }
 
     fn not_a_video(&self, reason: &str) -> VideoError {

@@ -46,6 +46,16 @@ pub enum VideoError {
         /// What FFmpeg said.
         messages: Vec<String>,
     },
+    /// Its decoded pictures are more than one file may have.
+    #[error("{path} needs more than {} MiB for its pictures", limit >> 20)]
+    MemoryLimit {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+        /// What FFmpeg said.
+        messages: Vec<String>,
+    },
 }
 
 impl VideoError {
@@ -55,7 +65,8 @@ impl VideoError {
             Self::Unreadable { .. } => &[],
             Self::NotAVideo { messages, .. }
             | Self::Undecodable { messages, .. }
-            | Self::TimeLimit { messages, .. } => messages,
+            | Self::TimeLimit { messages, .. }
+            | Self::MemoryLimit { messages, .. } => messages,
         }
     }
 
@@ -66,7 +77,8 @@ impl VideoError {
             Self::Unreadable { .. } => {}
             Self::NotAVideo { messages, .. }
             | Self::Undecodable { messages, .. }
-            | Self::TimeLimit { messages, .. } => *messages = said,
+            | Self::TimeLimit { messages, .. }
+            | Self::MemoryLimit { messages, .. } => *messages = said,
         }
         self
     }

@@ -10,8 +10,8 @@ use crate::index::Entry;
 /// ones are read again.
 const KEPT_BYTES: usize = 64 << 20;
 
-/// What a kept packet takes beside its data, about: FFmpeg's packet, its buffer and their allocations.
-const PACKET_BYTES: usize = 256;
+/// What a kept packet takes beside its data, measured: FFmpeg's packet, its buffer and their allocations.
+const PACKET_BYTES: usize = 512;
 
 /// Packets of MPEG-4 that hold no picture are no longer than this.
 const PLACEHOLDER_BYTES: usize = 19;

@@ -11,7 +11,7 @@ use crate::demuxer::{Deadline, Demuxer};
 use crate::index::Index;
 use crate::library::text;
 use crate::source::Source;
-use crate::{Timeline, VideoError, log, tone};
+use crate::{Limits, Timeline, VideoError, log, tone};
 
 /// What a video file is, as far as can be told without decoding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -70,12 +70,14 @@ pub struct Frames {
 
 impl Video {
     /// Opens a file and reads the times of all its frames; nothing is decoded unless the file starts
-    /// with frames that may not be decodable. `time_limit` covers everything done with the video.
+    /// with frames that may not be decodable. The limits cover everything done with the video; a duration is
+    /// a limit of time.
     ///
     /// # Errors
     /// Files that cannot be read, are no videos, have no frame or no decoder, or take too long.
-    pub fn open(path: &Path, time_limit: Duration) -> Result<Self, VideoError> {
-        let (result, messages) = log::caught(|| Self::scan(path, Deadline::after(time_limit)));
+    pub fn open(path: &Path, limits: impl Into<Limits>) -> Result<Self, VideoError> {
+        let deadline = Deadline::after(limits.into());
+        let (result, messages) = log::caught(|| Self::scan(path, deadline));
         match result {
             Ok(video) => Ok(Self { messages, ..video }),
             Err(error) => Err(error.with_messages(messages)),

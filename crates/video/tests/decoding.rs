@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fedact_video::{Codec, Geometry, Video, VideoError, VideoWriter, sample};
+use fedact_video::{Codec, Geometry, Limits, Video, VideoError, VideoWriter, sample};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const WIDTH: usize = 96;
@@ -252,6 +252,28 @@ fn time_is_limited() {
     std::thread::sleep(Duration::from_millis(310));
     let error = video.frames(&[0], GEOMETRY).unwrap_err();
     assert!(matches!(error, VideoError::TimeLimit { .. }), "{error:?}");
+}
+
+#[test]
+fn memory_is_limited() {
+    let folder = tempfile::tempdir().unwrap();
+    for codec in codecs() {
+        let path = example(folder.path(), codec, 50);
+        let all: Vec<usize> = (0..50).collect();
+        let decode = |pictures: u64| {
+            let limits = Limits {
+                time: LIMIT,
+                memory: pictures * (WIDTH * HEIGHT * 3 / 2) as u64,
+            };
+            Video::open(&path, limits).unwrap().frames(&all, GEOMETRY)
+        };
+        let error = decode(1).unwrap_err();
+        assert!(matches!(error, VideoError::MemoryLimit { .. }), "{error:?}");
+        // Fifty pass through, and fewer than half of them are held at a time.
+        let frames = decode(25).unwrap();
+        assert_eq!((frames.missing, frames.damaged), (0, 0));
+        assert!(frames.pixels == decode(1000).unwrap().pixels);
+    }
 }
 
 /// Every file of the shared collection of awkward videos has an outcome, in bounded time.

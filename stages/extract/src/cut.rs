@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fedact_clips::{Problem, Reason};
-use fedact_video::{Conversion, Frames, Geometry, Timeline, Video, VideoError, sample};
+use fedact_video::{Conversion, Frames, Geometry, Limits, Timeline, Video, VideoError, sample};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -90,9 +90,12 @@ fn pick(
 
 /// Cuts `clips` clips out of a video.
 pub(crate) fn cut(path: &Path, params: &ExtractParams, clips: usize) -> Result<Cut, VideoError> {
-    let limit = Duration::from_secs_f64(params.time_limit_seconds);
+    let limits = Limits {
+        time: Duration::from_secs_f64(params.time_limit_seconds),
+        memory: u64::from(params.memory_limit_mib) << 20,
+    };
     let began = Instant::now();
-    let mut video = Video::open(path, limit)?;
+    let mut video = Video::open(path, limits)?;
     let opening = began.elapsed();
     let refuses = params.high_dynamic_range == HighDynamicRange::Refuse;
     if let Some(curve) = video.info().high_dynamic_range.filter(|_| refuses) {
@@ -187,6 +190,13 @@ pub(crate) fn problem(name: &str, error: &VideoError) -> Problem {
             format!(
                 "it took longer than {} s (`time_limit_seconds`)",
                 limit.as_secs_f64()
+            ),
+        ),
+        VideoError::MemoryLimit { limit, .. } => (
+            Reason::Undecodable,
+            format!(
+                "its pictures need more than {} MiB (`memory_limit_mib`)",
+                limit >> 20
             ),
         ),
         VideoError::Undecodable { reason, .. } => (Reason::Undecodable, reason.clone()),

@@ -140,6 +140,8 @@ pub struct ExtractParams {
     pub max_bad_share: f64,
     /// Seconds that one file may take before it is left out; 1 to 86400.
     pub time_limit_seconds: f64,
+    /// MiB that the decoded pictures of one file may take at a time before it is left out; 16 to 65536.
+    pub memory_limit_mib: u32,
 }
 
 impl Default for ExtractParams {
@@ -160,6 +162,7 @@ impl Default for ExtractParams {
             exclude: Vec::new(),
             max_bad_share: 0.1,
             time_limit_seconds: 120.0,
+            memory_limit_mib: 1024,
         }
     }
 }
@@ -218,6 +221,7 @@ impl Params for ExtractParams {
             limit,
             "between 1 and 86400",
         )?;
+        between(self.memory_limit_mib, 16, 65_536, "memory_limit_mib")?;
         if let Some(pattern) = &self.group_pattern {
             let expected = match Regex::new(pattern) {
                 Ok(regex) if regex.captures_len() == 2 => return Ok(()),
@@ -274,6 +278,7 @@ mod tests {
             (json!({"group_pattern": "(person"}), "group_pattern"),
             (json!({"max_bad_share": -0.1}), "max_bad_share"),
             (json!({"time_limit_seconds": 0}), "time_limit_seconds"),
+            (json!({"memory_limit_mib": 8}), "memory_limit_mib"),
         ] {
             let error = resolve::<ExtractParams>(&given).unwrap_err();
             assert_eq!(error.key(), key, "{error}");
