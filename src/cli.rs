@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::{Code, Refusal};
-use crate::{accept, completions, diff, doctor, gc, graph, launch, output, run, schema, show};
-use crate::{stage, status, verify, why};
+use crate::{accept, completions, diff, doctor, gc, graph, launch, output, pin, run, schema};
+use crate::{show, stage, status, verify, why};
 
 /// Videos in, a small action-recognition model out, fine-tuned by a fleet of unequal devices.
 #[derive(Debug, Parser)]
@@ -42,8 +42,12 @@ pub enum Command {
     Graph(graph::Arguments),
     /// Read everything in the store and name what is damaged.
     Verify(verify::Arguments),
-    /// Remove results that the pipeline no longer needs.
+    /// Remove results that neither the pipeline nor a pinned result needs.
     Gc(gc::Arguments),
+    /// Keep results from every gc, with all that they were made from; without names, list the kept ones.
+    Pin(pin::Arguments),
+    /// Let pinned results go.
+    Unpin(pin::UnpinArguments),
     /// Print the JSON schema of a stage's params, or of all stages.
     Schema(schema::Arguments),
     /// Print the completions for a shell.

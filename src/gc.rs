@@ -29,13 +29,15 @@ pub struct Arguments {
 }
 
 /// Lists and removes what no kept pipeline reaches. Of each step of a kept pipeline stay the result that
-/// is fresh and the latest one.
+/// is fresh and the latest one; of a pinned result, all that it was made from.
 ///
 /// # Errors
 /// What is wrong with the pipelines or the store.
 pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
     let store = session.store()?;
+    // In this order: what a run finishes meanwhile is seen by the look at the pipelines, or not doomed at all.
+    let inventory = store.inventory()?;
     let mut keep = BTreeSet::new();
     add_kept(&session, &store, &mut keep)?;
     for file in &arguments.keep {
@@ -46,7 +48,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         })?;
         add_kept(&other, &store, &mut keep)?;
     }
-    let plan = collection(&store.inventory()?, &keep);
+    let plan = collection(&inventory, &keep);
     if !arguments.json {
         output::text(&list(&plan))?;
     }
@@ -92,7 +94,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
 }
 
 fn add_kept(session: &Session, store: &Store, keep: &mut BTreeSet<Digest>) -> Result<(), Refusal> {
-    let records = StoreRecords::new(store);
+    let records = StoreRecords::for_a_look(store);
     let nothing = BTreeSet::new();
     let (plan, _) = session.plan(&session.graph, store, &records, &nothing, &mut |_| {})?;
     for step in &plan.steps {
@@ -118,5 +120,6 @@ fn name(item: &Item) -> String {
         Item::Manifest(digest) => format!("manifest {}", digest.short()),
         Item::Pack(output) => format!("small files of output {}", output.short()),
         Item::Checkpoints(key) => format!("checkpoints of {}", key.short()),
+        Item::Log { path, .. } => format!("log {}", path.display()),
     }
 }

@@ -11,7 +11,9 @@ mod gc;
 mod graph;
 mod launch;
 mod memory;
+mod named;
 mod output;
+mod pin;
 mod progress;
 mod registry;
 mod results;
@@ -54,6 +56,8 @@ fn dispatch(command: Command) -> Result<exit::Code, Refusal> {
         Command::Graph(arguments) => graph::command(&arguments),
         Command::Verify(arguments) => verify::command(&arguments),
         Command::Gc(arguments) => gc::command(&arguments),
+        Command::Pin(arguments) => pin::command(&arguments),
+        Command::Unpin(arguments) => pin::unpin(&arguments),
         Command::Schema(arguments) => schema::command(&arguments),
         Command::Completions(arguments) => completions::command(&arguments),
         Command::Doctor(arguments) => cli::doctor(&arguments),

@@ -46,7 +46,7 @@ impl Row<'_> {
 pub fn command(session: &Session, names: &[String], as_json: bool) -> Result<Code, Refusal> {
     let graph = session.graph.only(names)?;
     let store = session.store()?;
-    let records = StoreRecords::new(&store);
+    let records = StoreRecords::for_a_look(&store);
     let (plan, _) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
     let rows = selected(&graph, names)?
         .into_iter()

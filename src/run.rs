@@ -52,7 +52,11 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         forced.extend(nodes.into_iter().map(|node| node.name.clone()));
     }
     let store = session.store()?;
-    let records = StoreRecords::new(&store);
+    let records = if arguments.dry_run {
+        StoreRecords::for_a_look(&store)
+    } else {
+        StoreRecords::new(&store)
+    };
     let progress = (!arguments.json).then(progress::for_this_terminal);
     let mut observer = Observer {
         progress,

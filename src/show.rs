@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use fedact_artifact::{Action, Digest, EntryKind, Provenance, Store};
+use fedact_artifact::{Action, Digest, EntryKind, Kept, Provenance, Store};
 use fedact_pipeline::{Change, Plan, StoreRecords};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::exit::{Code, Refusal};
 use crate::session::{self, Session};
-use crate::{output, results};
+use crate::{output, pin, results};
 
 /// How many files are listed.
 const FILES: usize = 20;
@@ -44,7 +44,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     };
     let graph = session.graph.only(std::slice::from_ref(&step))?;
     let store = session.store()?;
-    let records = StoreRecords::new(&store);
+    let records = StoreRecords::for_a_look(&store);
     let (plan, _) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
     let result = result_of(&step, &plan, &records)?;
     let Some((action, fresh)) = result else {
@@ -62,6 +62,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
             "output": action.output,
             "preimage": action.preimage,
             "provenance": action.provenance,
+            "pinned": kept(&store, &action.key)?,
             "files": store.manifest(&action.output)?,
             "sources": sources(&store, &action)?,
         }))?;
@@ -113,6 +114,13 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
         },
     );
     text.push_str(&acceptances(provenance));
+    if let Some(kept) = kept(store, &action.key)? {
+        text.push_str(&pin::since(kept.at, &kept.host));
+        text.push_str(&match kept.because {
+            Some(because) => format!(": {because}\n"),
+            None => "\n".to_owned(),
+        });
+    }
     text.push_str(&format!(
         "files    {}, {}\n",
         action.files,
@@ -143,6 +151,11 @@ fn description(step: &str, fresh: bool, action: &Action, store: &Store) -> Resul
         text.push_str(&format!("{}{line}\n", "  ".repeat(depth + 1)));
     }
     Ok(text)
+}
+
+/// Whether somebody has pinned the result of a key.
+fn kept(store: &Store, key: &Digest) -> Result<Option<Kept>, Refusal> {
+    Ok(store.kept()?.into_iter().find(|kept| kept.key == *key))
 }
 
 /// Under which keys the output was made and accepted, the latest first.

@@ -40,7 +40,7 @@ struct Row<'a> {
 pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
     let store = session.store()?;
-    let records = StoreRecords::new(&store);
+    let records = StoreRecords::for_a_look(&store);
     let (plan, _) = session.plan(
         &session.graph,
         &store,

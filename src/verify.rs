@@ -1,19 +1,21 @@
 //! `fedact verify`.
 
+use std::path::PathBuf;
+
 use clap::Args;
-use fedact_artifact::Verification;
+use fedact_artifact::{Store, Verification};
 use serde_json::json;
 
 use crate::exit::{Code, Refusal};
 use crate::output;
 use crate::progress::Counter;
-use crate::session::{self, Session};
 
 /// `fedact verify`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    #[command(flatten)]
-    session: session::Arguments,
+    /// The folder of the store and the outputs.
+    #[arg(long, value_name = "DIR", default_value = "artifacts")]
+    artifacts: PathBuf,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -24,7 +26,7 @@ pub struct Arguments {
 /// # Errors
 /// The store cannot be used.
 pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
-    let store = Session::open(&arguments.session)?.store()?;
+    let store = Store::open(arguments.artifacts.join("store"))?;
     let mut counter = Counter::new("verifying");
     let found = store.verify(|done, total| counter.show(done, total))?;
     drop(counter);

@@ -42,7 +42,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let node = session.graph.require(&arguments.step)?;
     let graph = session.graph.only(std::slice::from_ref(&arguments.step))?;
     let store = session.store()?;
-    let records = StoreRecords::new(&store);
+    let records = StoreRecords::for_a_look(&store);
     let (plan, contents) = session.plan(&graph, &store, &records, &BTreeSet::new(), &mut |_| {})?;
     let Some(planned) = plan.steps.iter().find(|step| step.step == node.name) else {
         return Ok(Code::Done);

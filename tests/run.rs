@@ -418,7 +418,8 @@ fn a_stage_alone_goes_on_where_it_was_interrupted() {
         let mut arguments = vec!["distill", "--input", "clips=artifacts/clips"];
         for set in [
             "threads=1",
-            "epochs=6",
+            // Seconds of training, so that it is not over before the interrupt arrives.
+            "epochs=100",
             "batch_size=2",
             "model={depth: 10, width: 4}",
         ] {

@@ -1,8 +1,8 @@
 //! Collection: a pure plan of what goes and why, and, apart from it, the deletion.
 //!
-//! Kept are the results that the caller names (what kept pipeline files and pinned results reach),
-//! those that a run in progress has pinned or is working on, and every object that a kept result
-//! needs. Everything else is listed with its reason and then deleted, a few at a time: publishers wait
+//! Kept are the results that the caller names (what kept pipeline files reach), those that a person keeps with
+//! all that they were made from, those that a run in progress has pinned or is working on, and every object
+//! that one of these needs. Everything else is listed with its reason and then deleted, a few at a time: publishers wait
 //! for a batch at the most, readers never.
 
 use std::collections::btree_map::Entry;
@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::cache::StatCache;
+use crate::latest::LATEST;
 use crate::lock::LockFile;
 use crate::objects::read_folder;
 use crate::{Action, ArtifactError, Digest, Lookup, Store, layout};
@@ -39,8 +40,12 @@ pub struct Inventory {
     pub watched: BTreeSet<Digest>,
     /// Checkpoints by key, with their bytes.
     pub checkpoints: BTreeMap<Digest, u64>,
+    /// Logs of steps by the beginning of their key ([`Digest::short`]), with their bytes.
+    pub logs: BTreeMap<(String, PathBuf), u64>,
     /// Keys that live processes have pinned or locked, and who that is.
     pub live: BTreeMap<Digest, String>,
+    /// Keys of the results that a person keeps ([`Store::keep`]).
+    pub kept: BTreeSet<Digest>,
 }
 
 /// A result in an inventory.
@@ -60,6 +65,8 @@ pub struct StoredResult {
     pub objects: BTreeSet<Digest>,
     /// The manifests of its output and its inputs.
     pub manifests: BTreeSet<Digest>,
+    /// The keys of the results that it was made from.
+    pub sources: BTreeSet<Digest>,
 }
 
 /// An object in an inventory.
@@ -102,6 +109,13 @@ pub enum Item {
     Pack(Digest),
     /// The checkpoints of a key.
     Checkpoints(Digest),
+    /// What the process of a step wrote to standard error.
+    Log {
+        /// The beginning of the step's key.
+        key: String,
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// An item with the reason why it goes.
@@ -118,7 +132,7 @@ pub struct Doomed {
 /// What goes, and why.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Collection {
-    /// What goes: results first, then checkpoints, manifests, packs and objects.
+    /// What goes: results first, then checkpoints, logs, manifests, packs and objects.
     pub doomed: Vec<Doomed>,
     /// The keys of the results that stay.
     pub kept: Vec<Digest>,
@@ -143,7 +157,9 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
     let mut needed: BTreeSet<Digest> = BTreeSet::new();
     let mut named: BTreeSet<Digest> = inventory.watched.clone();
     let mut outputs: BTreeSet<Digest> = BTreeSet::new();
-    let stays = |key: &Digest| keep.contains(key) || inventory.live.contains_key(key);
+    let kept = reached(&inventory.results, &inventory.kept);
+    let stays =
+        |key: &Digest| keep.contains(key) || kept.contains(key) || inventory.live.contains_key(key);
     for result in &inventory.results {
         if stays(&result.key) {
             plan.kept.push(result.key);
@@ -184,6 +200,27 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
         plan.doomed.push(Doomed {
             item: Item::Checkpoints(*key),
             reason,
+            bytes: *bytes,
+        });
+    }
+    let known: BTreeSet<String> = plan
+        .kept
+        .iter()
+        .chain(keep)
+        .chain(inventory.live.keys())
+        .map(Digest::short)
+        .collect();
+    for ((key, path), bytes) in &inventory.logs {
+        if known.contains(key) {
+            continue;
+        }
+        plan.frees += bytes;
+        plan.doomed.push(Doomed {
+            item: Item::Log {
+                key: key.clone(),
+                path: path.clone(),
+            },
+            reason: "no kept pipeline or run reaches the result that it is of",
             bytes: *bytes,
         });
     }
@@ -232,6 +269,25 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
     plan
 }
 
+/// The keys from which `from` can be made out: themselves, what they were made from, and so on.
+fn reached(results: &[StoredResult], from: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+    if from.is_empty() {
+        return BTreeSet::new();
+    }
+    let sources: BTreeMap<&Digest, &BTreeSet<Digest>> = results
+        .iter()
+        .map(|result| (&result.key, &result.sources))
+        .collect();
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<Digest> = from.iter().copied().collect();
+    while let Some(key) = open.pop() {
+        if reached.insert(key) {
+            open.extend(sources.get(&key).into_iter().copied().flatten());
+        }
+    }
+    reached
+}
+
 impl Store {
     /// Takes stock.
     ///
@@ -241,6 +297,7 @@ impl Store {
         // Who is at work comes first: what they finish meanwhile is then seen as theirs.
         let mut inventory = Inventory {
             live: self.live_keys()?,
+            kept: self.kept_keys()?,
             ..Inventory::default()
         };
         let mut objects = BTreeMap::new();
@@ -276,7 +333,20 @@ impl Store {
                 inventory.checkpoints.insert(key, folder_bytes(&folder));
             }
         }
+        for path in read_folder(&self.logs_folder())? {
+            let key = named(&path)
+                .and_then(|name| name.strip_suffix(".log")?.rsplit_once('-'))
+                .map(|(_, key)| key.to_owned());
+            if let Some(key) = key {
+                let bytes = file_bytes(&path);
+                inventory.logs.insert((key, path), bytes);
+            }
+        }
         Ok(inventory)
+    }
+
+    fn kept_keys(&self) -> Result<BTreeSet<Digest>, ArtifactError> {
+        Ok(self.kept()?.into_iter().map(|kept| kept.key).collect())
     }
 
     fn live_keys(&self) -> Result<BTreeMap<Digest, String>, ArtifactError> {
@@ -345,9 +415,16 @@ impl Store {
             manifests: self.watched_manifests()?,
             ..InUse::default()
         };
-        for action in self.actions()? {
-            let result = self.stored_result(&action?, objects)?;
-            if live.contains_key(&result.key) || planned.get(&result.key) != Some(&result.started) {
+        let results = self
+            .actions()?
+            .map(|action| self.stored_result(&action?, objects))
+            .collect::<Result<Vec<_>, _>>()?;
+        let kept = reached(&results, &self.kept_keys()?);
+        for result in results {
+            if live.contains_key(&result.key)
+                || kept.contains(&result.key)
+                || planned.get(&result.key) != Some(&result.started)
+            {
                 in_use.objects.extend(result.objects);
                 in_use.manifests.extend(result.manifests);
                 in_use.packs.insert(result.output);
@@ -356,6 +433,8 @@ impl Store {
             }
         }
         in_use.live = live.into_keys().collect();
+        let keys = in_use.live.iter().chain(&in_use.results);
+        in_use.logs = keys.map(Digest::short).collect();
         Ok(in_use)
     }
 
@@ -366,7 +445,9 @@ impl Store {
                 self.forget(key)?;
                 return Ok(doomed.bytes);
             }
-            Item::Unreadable(path) => (path.clone(), fs::remove_file(path)),
+            Item::Unreadable(path) | Item::Log { path, .. } => {
+                (path.clone(), fs::remove_file(path))
+            }
             Item::Object { path, .. } => {
                 let linked = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.nlink() > 1);
                 let removed = fs::remove_file(path);
@@ -421,7 +502,8 @@ impl Store {
                 if name.starts_with("parts-") {
                     !current.contains(name)
                 } else {
-                    !StatCache::load(&path).folder().is_dir()
+                    // What each step used last is no cache of stats.
+                    name != LATEST && !StatCache::load(&path).folder().is_dir()
                 }
             });
             if stale {
@@ -441,6 +523,8 @@ struct InUse {
     objects: BTreeSet<Digest>,
     manifests: BTreeSet<Digest>,
     packs: BTreeSet<Digest>,
+    /// By the beginnings of keys.
+    logs: BTreeSet<String>,
 }
 
 impl InUse {
@@ -453,6 +537,7 @@ impl InUse {
             Item::Manifest(digest) => self.manifests.contains(digest),
             Item::Pack(output) => self.packs.contains(output),
             Item::Checkpoints(key) => self.live.contains(key),
+            Item::Log { key, .. } => self.logs.contains(key),
         }
     }
 }
@@ -480,6 +565,13 @@ impl Store {
             bytes: action.bytes,
             objects: objects.clone(),
             manifests: action.manifests(),
+            sources: action
+                .provenance
+                .inputs
+                .values()
+                .flatten()
+                .filter_map(|source| source.key)
+                .collect(),
         })
     }
 }

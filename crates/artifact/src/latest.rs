@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::scratch::Scratch;
 use crate::{ArtifactError, Digest, Store};
 
+/// The name of its file in the folder of stats.
+pub(crate) const LATEST: &str = "latest";
 /// Lines for each step, on average, from which on the file is written anew.
 const TOO_MANY: usize = 8;
 /// A file of fewer lines is never written anew.
@@ -27,7 +29,7 @@ struct Line<Name> {
 
 impl Store {
     fn latest_file(&self) -> PathBuf {
-        self.stats_folder().join("latest")
+        self.stats_folder().join(LATEST)
     }
 
     /// The key that each step used last. A key may have lost its record since; then

@@ -16,9 +16,11 @@
 //! │   ├── manifests/<digest>          what outputs, and folders that were inputs, consist of
 //! │   ├── actions/<key>.json          key preimage, digest of the output's manifest, provenance, checksum
 //! │   ├── checkpoints/<key>/          private to a key, gone on success, never an input
+//! │   ├── logs/<step>-<key>.log       what the processes of steps wrote to standard error
 //! │   ├── locks/<key>.lock            held (flock) by who works on the key; says who that is
 //! │   ├── locks/collect               shared by publishers, exclusive for the collector
 //! │   ├── pins/<pid>-<n>              held by a run; the keys that no collection may take
+//! │   ├── kept/<key>.json             a result that a person keeps, since when and why
 //! │   ├── stats/<folder>              digests under (path, size, mtime, ctime, inode): saves reading
 //! │   ├── stats/parts-<manifest>      the same for the parts of an artifact: manifest, pack, objects
 //! │   ├── stats/latest                the key that each step used last: saves reading all records
@@ -45,6 +47,7 @@ pub mod fault;
 #[cfg(not(any(test, feature = "fault-injection")))]
 mod fault;
 mod gc;
+mod kept;
 mod latest;
 mod lock;
 mod manifest;
@@ -76,6 +79,7 @@ pub use error::ArtifactError;
 pub use gc::{
     Collected, Collection, Doomed, Inventory, Item, StoredObject, StoredResult, collection,
 };
+pub use kept::Kept;
 pub use lock::{Attempt, KeyLock, LockOwner, host_name};
 pub use manifest::{Entry, EntryKind, Manifest};
 pub use materialize::Materialized;

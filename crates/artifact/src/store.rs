@@ -92,6 +92,7 @@ impl Store {
             store.checkpoints_folder(),
             store.locks_folder(),
             store.pins_folder(),
+            store.kept_folder(),
             store.stats_folder(),
             store.tmp(),
         ] {
@@ -176,6 +177,16 @@ impl Store {
 
     pub(crate) fn stats_folder(&self) -> PathBuf {
         self.root.join("stats")
+    }
+
+    pub(crate) fn logs_folder(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Where the process of a step that makes the result of a key writes its standard error.
+    pub fn log_file(&self, step: &str, key: &Digest) -> PathBuf {
+        self.logs_folder()
+            .join(format!("{step}-{}.log", key.short()))
     }
 
     pub(crate) fn tmp(&self) -> PathBuf {

@@ -20,16 +20,18 @@ pub enum Reason {
     Unreadable,
     /// Decoded with errors: the clips are in the set, but some of their frames may be missing.
     Damaged,
-    /// The same content lies on both sides of the split.
+    /// The same content is already in the set, on the other side of the split.
     Duplicate,
     /// A list names a file that is not there.
     Missing,
+    /// A list names seconds that the video does not have.
+    TooShort,
 }
 
 impl Reason {
     /// Whether a file with this problem has no clips in the set.
     pub fn left_out(self) -> bool {
-        !matches!(self, Self::Damaged | Self::Duplicate)
+        self != Self::Damaged
     }
 }
 

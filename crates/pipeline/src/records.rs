@@ -1,7 +1,7 @@
 //! What a plan asks of a real store, and the digests of the folders that users give.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use fedact_artifact::{Action, Digest, Pin, Store};
@@ -10,14 +10,21 @@ use crate::key::Contents;
 use crate::plan::{Found, Previous, Records};
 use crate::{Graph, Pipeline, PipelineError, Preimage, Problem};
 
-/// The records of a store. Pins every key before it looks it up, so that no collection takes a result
-/// between the plan and its use; remembers what it found.
+/// The records of a store; remembers what it found. Pins every key before it looks it up, so that no collection
+/// takes a result between the plan and its use, unless it is for a look only, which waits for no collection.
 #[derive(Debug)]
 pub struct StoreRecords<'a> {
     store: &'a Store,
-    pin: RefCell<Option<Pin>>,
+    pins: Option<RefCell<Pins>>,
     found: RefCell<HashMap<Digest, Rc<Action>>>,
     latest: RefCell<Option<Latest>>,
+}
+
+/// What is pinned.
+#[derive(Debug, Default)]
+struct Pins {
+    pin: Option<Pin>,
+    keys: HashSet<Digest>,
 }
 
 /// The key that each step used last.
@@ -29,11 +36,19 @@ struct Latest {
 }
 
 impl<'a> StoreRecords<'a> {
-    /// Of a store.
+    /// Of a store: what is found there stays as long as this does.
     pub fn new(store: &'a Store) -> Self {
         Self {
+            pins: Some(RefCell::default()),
+            ..Self::for_a_look(store)
+        }
+    }
+
+    /// The same for those who only look: what is found may be collected a moment later.
+    pub fn for_a_look(store: &'a Store) -> Self {
+        Self {
             store,
-            pin: RefCell::default(),
+            pins: None,
             found: RefCell::default(),
             latest: RefCell::default(),
         }
@@ -47,19 +62,31 @@ impl<'a> StoreRecords<'a> {
         if let Some(action) = self.found.borrow().get(key) {
             return Ok(Some(Rc::clone(action)));
         }
-        {
-            let mut pin = self.pin.borrow_mut();
-            let pin = match &mut *pin {
-                Some(pin) => pin,
-                empty => empty.insert(self.store.pin()?),
-            };
-            pin.add([key])?;
-        }
+        self.pin(key)?;
         let action = self.store.lookup(key)?.map(Rc::new);
         if let Some(action) = &action {
             self.found.borrow_mut().insert(*key, Rc::clone(action));
         }
         Ok(action)
+    }
+
+    /// Keeps every collection from taking the result of a key, now or once it is made.
+    ///
+    /// # Errors
+    /// A store that cannot be written to.
+    pub(crate) fn pin(&self, key: &Digest) -> Result<(), PipelineError> {
+        let Some(pins) = &self.pins else {
+            return Ok(());
+        };
+        let Pins { pin, keys } = &mut *pins.borrow_mut();
+        if !keys.insert(*key) {
+            return Ok(());
+        }
+        let pin = match pin {
+            Some(pin) => pin,
+            empty => empty.insert(self.store.pin()?),
+        };
+        Ok(pin.add([key])?)
     }
 
     /// Forgets what was found under a key: it turned out to be damaged, or was made anew.

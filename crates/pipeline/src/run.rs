@@ -248,6 +248,8 @@ impl Scheduler<'_> {
             return Ok(None);
         };
         let key = preimage.key();
+        // One that is forced is not looked up, and its new result must stay all the same.
+        self.records.pin(&key)?;
         let forced = self.forced.contains(&node.name) || self.rerun.contains(&node.name);
         let prepared = Prepared {
             preimage: Rc::new(preimage),

@@ -130,7 +130,7 @@ impl Workshop {
         let metrics = process::execute(
             (self.launcher)(task.node.definition(), task.threads),
             &job,
-            &self.log(task),
+            &self.store.log_file(&task.node.name, &task.key),
             &self.stop,
             |report| {
                 if let Event::Message {
@@ -147,8 +147,8 @@ impl Workshop {
             Unfinished::Stopped => Ending::Stopped,
             Unfinished::Failed(failure) => Ending::Failed(failure),
         })?;
+        self.check_inputs(task, &job)?;
         drop(held);
-        self.check_folders(task, &job)?;
         let provenance = Provenance {
             step: task.node.name.clone(),
             stage: job.stage,
@@ -232,11 +232,6 @@ impl Workshop {
         Ok(())
     }
 
-    fn log(&self, task: &Task) -> PathBuf {
-        let name = format!("{}-{}.log", task.node.name, task.key.short());
-        self.store.root().join("logs").join(name)
-    }
-
     fn report(&self, task: &Task, report: Event) {
         self.tell(Message::Reported {
             step: task.node.name.clone(),
@@ -251,26 +246,40 @@ impl Workshop {
 }
 
 impl Workshop {
-    /// Folders of the user's are not held while a step reads them: what was made of one that changed
-    /// meanwhile belongs to no key.
-    fn check_folders(&self, task: &Task, job: &Job) -> Result<(), Ending> {
+    /// What was made of inputs that changed meanwhile belongs to no key: folders of the user's are not held while a
+    /// step reads them, and the outputs of steps are held against other runs, but not against an editor.
+    fn check_inputs(&self, task: &Task, job: &Job) -> Result<(), Ending> {
         for binding in &task.node.inputs {
             let origins = task.origins.get(&binding.input).into_iter().flatten();
             for (source, origin) in binding.sources.iter().zip(origins) {
-                let Source::Folder(path) = source else {
-                    continue;
+                let (folder, remedy) = match source {
+                    Source::Folder(path) => {
+                        if self.store.digest_folder(path, |_, _| {})?.digest == origin.digest {
+                            continue;
+                        }
+                        (
+                            path.clone(),
+                            "leave the folder alone while it is read, and run again",
+                        )
+                    }
+                    Source::Step(step) => {
+                        let folder = self.folders.of(step);
+                        if self.store.is_materialized(&origin.digest, &folder) {
+                            continue;
+                        }
+                        (
+                            folder,
+                            "run again, which puts it right; to work on an output, copy it and give the copy \
+                             as an input with `{path: FOLDER}`",
+                        )
+                    }
                 };
-                if self.store.digest_folder(path, |_, _| {})?.digest == origin.digest {
-                    continue;
-                }
                 // What is in there may have been made of either state.
                 let _ = std::fs::remove_dir_all(&job.checkpoints);
                 return Err(Ending::Failed(Failure {
-                    remedy: Some(
-                        "leave the folder alone while it is read, and run again".to_owned(),
-                    ),
+                    remedy: Some(remedy.to_owned()),
                     invalid_input: true,
-                    ..Failure::new(format!("{} changed while the step ran", path.display()))
+                    ..Failure::new(format!("{} changed while the step ran", folder.display()))
                 }));
             }
         }

@@ -39,7 +39,7 @@ fn a_key_does_not_change_between_builds_of_this_program() {
     let json = source("{}").to_json();
     assert_eq!(
         fedact_artifact::canonical_json(&json),
-        r#"{"code":"code of source","format":1,"inputs":{},"libraries":{"ffmpeg":"7.1"},"params":{"behaviour":"good","cores":1,"count":1,"marks":"","nested":{"deep":true,"list":[1,2]},"rate":0.5,"sleep_ms":0,"text":""},"stage":"source"}"#
+        r#"{"code":"code of source","format":1,"inputs":{},"libraries":{"ffmpeg":"7.1"},"params":{"behaviour":"good","cores":1,"count":1,"marks":"","nested":{"deep":true,"list":[1,2]},"rate":0.5,"sleep_ms":0,"text":"","until":""},"stage":"source"}"#
     );
 }
 

@@ -64,8 +64,17 @@ impl Bench {
         .unwrap()
     }
 
+    fn file_named(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     fn marks(&self) -> PathBuf {
-        self.folder.path().join("marks")
+        self.file_named("marks")
+    }
+
+    /// A file that nobody makes: who waits for it has to be stopped.
+    fn never(&self) -> PathBuf {
+        self.file_named("never")
     }
 
     /// The steps that were executed so far, in order, and whether they resumed.
@@ -196,18 +205,18 @@ fn folders_of_the_user_count_by_their_content() {
 fn a_folder_that_changes_while_it_is_read_gives_no_result() {
     let bench = Bench::new("");
     bench.write(&format!(
-        "  b: {{stage: capitals, inputs: {{videos: {{path: mine}}}}, params: {{sleep_ms: 500, marks: {}}}}}\n",
-        bench.marks().display()
+        "  b: {{stage: capitals, inputs: {{videos: {{path: mine}}}}, params: {{until: {:?}, marks: {:?}}}}}\n",
+        bench.file_named("go on"),
+        bench.marks()
     ));
     let data = bench.folder.path().join("mine");
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("text.txt"), "one").unwrap();
     let ended = std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !bench.marks().exists() {
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
+            wait_until("b runs", || bench.marks().exists());
             std::fs::write(data.join("another.txt"), "two").unwrap();
+            std::fs::write(bench.file_named("go on"), "").unwrap();
         });
         bench.go()
     });
@@ -224,16 +233,72 @@ fn a_folder_that_changes_while_it_is_read_gives_no_result() {
 }
 
 #[test]
-fn a_failure_stops_the_run_and_says_what_the_stage_said() {
-    let bench = Bench::new(
-        "  bad: {stage: source, params: {behaviour: fail}}\n  slow: {stage: source, params: {sleep_ms: 20000}}\n  after: {stage: capitals, inputs: {videos: bad}}\n",
-    );
-    let began = Instant::now();
-    let ended = bench.go();
+fn an_output_that_is_changed_while_it_is_read_gives_no_result() {
+    let bench = Bench::new("");
+    bench.write(&format!(
+        "  a: {{stage: source, params: {{text: one}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{until: {:?}, marks: {:?}}}}}\n",
+        bench.file_named("go on"),
+        bench.marks()
+    ));
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("b runs", || bench.marks().exists());
+            let file = bench.file_named("artifacts/a/text.txt");
+            std::fs::remove_file(&file).unwrap();
+            std::fs::write(&file, "two").unwrap();
+            std::fs::write(bench.file_named("go on"), "").unwrap();
+        });
+        bench.go()
+    });
+    let failure = failure_of(&ended, "b");
     assert!(
-        began.elapsed() < Duration::from_secs(10),
-        "the slow step was not ended"
+        failure
+            .message
+            .ends_with("artifacts/a changed while the step ran"),
+        "{failure:?}"
     );
+    assert!(failure.remedy.unwrap().contains("{path: FOLDER}"));
+    // The output is put right, and the step begins anew.
+    let again = bench.go();
+    assert_eq!(again.outcome.ran, ["b"]);
+    assert_eq!(bench.text_of("a"), "one");
+    assert_eq!(bench.text_of("b"), "ONE");
+    assert!(bench.executed().iter().all(|(_, resumed)| !resumed));
+}
+
+#[test]
+fn what_a_run_has_made_is_pinned_to_its_end_forced_or_not() {
+    let bench = Bench::new(CHAIN);
+    bench.go();
+    let mut run = bench.run().set("a.text=other");
+    // The key of `b` is not known before `a` has run.
+    run.forced.insert("b".into());
+    let root = bench.file_named("artifacts/store");
+    let seen = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let pinned = std::rc::Rc::clone(&seen);
+    run.watch = Box::new(move |event| {
+        if let RunEvent::Finished { step, key, .. } = event {
+            let live = Store::open(&root).unwrap().inventory().unwrap().live;
+            pinned
+                .borrow_mut()
+                .push((step.clone(), live.contains_key(key)));
+        }
+    });
+    run.go().unwrap();
+    let all = ["a", "b", "c"].map(|step| (step.to_owned(), true));
+    assert_eq!(*seen.borrow(), all);
+    let store = Store::open(bench.file_named("artifacts/store")).unwrap();
+    assert!(store.inventory().unwrap().live.is_empty());
+}
+
+#[test]
+fn a_failure_stops_the_run_and_says_what_the_stage_said() {
+    let bench = Bench::new("");
+    bench.write(&format!(
+        "  bad: {{stage: source, params: {{behaviour: fail}}}}\n  slow: {{stage: source, params: {{until: {:?}}}}}\n  after: {{stage: capitals, inputs: {{videos: bad}}}}\n",
+        bench.never()
+    ));
+    let ended = bench.go();
     assert_eq!(ended.outcome.failed, ["bad"]);
     assert_eq!(sorted(&ended.outcome.not_run), ["after", "slow"]);
     assert!(!ended.outcome.invalid_input);
@@ -345,17 +410,33 @@ fn cores_are_shared_out_and_never_exceeded() {
 
 #[test]
 fn memory_is_shared_out_and_what_wants_more_than_there_is_runs_alone() {
+    let bench = Bench::new("");
+    let both = bench.file_named("both run");
     let steps: String = [(0, "3GiB"), (1, "2GiB"), (2, "9GiB"), (3, "1GiB"), (4, "2GiB")]
         .map(|(index, memory)| {
+            let until = if memory == "3GiB" || memory == "1GiB" {
+                format!(", until: {both:?}")
+            } else {
+                String::new()
+            };
             format!(
-                "  s{index}: {{stage: source, params: {{text: t{index}, sleep_ms: 60}}, resources: {{memory: {memory}}}}}\n"
+                "  s{index}: {{stage: source, params: {{text: t{index}{until}}}, resources: {{memory: {memory}}}}}\n"
             )
         })
         .concat();
-    let bench = Bench::new(&steps);
+    bench.write(&steps);
     let mut run = bench.run();
     run.cores = 8;
     run.memory = Some(4 << 30);
+    let mut waiting = 2;
+    run.watch = Box::new(move |event| {
+        if matches!(event, RunEvent::Started { step, .. } if step == "s0" || step == "s3") {
+            waiting -= 1;
+            if waiting == 0 {
+                std::fs::write(&both, "").unwrap();
+            }
+        }
+    });
     let mut running: Vec<String> = Vec::new();
     let (mut most, mut beside_the_large) = (0, 0);
     let ended = run.go().unwrap();
@@ -413,11 +494,31 @@ fn an_estimate_plays_the_plan_through_on_the_cores_there_are() {
         RunEvent::Planned { estimate, .. } => estimate.clone(),
         other => panic!("{other:?}"),
     };
-    let first = estimate(&bench.go());
+    let ended = bench.go();
+    let first = estimate(&ended);
     assert_eq!((first.seconds, first.unknown.len()), (0.0, 8));
     let nothing = estimate(&bench.go());
     assert_eq!((nothing.seconds, nothing.unknown.len()), (0.0, 0));
-    // Four steps of 0.3 s on two cores; the new instance counts as long as the others.
+    // The new instance counts as long as the others do on average.
+    let taken = |instances: &str| -> Vec<f64> {
+        let seconds = |event: &RunEvent| match event {
+            RunEvent::Finished { step, seconds, .. }
+                if step.starts_with(instances) && !step.ends_with("=w") =>
+            {
+                Some(*seconds)
+            }
+            _ => None,
+        };
+        let mut taken: Vec<f64> = ended.events.iter().filter_map(seconds).collect();
+        assert_eq!(taken.len(), 3);
+        taken.push(taken.iter().sum::<f64>() / 3.0);
+        taken
+    };
+    let (first, second) = (taken("a@"), taken("b@"));
+    let longest = |taken: &[f64]| taken.iter().copied().fold(0.0, f64::max);
+    let chain = longest(&first) + longest(&second);
+    let all = [first, second].concat();
+    let work: f64 = all.iter().sum();
     let again = estimate(
         &bench
             .run()
@@ -427,14 +528,20 @@ fn an_estimate_plays_the_plan_through_on_the_cores_there_are() {
             .unwrap(),
     );
     assert_eq!(again.unknown, Vec::<String>::new());
-    assert!((0.6..1.2).contains(&again.seconds), "{again:?}");
+    // What any order of these steps takes on two cores that are never both idle (Graham 1966).
+    let possible = work / 2.0 - 1e-6..=(work + chain) / 2.0 + 1e-6;
+    assert!(
+        again.seconds >= 0.6 && possible.contains(&again.seconds),
+        "{again:?} of {all:?}"
+    );
 }
 
-/// Two steps, the second of which takes three seconds.
+/// Two steps, the second of which never ends by itself.
 fn interruptible(behaviour: &str) -> Bench {
     let bench = Bench::new("");
     bench.write(&format!(
-        "  a: {{stage: source, params: {{text: t, marks: {marks:?}}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{sleep_ms: 3000, behaviour: {behaviour}, marks: {marks:?}}}}}\n",
+        "  a: {{stage: source, params: {{text: t, marks: {marks:?}}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{until: {never:?}, behaviour: {behaviour}, marks: {marks:?}}}}}\n",
+        never = bench.never(),
         marks = bench.marks()
     ));
     bench
@@ -449,12 +556,7 @@ fn interrupted(bench: &Bench, ask: impl Fn(&Stop) + 'static) -> Ended {
             ask(&stop);
         }
     });
-    let began = Instant::now();
     let ended = run.go().unwrap();
-    assert!(
-        began.elapsed() < Duration::from_millis(2500),
-        "the step ran to its end"
-    );
     assert!(ended.outcome.interrupted);
     assert_eq!(ended.outcome.ran, ["a"]);
     assert_eq!(ended.outcome.not_run, ["b"]);
@@ -500,7 +602,7 @@ fn a_step_that_does_not_listen_is_killed_when_its_grace_is_over() {
 #[test]
 fn a_step_that_fails_while_it_should_stop_has_failed() {
     let bench = interruptible("deaf-fail");
-    let mut run = bench.run().set("b.sleep_ms=300");
+    let mut run = bench.run().set("b.sleep_ms=300").set("b.until=''");
     let stop = run.stop.clone();
     run.watch = Box::new(move |event| {
         if matches!(event, RunEvent::Reported { step, .. } if step == "b") {
@@ -553,7 +655,8 @@ fn two_runs_at_once_do_the_work_once() {
 fn a_step_that_is_made_elsewhere_leaves_its_cores_to_others_and_says_for_whom_it_waits() {
     let bench = Bench::new("");
     bench.write(&format!(
-        "  a: {{stage: source, params: {{text: t, sleep_ms: 1500, marks: {marks:?}}}}}\n  other: {{stage: source, params: {{text: o, sleep_ms: 10, marks: {marks:?}}}}}\n",
+        "  a: {{stage: source, params: {{text: t, until: {until:?}, marks: {marks:?}}}}}\n  other: {{stage: source, params: {{text: o, marks: {marks:?}}}}}\n",
+        until = bench.file_named("other is done"),
         marks = bench.marks()
     ));
     let step = |name: &str| {
@@ -570,6 +673,12 @@ fn a_step_that_is_made_elsewhere_leaves_its_cores_to_others_and_says_for_whom_it
     wait_until("a runs", || bench.executed().len() == 1);
     let mut run = bench.run();
     run.cores = 1;
+    let done = bench.file_named("other is done");
+    run.watch = Box::new(move |event| {
+        if matches!(event, RunEvent::Finished { step, .. } if step == "other") {
+            std::fs::write(&done, "").unwrap();
+        }
+    });
     let ended = run.go().unwrap();
     assert!(first.wait().unwrap().success());
     assert_eq!(ended.outcome.ran, ["other"]);
@@ -589,7 +698,8 @@ fn a_step_that_is_made_elsewhere_leaves_its_cores_to_others_and_says_for_whom_it
 fn the_death_of_a_run_frees_what_another_waits_for() {
     let bench = Bench::new("");
     bench.write(&format!(
-        "  a: {{stage: source, params: {{text: t, sleep_ms: 3000, marks: {:?}}}}}\n",
+        "  a: {{stage: source, params: {{text: t, until: {:?}, marks: {:?}}}}}\n",
+        bench.never(),
         bench.marks()
     ));
     let mut first = Command::new(PROGRAM)
@@ -657,7 +767,8 @@ fn two_runs_with_different_params_never_mix_their_folders() {
 fn killing_the_runner_leaves_no_orphan_and_keeps_what_was_finished() {
     let bench = Bench::new("");
     bench.write(&format!(
-        "  a: {{stage: source, params: {{text: t, marks: {marks:?}}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{sleep_ms: 1500, marks: {marks:?}}}}}\n  c: {{stage: join, inputs: {{clips: b}}, params: {{marks: {marks:?}}}}}\n",
+        "  a: {{stage: source, params: {{text: t, marks: {marks:?}}}}}\n  b: {{stage: capitals, inputs: {{videos: a}}, params: {{until: {never:?}, marks: {marks:?}}}}}\n  c: {{stage: join, inputs: {{clips: b}}, params: {{marks: {marks:?}}}}}\n",
+        never = bench.never(),
         marks = bench.marks()
     ));
     let mut runner = Command::new(PROGRAM)
@@ -700,7 +811,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(
-            began.elapsed() < Duration::from_secs(20),
+            began.elapsed() < Duration::from_secs(60),
             "waited in vain until {what}"
         );
         std::thread::sleep(Duration::from_millis(10));

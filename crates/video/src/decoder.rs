@@ -7,10 +7,11 @@ use std::sync::Arc;
 use ffmpeg_next::ffi::{self, AVCodecID, AVDiscard};
 
 use crate::VideoError;
-use crate::demuxer::{Demuxer, Packet, known};
+use crate::demuxer::Demuxer;
 use crate::error::words;
 use crate::library::text;
 use crate::memory::Budget;
+use crate::packet::{Packet, known};
 
 /// The largest picture that is decoded, in pixels: 16K. A damaged header may ask for far more memory.
 pub(crate) const LARGEST_PICTURE: i64 = 15_360 * 8_640;

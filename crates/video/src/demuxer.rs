@@ -12,6 +12,7 @@ use ffmpeg_next::ffi::{self, AVFieldOrder};
 use crate::decoder::LARGEST_PICTURE;
 use crate::error::words;
 use crate::library::text;
+use crate::packet::Packet;
 use crate::{Limits, Orientation, VideoError};
 
 /// Demuxers that read anything as a picture, single pictures, or lists of other files.
@@ -64,78 +65,6 @@ fn probed(path: &Path, mut head: Vec<u8>, length: usize) -> Option<String> {
         let format = ffi::av_probe_input_format(&raw const data, 1);
         (!format.is_null()).then(|| text((*format).name))
     }
-}
-
-/// One compressed piece of the video stream.
-pub(crate) struct Packet(*mut ffi::AVPacket);
-
-// SAFETY: a packet owns its data (reference-counted atomically) and is used by one thread at a time.
-unsafe impl Send for Packet {}
-
-impl Packet {
-    fn empty() -> Self {
-        // SAFETY: gives null only when memory is exhausted, which the assertion turns into a panic.
-        let packet = unsafe { ffi::av_packet_alloc() };
-        assert!(!packet.is_null(), "out of memory");
-        Self(packet)
-    }
-
-    pub(crate) fn as_ptr(&self) -> *const ffi::AVPacket {
-        self.0
-    }
-
-    /// The compressed data.
-    pub(crate) fn data(&self) -> &[u8] {
-        match self.size() {
-            0 => &[],
-            // SAFETY: a packet with a size has that many bytes, for as long as it lives.
-            size => unsafe { std::slice::from_raw_parts(self.raw().data, size) },
-        }
-    }
-
-    /// Bytes of compressed data.
-    pub(crate) fn size(&self) -> usize {
-        usize::try_from(self.raw().size).unwrap_or(0)
-    }
-
-    pub(crate) fn pts(&self) -> Option<i64> {
-        known(self.raw().pts)
-    }
-
-    pub(crate) fn dts(&self) -> Option<i64> {
-        known(self.raw().dts)
-    }
-
-    pub(crate) fn duration(&self) -> i64 {
-        self.raw().duration.max(0)
-    }
-
-    /// Whether decoding can begin here.
-    pub(crate) fn key(&self) -> bool {
-        self.raw().flags & ffi::AV_PKT_FLAG_KEY != 0
-    }
-
-    /// Whether it must be decoded but not shown, by the container's edit list.
-    pub(crate) fn hidden(&self) -> bool {
-        self.raw().flags & ffi::AV_PKT_FLAG_DISCARD != 0
-    }
-
-    fn raw(&self) -> &ffi::AVPacket {
-        // SAFETY: the pointer is valid from `empty` to `drop`.
-        unsafe { &*self.0 }
-    }
-}
-
-impl Drop for Packet {
-    fn drop(&mut self) {
-        // SAFETY: made by av_packet_alloc, freed once.
-        unsafe { ffi::av_packet_free(&raw mut self.0) };
-    }
-}
-
-/// `None` for FFmpeg's "no timestamp".
-pub(crate) fn known(timestamp: i64) -> Option<i64> {
-    (timestamp != i64::MIN).then_some(timestamp)
 }
 
 /// An open container and its video stream.
@@ -343,12 +272,12 @@ impl Demuxer {
     /// # Errors
     /// FFmpeg's words, where the file breaks off or cannot be read on.
     pub(crate) fn next_packet(&mut self) -> Result<Option<Packet>, String> {
-        let packet = Packet::empty();
+        let mut packet = Packet::empty();
         loop {
             // SAFETY: context and packet are valid; the packet is emptied before it is used again.
             let code = unsafe {
-                ffi::av_packet_unref(packet.0);
-                ffi::av_read_frame(self.context, packet.0)
+                ffi::av_packet_unref(packet.as_mut_ptr());
+                ffi::av_read_frame(self.context, packet.as_mut_ptr())
             };
             if code == ffi::AVERROR_EOF {
                 return Ok(None);
@@ -356,7 +285,7 @@ impl Demuxer {
             if code < 0 {
                 return Err(words(code));
             }
-            if packet.raw().stream_index == self.stream().index {
+            if packet.stream() == self.stream().index {
                 return Ok(Some(packet));
             }
         }

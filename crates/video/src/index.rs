@@ -1,7 +1,7 @@
 //! Which packet is shown when, and where decoding must begin to see it.
 
 use crate::Timeline;
-use crate::demuxer::{Packet, known};
+use crate::packet::{Packet, known};
 
 /// What the container says about one packet of the video stream: 24 bytes, since a film has a million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 use ffmpeg_next::ffi::AVCodecID;
 
 use crate::VideoError;
-use crate::demuxer::{Demuxer, Packet};
+use crate::demuxer::Demuxer;
 use crate::index::Entry;
+use crate::packet::Packet;
 
 /// Compressed data of one video that is kept in memory, so that a short video is read once. Longer
 /// ones are read again.

@@ -60,6 +60,25 @@ impl Timeline {
             .partition_point(|time| *time <= seconds)
             .saturating_sub(1)
     }
+
+    /// What is on the screen between two times: the number here of the first frame, and the frames from it on
+    /// as a timeline of their own that begins at `start`. `None` where the video shows nothing then.
+    ///
+    /// The times are in seconds from the first frame; what lies outside the video is cut off.
+    pub fn part(&self, start: f64, end: f64) -> Option<(usize, Self)> {
+        let (start, end) = (start.max(0.0), end.min(self.duration));
+        if self.is_empty() || start >= end {
+            return None;
+        }
+        let first = self.shown_at(start);
+        let behind = self.times.partition_point(|time| *time < end);
+        let times: Vec<f64> = self.times[first..behind]
+            .iter()
+            .map(|time| time.max(start))
+            .collect();
+        let last = end - times.last()?;
+        Some((first, Self::new(times, last)))
+    }
 }
 
 #[cfg(test)]
@@ -90,5 +109,23 @@ mod tests {
         assert_eq!(Timeline::new(vec![0.0, 0.5, 1.0], 0.0).frame_rate(), 2.0);
         assert!(Timeline::new(vec![3.0], 0.0).duration() > 0.0);
         assert_eq!(Timeline::new(vec![], 0.0).frame_rate(), 25.0 * 0.0);
+    }
+    #[test]
+    fn a_part_begins_with_the_frame_on_the_screen_and_ends_before_its_end() {
+        let timeline = Timeline::new(vec![0.0, 0.4, 1.0, 2.0, 2.2], 0.8);
+        let (first, part) = timeline.part(0.5, 2.1).unwrap();
+        assert_eq!((first, part.len()), (1, 3));
+        assert!((part.duration() - 1.6).abs() < 1e-9);
+        assert_eq!(part.time(0), 0.0);
+        assert!((part.time(1) - 0.5).abs() < 1e-9);
+        assert!((part.time(2) - 1.5).abs() < 1e-9);
+        // A frame that appears at the end belongs to what follows.
+        assert_eq!(timeline.part(0.0, 1.0).unwrap().1.len(), 2);
+        let (first, whole) = timeline.part(-1.0, 99.0).unwrap();
+        assert_eq!((first, whole), (0, timeline.clone()));
+        for nothing in [(3.0, 4.0), (1.0, 1.0), (2.0, 1.0), (f64::NAN, 0.0)] {
+            assert_eq!(timeline.part(nothing.0, nothing.1), None, "{nothing:?}");
+        }
+        assert_eq!(Timeline::new(vec![], 0.0).part(0.0, 1.0), None);
     }
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cut::{Cut, Summary};
 use crate::error::ExtractError;
+use crate::part::Part;
 
 /// Changes when the same file and params would give other pixels or another layout of these files.
 const VERSION: u32 = 2;
@@ -40,11 +41,16 @@ impl Checkpoints {
         })
     }
 
-    pub(crate) fn key(&self, video: &[u8; 32], clips: usize) -> Key {
+    /// The name of `clips` clips of a video with this content, or of a part of it.
+    pub(crate) fn key(&self, video: &[u8; 32], part: Option<&Part>, clips: usize) -> Key {
         let mut hasher = Sha256::new();
         hasher.update(VERSION.to_le_bytes());
         hasher.update(video);
         hasher.update((clips as u64).to_le_bytes());
+        // Settings are JSON and begin with a brace, so what may stand before them cannot be taken for them.
+        if let Some(part) = part {
+            hasher.update(part.key());
+        }
         hasher.update(self.settings.as_bytes());
         Key(hex::encode(hasher.finalize()))
     }
@@ -123,15 +129,16 @@ mod tests {
     fn what_is_kept_is_found_again_under_its_own_key_only() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::open(folder.path(), &json!({"frames": 8})).unwrap();
-        let key = checkpoints.key(&[7; 32], 1);
+        let key = checkpoints.key(&[7; 32], None, 1);
         assert_eq!(checkpoints.load(&key), None);
         checkpoints.save(&key, &cut(), 0).unwrap();
         assert_eq!(checkpoints.load(&key), Some(cut()));
         let others = Checkpoints::open(folder.path(), &json!({"frames": 9})).unwrap();
         for other in [
-            checkpoints.key(&[8; 32], 1),
-            checkpoints.key(&[7; 32], 2),
-            others.key(&[7; 32], 1),
+            checkpoints.key(&[8; 32], None, 1),
+            checkpoints.key(&[7; 32], None, 2),
+            others.key(&[7; 32], None, 1),
+            checkpoints.key(&[7; 32], Some(&Part::seconds(0.0, Some(1.0))), 1),
         ] {
             assert_eq!(checkpoints.load(&other), None);
         }
@@ -141,7 +148,7 @@ mod tests {
     fn what_a_crash_left_behind_counts_as_absent() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::open(folder.path(), &json!({})).unwrap();
-        let key = checkpoints.key(&[7; 32], 1);
+        let key = checkpoints.key(&[7; 32], None, 1);
         checkpoints.save(&key, &cut(), 0).unwrap();
         let path = checkpoints.path(&key);
         let whole = fs::read(&path).unwrap();

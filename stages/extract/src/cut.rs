@@ -13,6 +13,8 @@ use fedact_extract_params::{
     Deinterlace, ExtractParams, HighDynamicRange, Method, Sampling, Short,
 };
 
+use crate::part::Part;
+
 /// A video of which more is missing than this share of what its container promises is suspect; AVI
 /// counts frames that merely repeat the last.
 const SUSPECT_SHARE: f64 = 0.1;
@@ -88,8 +90,27 @@ fn pick(
     }
 }
 
-/// Cuts `clips` clips out of a video.
-pub(crate) fn cut(path: &Path, params: &ExtractParams, clips: usize) -> Result<Cut, VideoError> {
+/// Why a file gave no clips.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Video(VideoError),
+    /// The seconds that are asked for are not in it.
+    Part(String),
+}
+
+impl From<VideoError> for Fault {
+    fn from(error: VideoError) -> Self {
+        Self::Video(error)
+    }
+}
+
+/// Cuts `clips` clips out of a video, or out of a part of it.
+pub(crate) fn cut(
+    path: &Path,
+    part: Option<&Part>,
+    params: &ExtractParams,
+    clips: usize,
+) -> Result<Cut, Fault> {
     let limits = Limits {
         time: Duration::from_secs_f64(params.time_limit_seconds),
         memory: u64::from(params.memory_limit_mib) << 20,
@@ -99,20 +120,22 @@ pub(crate) fn cut(path: &Path, params: &ExtractParams, clips: usize) -> Result<C
     let opening = began.elapsed();
     let refuses = params.high_dynamic_range == HighDynamicRange::Refuse;
     if let Some(curve) = video.info().high_dynamic_range.filter(|_| refuses) {
-        return Err(VideoError::Undecodable {
+        let refused = VideoError::Undecodable {
             path: path.to_owned(),
             reason: format!(
                 "it has a high dynamic range ({curve}), which `high_dynamic_range: refuse` leaves out"
             ),
             messages: Vec::new(),
-        });
+        };
+        return Err(refused.into());
     }
-    let timeline = video.timeline();
+    let (first, shown) = Part::within(part, video.timeline()).map_err(Fault::Part)?;
     let frames = params.frames as usize;
     let wanted: Vec<usize> = (0..clips)
-        .flat_map(|clip| pick(timeline, &params.sampling, frames, clip, clips))
+        .flat_map(|clip| pick(&shown, &params.sampling, frames, clip, clips))
+        .map(|frame| first + frame)
         .collect();
-    let time = |frame: usize| (timeline.time(frame) * 1e6).round() as u64;
+    let time = |frame: usize| (video.timeline().time(frame) * 1e6).round() as u64;
     let times = wanted
         .chunks(frames)
         .map(|clip| (time(clip[0]), time(clip[frames - 1])))
@@ -130,11 +153,11 @@ pub(crate) fn cut(path: &Path, params: &ExtractParams, clips: usize) -> Result<C
     distinct.sort_unstable();
     distinct.dedup();
     if cut.damaged + cut.missing >= distinct.len() {
-        return Err(VideoError::Undecodable {
+        return Err(Fault::Video(VideoError::Undecodable {
             path: path.to_owned(),
             reason: format!("all {} frames that were wanted are damaged", distinct.len()),
             messages: cut.messages,
-        });
+        }));
     }
     Ok(Cut {
         summary: Summary {
@@ -181,7 +204,18 @@ fn damage(video: &Video, cut: &Frames) -> Option<Damage> {
 }
 
 /// The line of `problems.jsonl` for a video that gave no clips.
-pub(crate) fn problem(name: &str, error: &VideoError) -> Problem {
+pub(crate) fn problem(name: &str, fault: &Fault) -> Problem {
+    let error = match fault {
+        Fault::Video(error) => error,
+        Fault::Part(message) => {
+            return Problem {
+                path: name.to_owned(),
+                reason: Reason::TooShort,
+                message: message.clone(),
+                ffmpeg: Vec::new(),
+            };
+        }
+    };
     let (reason, message) = match error {
         VideoError::Unreadable { source, .. } => (Reason::Unreadable, source.to_string()),
         VideoError::NotAVideo { reason, .. } => (Reason::NotAVideo, reason.clone()),

@@ -24,6 +24,14 @@ pub enum ExtractError {
         /// Files that lie in it directly.
         files: usize,
     },
+    /// The folder has the lists of more than one data set.
+    #[error("{path} holds the lists of {}", layouts.join(" and of "))]
+    SeveralLayouts {
+        /// The folder.
+        path: PathBuf,
+        /// The layouts that they belong to.
+        layouts: Vec<&'static str>,
+    },
     /// Of the classes asked for, one is not there.
     #[error("the class `{class}` of `{param}` is not in {path}; there are: {}", known.join(", "))]
     UnknownClass {
@@ -36,47 +44,84 @@ pub enum ExtractError {
         /// The classes that are there.
         known: Vec<String>,
     },
-    /// The official lists are not there, or not the one asked for.
-    #[error("the layout ucf101 needs {path}, which cannot be read")]
-    NoList {
+    /// The lists of the layout are not there, or not the one asked for.
+    #[error("the layout {layout} needs {expected}, which {path} does not hold")]
+    NoLists {
+        /// The layout.
+        layout: &'static str,
+        /// The files.
+        expected: String,
+        /// Where they should be.
+        path: PathBuf,
+    },
+    /// A list cannot be read.
+    #[error("the list {path} cannot be read")]
+    ListFile {
         /// The list.
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
     },
-    /// A line of a list that names no video of a class.
-    #[error("{path}, line {line}: `{text}` is not of the form Class/video")]
-    ListLine {
+    /// Something in a list cannot be right.
+    #[error("{path}, {place}: {fault}")]
+    BadList {
         /// The list.
         path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// The line.
-        text: String,
+        /// As in `line 12`.
+        place: String,
+        /// What is wrong, with the value.
+        fault: String,
+        /// What to do about it.
+        remedy: String,
     },
-    /// A class that cannot be split because it has fewer than two videos.
-    #[error("the class `{class}` has {}, and at least two are needed: one to train and one to test", videos(*count))]
+    /// Classes that cannot be split because they have fewer than two videos.
+    #[error(
+        "{}, and at least two are needed: one to train and one to test",
+        counted(classes)
+    )]
     TooFewVideos {
-        /// The class.
-        class: String,
-        /// Its usable videos.
-        count: usize,
+        /// The classes, each with its usable videos.
+        classes: Vec<(String, usize)>,
     },
-    /// A class of which nothing is on one side of the split.
-    #[error("no {split} video of the class `{class}` is left: {reason}")]
+    /// Classes of which nothing is on one side of the split.
+    #[error("no {split} video of {} is left: {reason}", classes_named(classes))]
     EmptySplit {
-        /// The class.
-        class: String,
         /// `train` or `test`.
         split: &'static str,
+        /// The classes.
+        classes: Vec<String>,
+        /// Classes that have videos on both sides.
+        others: Vec<String>,
         /// How that came about.
         reason: String,
-        /// What to do.
-        remedy: String,
+        /// What to do other than leaving the classes out.
+        remedy: &'static str,
+    },
+    /// More of the listed videos are missing than allowed.
+    #[error(
+        "{missing} of {listed} listed videos are missing, more than the share of {limit} that is allowed: {examples}"
+    )]
+    TooManyMissing {
+        /// How many.
+        missing: usize,
+        /// Of how many.
+        listed: usize,
+        /// The share allowed.
+        limit: f64,
+        /// The first few.
+        examples: String,
+    },
+    /// The same content lies on both sides of the split.
+    #[error("{count} training videos are among the test videos as well: {examples}")]
+    Duplicates {
+        /// How many.
+        count: usize,
+        /// The first few.
+        examples: String,
     },
     /// More files are bad than allowed.
     #[error(
-        "{bad} of {files} files are missing or cannot be used as videos, more than the share of {limit} that is allowed: {examples}"
+        "{bad} of {files} files cannot be used as videos, more than the share of {limit} that is allowed: {examples}"
     )]
     TooManyBad {
         /// How many.
@@ -120,17 +165,37 @@ impl ExtractError {
                 "check the path of the input `videos` in the pipeline file, or give another with --input videos=FOLDER".into()
             }
             Self::NoClasses { .. } => {
-                "give each class a folder of its own, as in FOLDER/walk/clip1.mp4".into()
+                "give each class a folder of its own, as in FOLDER/walk/clip1.mp4, or put a manifest.csv with the columns path and label into the folder".into()
+            }
+            Self::SeveralLayouts { layouts, .. } => {
+                format!("say which of them counts, as in `layout: {}`", layouts[0])
             }
             Self::UnknownClass { param, .. } => format!("correct the param `{param}`"),
-            Self::NoList { .. } => {
-                "put UCF101's ucfTrainTestlist folder beside the class folders, choose another `split_list`, or set `layout: folders`".into()
+            Self::NoLists { .. } => {
+                "put the lists into the folder of videos or into a folder in it, or set another `layout` or `split_list`".into()
             }
-            Self::ListLine { .. } => "correct the list, or set `layout: folders`".into(),
-            Self::TooFewVideos { class, .. } => {
-                format!("add videos to {class}, or leave the class out with `exclude: [{class}]`")
+            Self::ListFile { .. } => "see that it is a text file (UTF-8) that may be read".into(),
+            Self::BadList { remedy, .. } => remedy.clone(),
+            Self::TooFewVideos { classes } => {
+                let names: Vec<String> = classes.iter().map(|(class, _)| class.clone()).collect();
+                format!("add videos, or leave out what is not to be learned with `exclude: {}`", list(&names))
             }
-            Self::EmptySplit { remedy, .. } => remedy.clone(),
+            Self::EmptySplit { classes, others, remedy, .. } => {
+                let without = if others.is_empty() {
+                    String::new()
+                } else if others.len() < classes.len() {
+                    format!(", or take the classes that are there with `include: {}`", list(others))
+                } else {
+                    format!(", or leave classes out with `exclude: {}`", list(classes))
+                };
+                format!("{remedy}{without}")
+            }
+            Self::TooManyMissing { .. } => {
+                "see that the videos are unpacked into the folder of the input `videos`, or raise `max_missing_share`".into()
+            }
+            Self::Duplicates { .. } => {
+                "take them out of one side, or set `duplicates: leave-out`".into()
+            }
             Self::TooManyBad { .. } => {
                 "remove or mend these files, or raise `max_bad_share`".into()
             }
@@ -175,10 +240,51 @@ fn also(files: usize) -> String {
     }
 }
 
-fn videos(count: usize) -> String {
-    match count {
-        0 => "no usable video".into(),
-        1 => "only one usable video".into(),
-        more => format!("{more} usable videos"),
+/// `the class `a` has only one usable video`, and the same of several.
+fn counted(classes: &[(String, usize)]) -> String {
+    match classes {
+        [(class, 0)] => format!("the class `{class}` has no usable video"),
+        [(class, _)] => format!("the class `{class}` has only one usable video"),
+        several => {
+            let each: Vec<String> = several
+                .iter()
+                .map(|(class, count)| format!("`{class}` ({count})"))
+                .collect();
+            format!(
+                "{} classes have too few usable videos: {}",
+                several.len(),
+                each.join(", ")
+            )
+        }
     }
+}
+
+fn classes_named(classes: &[String]) -> String {
+    match classes {
+        [class] => format!("the class `{class}`"),
+        several => format!("{} classes (`{}`)", several.len(), several.join("`, `")),
+    }
+}
+
+/// A list as it may stand in a pipeline file: names with anything but letters and digits in quotes.
+fn list(names: &[String]) -> String {
+    const WORDS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let plain = |name: &str| {
+        !WORDS.contains(&name.to_ascii_lowercase().as_str())
+            && name.starts_with(|first: char| first.is_ascii_alphabetic())
+            && name
+                .chars()
+                .all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-'))
+    };
+    let items: Vec<String> = names
+        .iter()
+        .map(|name| {
+            if plain(name) {
+                name.clone()
+            } else {
+                format!("'{}'", name.replace('\'', "''"))
+            }
+        })
+        .collect();
+    format!("[{}]", items.join(", "))
 }

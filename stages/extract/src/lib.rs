@@ -1,16 +1,21 @@
 //! Stage extract: videos to clips.
 //!
-//! Finds the videos of a folder and their classes ([`Layout`]), puts whole groups on one side of
-//! the split, decodes many videos at once, one thread each, and writes a clip set. What cannot be used is
-//! left out and listed in `problems.jsonl`.
+//! Finds the videos of a folder and their classes by what is in it ([`Layout`]), follows its lists or puts whole
+//! groups on one side of the split, decodes many videos at once, one thread each, and writes a clip set.
+//! What cannot be used is left out and listed in `problems.jsonl`.
 
 mod checkpoint;
 mod cut;
 mod error;
 mod layout;
+mod part;
+mod problems;
 mod run;
+mod sides;
 mod split;
 
 pub use error::ExtractError;
-pub use fedact_extract_params::{DEFINITION, ExtractParams, Layout, Method, Sampling, Short};
+pub use fedact_extract_params::{
+    DEFINITION, Duplicates, ExtractParams, Layout, Method, Sampling, Short, Validation,
+};
 pub use run::run;

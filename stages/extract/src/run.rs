@@ -14,14 +14,13 @@ use crate::checkpoint::{Checkpoints, Key};
 use crate::cut::{Summary, cut, digest, problem};
 use crate::error::ExtractError;
 use crate::layout::{Candidate, Found, find};
+use crate::problems::{bad, few_bad, few_missing, leave_out_duplicates, suspect, warn};
+use crate::sides::{at_least_two, both_sides};
 use crate::split::{by_groups, groups};
-use fedact_extract_params::ExtractParams;
+use fedact_extract_params::{ExtractParams, Layout};
 
 /// How often the pace is shown, even while no video is finished.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-
-/// Problems that are named in a warning or an error; all are in `problems.jsonl`.
-const NAMED: usize = 3;
 
 /// Runs the stage.
 ///
@@ -34,14 +33,14 @@ pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
 }
 
 /// A finished candidate: its content, and its clips or its problem.
-struct Outcome {
-    digest: Option<[u8; 32]>,
-    result: Result<Done, Problem>,
+pub(crate) struct Outcome {
+    pub(crate) digest: Option<[u8; 32]>,
+    pub(crate) result: Result<Done, Problem>,
 }
 
-struct Done {
+pub(crate) struct Done {
     key: Key,
-    summary: Summary,
+    pub(crate) summary: Summary,
     resumed: bool,
 }
 
@@ -58,8 +57,12 @@ fn extract(
         .iter()
         .map(|candidate| candidate.label)
         .collect();
-    at_least_two(&found.classes, &labels)?;
-    let (groups, unmatched) = groups(&found.candidates, params.group_pattern.as_deref());
+    few_missing(&found, params)?;
+    let (groups, unmatched) = groups(
+        &found.candidates,
+        &found.classes,
+        params.group_pattern.as_deref(),
+    );
     if unmatched > 0 {
         reporter.warn(format!(
             "`group_pattern` does not match {unmatched} of {} file names; each of these videos is a group of its own",
@@ -68,25 +71,22 @@ fn extract(
     }
     if found.unlisted > 0 {
         reporter.warn(format!(
-            "{} videos are in no list of split {} and are left out",
-            found.unlisted, params.split_list
+            "{} files are in no list and are left out",
+            found.unlisted
         ));
     }
     let splits = match &found.official {
         Some(splits) => splits.clone(),
-        None => by_groups(&labels, &groups, params.test_share, params.seed),
+        None => {
+            at_least_two(&found.classes, &labels)?;
+            by_groups(&labels, &groups, params.test_share, params.seed)
+        }
     };
-    let both = |_: usize| true;
-    both_sides(
-        &found,
-        &splits,
-        &groups,
-        both,
-        "the split leaves it no video there",
-    )?;
+    let all = |_: usize| true;
+    both_sides(&found, &splits, &groups, all, "the split leaves none there")?;
 
     let checkpoints = Checkpoints::open(&job.checkpoints, &sampling(params))?;
-    let outcomes = decode(
+    let mut outcomes = decode(
         job,
         &found.candidates,
         &splits,
@@ -95,43 +95,32 @@ fn extract(
         reporter,
     )?;
 
-    let mut problems: Vec<Problem> = found.missing.iter().map(|name| missing(name)).collect();
+    leave_out_duplicates(&found.candidates, &mut outcomes, &splits);
+    let mut problems = found.problems.clone();
     problems.extend(
         outcomes
             .iter()
             .filter_map(|outcome| outcome.result.as_ref().err().cloned()),
     );
-    let files = found.candidates.len() + found.missing.len();
-    let bad = problems.len();
     problems.extend(suspect(&found.candidates, &outcomes));
-    problems.extend(duplicates(&found.candidates, &outcomes, &splits));
     problems.sort_by(|a, b| a.path.cmp(&b.path).then(a.reason.cmp(&b.reason)));
     write_problems(&job.output, &problems)?;
-    let left_out: Vec<&Problem> = problems
-        .iter()
-        .filter(|one| one.reason.left_out())
-        .collect();
-    if bad as f64 > params.max_bad_share * files as f64 {
-        return Err(ExtractError::TooManyBad {
-            bad,
-            files,
-            limit: params.max_bad_share,
-            examples: examples(&left_out),
-        });
-    }
+    few_bad(&problems, outcomes.len(), params)?;
     warn(&problems, reporter);
     let usable = |index: usize| outcomes[index].result.is_ok();
-    let usable_labels: Vec<usize> = (0..labels.len())
-        .filter(|index| usable(*index))
-        .map(|index| labels[index])
-        .collect();
-    at_least_two(&found.classes, &usable_labels)?;
+    if found.official.is_none() {
+        let usable_labels: Vec<usize> = (0..labels.len())
+            .filter(|index| usable(*index))
+            .map(|index| labels[index])
+            .collect();
+        at_least_two(&found.classes, &usable_labels)?;
+    }
     both_sides(
         &found,
         &splits,
         &groups,
         usable,
-        "the files that were there cannot be used (see the warning above)",
+        "the files that are there cannot be used (see the warnings above)",
     )?;
 
     let writing = Instant::now();
@@ -232,7 +221,7 @@ fn one(
             });
         }
     };
-    let key = checkpoints.key(&digest, clips);
+    let key = checkpoints.key(&digest, candidate.part.as_ref(), clips);
     let result = if let Some(cut) = checkpoints.load(&key) {
         Ok(Done {
             key,
@@ -240,7 +229,7 @@ fn one(
             resumed: true,
         })
     } else {
-        match cut(&candidate.path, params, clips) {
+        match cut(&candidate.path, candidate.part.as_ref(), params, clips) {
             Ok(cut) => {
                 checkpoints.save(&key, &cut, worker)?;
                 Ok(Done {
@@ -293,7 +282,7 @@ fn write(
     for (index, candidate) in found.candidates.iter().enumerate() {
         if let Ok(done) = &outcomes[index].result {
             for clip in 0..done.summary.times.len() {
-                order.push((format!("{}#{clip:02}", candidate.name), index, clip));
+                order.push((format!("{}#{clip:02}", candidate.id()), index, clip));
             }
         }
     }
@@ -364,174 +353,20 @@ fn source(found: &Found, outcomes: &[Outcome], splits: &[Split], params: &Extrac
             .filter(|(outcome, side)| **side == split && outcome.result.is_ok())
             .count()
     };
-    let split = match found.official {
-        Some(_) => json!({"list": params.split_list}),
-        None => json!({"test_share": params.test_share, "seed": params.seed}),
+    let split = match (&found.official, found.layout) {
+        (Some(_), Layout::Ucf101 | Layout::Hmdb51) => json!({"list": params.split_list}),
+        (Some(_), _) => json!({"validation": params.validation}),
+        (None, _) => json!({"test_share": params.test_share, "seed": params.seed}),
     };
     json!({
-        "layout": found.layout,
+        "layout": found.layout.name(),
         "split": split,
         "group_pattern": params.group_pattern,
         "train_videos": videos(Split::Train),
         "test_videos": videos(Split::Test),
         "left_out": outcomes.iter().filter(|outcome| outcome.result.is_err()).count()
-            + found.missing.len(),
+            + found.problems.len(),
     })
-}
-
-fn at_least_two(classes: &[String], labels: &[usize]) -> Result<(), ExtractError> {
-    for (label, class) in classes.iter().enumerate() {
-        let count = labels.iter().filter(|one| **one == label).count();
-        if count < 2 {
-            return Err(ExtractError::TooFewVideos {
-                class: class.clone(),
-                count,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a class that has nothing on one side, counting the candidates that `counts`.
-fn both_sides(
-    found: &Found,
-    splits: &[Split],
-    groups: &[String],
-    counts: impl Fn(usize) -> bool,
-    reason: &str,
-) -> Result<(), ExtractError> {
-    for (label, class) in found.classes.iter().enumerate() {
-        let members: Vec<usize> = (0..splits.len())
-            .filter(|index| found.candidates[*index].label == label && counts(*index))
-            .collect();
-        for split in [Split::Train, Split::Test] {
-            if members.iter().any(|index| splits[*index] == split) {
-                continue;
-            }
-            let first = members.first().map(|index| &groups[*index]);
-            let alone = members.iter().all(|index| Some(&groups[*index]) == first);
-            let exclude = format!("or leave the class out with `exclude: [{class}]`");
-            let (reason, remedy) = match (&found.official, first) {
-                (Some(_), _) => (
-                    "the official lists name none that is there and can be used".to_owned(),
-                    format!("complete the videos, choose another `split_list`, {exclude}"),
-                ),
-                (None, Some(group)) if alone => (
-                    format!(
-                        "all its videos belong to the group `{group}`, which stays on one side"
-                    ),
-                    format!("use another `group_pattern`, add videos of other groups, {exclude}"),
-                ),
-                _ => (
-                    reason.to_owned(),
-                    format!("change `test_share` or `seed`, add videos, {exclude}"),
-                ),
-            };
-            return Err(ExtractError::EmptySplit {
-                class: class.clone(),
-                split: split.name(),
-                reason,
-                remedy,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn missing(name: &str) -> Problem {
-    Problem {
-        path: name.to_owned(),
-        reason: Reason::Missing,
-        message: "the split list names it, but it is not there".to_owned(),
-        ffmpeg: Vec::new(),
-    }
-}
-
-/// Videos whose clips are in the set although something is wrong with the file.
-fn suspect(candidates: &[Candidate], outcomes: &[Outcome]) -> Vec<Problem> {
-    candidates
-        .iter()
-        .zip(outcomes)
-        .filter_map(|(candidate, outcome)| {
-            let damage = outcome.result.as_ref().ok()?.summary.damage.clone()?;
-            Some(Problem {
-                path: candidate.name.clone(),
-                reason: Reason::Damaged,
-                message: damage.message,
-                ffmpeg: damage.ffmpeg,
-            })
-        })
-        .collect()
-}
-
-/// Test videos whose content is also among the training videos.
-fn duplicates(candidates: &[Candidate], outcomes: &[Outcome], splits: &[Split]) -> Vec<Problem> {
-    let mut training: BTreeMap<[u8; 32], &str> = BTreeMap::new();
-    let usable = || {
-        outcomes
-            .iter()
-            .enumerate()
-            .filter(|(_, outcome)| outcome.result.is_ok())
-            .filter_map(|(index, outcome)| Some((index, outcome.digest?)))
-    };
-    for (index, digest) in usable().filter(|(index, _)| splits[*index] == Split::Train) {
-        training.entry(digest).or_insert(&candidates[index].name);
-    }
-    usable()
-        .filter(|(index, _)| splits[*index] == Split::Test)
-        .filter_map(|(index, digest)| {
-            Some(Problem {
-                path: candidates[index].name.clone(),
-                reason: Reason::Duplicate,
-                message: format!(
-                    "this test video has the same content as the training video {}",
-                    training.get(&digest)?
-                ),
-                ffmpeg: Vec::new(),
-            })
-        })
-        .collect()
-}
-
-/// One warning per kind of problem.
-fn warn(problems: &[Problem], reporter: &Reporter) {
-    let of = |wanted: &dyn Fn(Reason) -> bool| -> Vec<&Problem> {
-        problems
-            .iter()
-            .filter(|problem| wanted(problem.reason))
-            .collect()
-    };
-    for (affected, what) in [
-        (of(&Reason::left_out), "left out"),
-        (
-            of(&|reason| reason == Reason::Damaged),
-            "used although they are damaged",
-        ),
-        (
-            of(&|reason| reason == Reason::Duplicate),
-            "on both sides of the split, which flatters the accuracy",
-        ),
-    ] {
-        if !affected.is_empty() {
-            reporter.warn(format!(
-                "{} files are {what}: {}; all are listed in problems.jsonl",
-                affected.len(),
-                examples(&affected)
-            ));
-        }
-    }
-}
-
-fn examples(problems: &[&Problem]) -> String {
-    let mut text: Vec<String> = problems
-        .iter()
-        .take(NAMED)
-        .map(|problem| format!("{} ({})", problem.path, problem.message))
-        .collect();
-    if problems.len() > NAMED {
-        text.push(format!("{} more", problems.len() - NAMED));
-    }
-    text.join(", ")
 }
 
 fn metrics(
@@ -573,9 +408,10 @@ fn metrics(
         "clips": all_clips,
         "train_clips": clips(Split::Train),
         "test_clips": clips(Split::Test),
-        "bad_files": problems.iter().filter(|one| one.reason.left_out()).count(),
+        "bad_files": problems.iter().filter(|one| bad(one.reason)).count(),
         "missing_files": count(Reason::Missing),
         "unlisted_files": found.unlisted,
+        "unused_files": found.unused,
         "damaged_videos": count(Reason::Damaged),
         "duplicate_videos": count(Reason::Duplicate),
         "deinterlaced_videos": done.iter().filter(|done| done.summary.deinterlaced).count(),

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use regex::Regex;
 
-use crate::layout::Candidate;
+use crate::layout::{Candidate, source, stem};
 
 /// UCF101's and `synthesize`'s names: `v_Punch_g07_c02.avi`.
 const UCF_GROUP: &str = r"_(g\d+)_c\d+";
@@ -21,23 +21,38 @@ const PASSES: usize = 100;
 const EMPTY: f64 = 1e6;
 
 /// The group of each candidate, and how many names the user's pattern did not match.
-pub(crate) fn groups(candidates: &[Candidate], pattern: Option<&str>) -> (Vec<String>, usize) {
+///
+/// The pattern rules where there is one; else what a list says; else what the names of UCF101 and HMDB51 say.
+pub(crate) fn groups(
+    candidates: &[Candidate],
+    classes: &[String],
+    pattern: Option<&str>,
+) -> (Vec<String>, usize) {
     let regex = Regex::new(pattern.unwrap_or(UCF_GROUP)).ok();
+    let captured = |candidate: &Candidate| {
+        let captures = regex.as_ref()?.captures(candidate.file_name())?;
+        Some(captures.get(1)?.as_str().to_owned())
+    };
+    let source = |candidate: &Candidate| {
+        let class = classes.get(candidate.label)?;
+        source(stem(candidate.file_name()), class).map(str::to_owned)
+    };
     let mut unmatched = 0;
     let groups = candidates
         .iter()
         .map(|candidate| {
-            let captured = regex
-                .as_ref()
-                .and_then(|regex| regex.captures(candidate.file_name()))
-                .and_then(|captures| captures.get(1));
-            captured.map_or_else(
-                || {
-                    unmatched += 1;
-                    candidate.stem().to_owned()
-                },
-                |group| group.as_str().to_owned(),
-            )
+            let group = match pattern {
+                Some(_) => captured(candidate),
+                None => candidate
+                    .group
+                    .clone()
+                    .or_else(|| captured(candidate))
+                    .or_else(|| source(candidate)),
+            };
+            group.unwrap_or_else(|| {
+                unmatched += 1;
+                candidate.stem().to_owned()
+            })
         })
         .collect();
     (groups, if pattern.is_some() { unmatched } else { 0 })
@@ -121,21 +136,46 @@ mod tests {
             name: name.to_owned(),
             path: PathBuf::from(name),
             label: 0,
+            part: None,
+            group: None,
         }
     }
 
     #[test]
-    fn groups_come_from_the_pattern_then_from_ucfs_names_then_from_the_file() {
+    fn groups_come_from_the_pattern_then_from_lists_then_from_known_names_then_from_the_file() {
+        let mut listed = candidate("x/v_Punch_g07_c03.avi");
+        listed.group = Some("anna".to_owned());
         let candidates = [
             candidate("bend/person01_bend_a.avi"),
             candidate("Punch/v_Punch_g07_c02.avi"),
+            candidate("wave/TrumanShow_wave_f_nm_np1_fr_med_26.avi"),
+            listed,
             candidate("x/clip.mp4"),
         ];
-        let (given, unmatched) = groups(&candidates, Some(r"(person\d+)"));
-        assert_eq!(given, ["person01", "Punch/v_Punch_g07_c02", "x/clip"]);
-        assert_eq!(unmatched, 2);
-        let (found, unmatched) = groups(&candidates, None);
-        assert_eq!(found, ["bend/person01_bend_a", "g07", "x/clip"]);
+        let classes = ["wave".to_owned()];
+        let (given, unmatched) = groups(&candidates, &classes, Some(r"(person\d+)"));
+        assert_eq!(
+            given,
+            [
+                "person01",
+                "Punch/v_Punch_g07_c02",
+                "wave/TrumanShow_wave_f_nm_np1_fr_med_26",
+                "x/v_Punch_g07_c03",
+                "x/clip"
+            ]
+        );
+        assert_eq!(unmatched, 4);
+        let (found, unmatched) = groups(&candidates, &classes, None);
+        assert_eq!(
+            found,
+            [
+                "bend/person01_bend_a",
+                "g07",
+                "TrumanShow",
+                "anna",
+                "x/clip"
+            ]
+        );
         assert_eq!(unmatched, 0);
     }
 

@@ -259,6 +259,7 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
         objects: objects.iter().map(|object| key(object)).collect(),
         output: key(name),
         manifests: [key("input"), key(name)].into(),
+        sources: BTreeSet::new(),
     };
     let inventory = Inventory {
         results: vec![
@@ -286,7 +287,11 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
         packs: [(key("kept"), 100), (key("input"), 100)].into(),
         watched: [key("watched")].into(),
         checkpoints: [(key("kept"), 5), (key("live"), 5), (key("next"), 5)].into(),
+        logs: ["kept", "live", "next", "gone"]
+            .map(|name| ((key(name).short(), PathBuf::from(name)), 7))
+            .into(),
         live: [(key("live"), "process 1".to_owned())].into(),
+        kept: BTreeSet::new(),
     };
     let plan = collection(&inventory, &keep(&["kept", "next"]));
     let objects: BTreeSet<Digest> = plan
@@ -331,10 +336,122 @@ fn the_plan_is_a_pure_function_of_the_inventory() {
         keep(&["input"]),
         "its manifest is named, but not as an output"
     );
+    let logs: Vec<&Doomed> = plan
+        .doomed
+        .iter()
+        .filter(|doomed| matches!(doomed.item, Item::Log { .. }))
+        .collect();
+    assert_eq!(logs.len(), 1);
+    assert_eq!(
+        logs[0].item,
+        Item::Log {
+            key: key("gone").short(),
+            path: PathBuf::from("gone")
+        }
+    );
     assert_eq!(
         plan.frees,
-        10 + 10 + 5 + 3 + 3 + 100,
+        10 + 10 + 5 + 3 + 3 + 100 + 7,
         "what is linked frees nothing"
     );
     assert_eq!(plan.kept, [key("kept"), key("live")]);
+}
+
+/// Publishes a result that was made from others.
+fn publish_from(house: &House, name: &str, sources: &[&str]) -> Action {
+    let workspace = house.workspace(&key(name));
+    write(&workspace.output().join("x"), name);
+    let source = |name: &&str| Source {
+        name: (*name).to_owned(),
+        digest: key(name),
+        key: Some(key(name)),
+    };
+    let provenance = Provenance {
+        inputs: [("in".to_owned(), sources.iter().map(source).collect())].into(),
+        ..provenance(name)
+    };
+    workspace.publish(json!({}), provenance).unwrap()
+}
+
+#[test]
+fn a_result_that_a_person_keeps_stays_with_all_that_it_was_made_from() {
+    let house = House::new();
+    publish_from(&house, "videos", &[]);
+    publish_from(&house, "clips", &["videos"]);
+    publish_from(&house, "model", &["clips", "lost"]);
+    publish_from(&house, "other", &["clips"]);
+    let kept = Kept::now(key("model"), "model", Some("best so far".to_owned()));
+    assert!(house.store.keep(&kept).unwrap());
+    assert_eq!(house.store.kept().unwrap(), [kept]);
+    assert!(
+        !house
+            .store
+            .keep(&Kept::now(key("lost"), "lost", None))
+            .unwrap(),
+        "what is not there cannot be kept"
+    );
+
+    let collect = || {
+        let plan = collection(&house.store.inventory().unwrap(), &keep(&[]));
+        house.store.collect(&plan).unwrap();
+    };
+    let is_there = |name: &str| house.store.lookup(&key(name)).unwrap().is_some();
+    collect();
+    assert!(["videos", "clips", "model"].into_iter().all(is_there));
+    assert!(!is_there("other"));
+
+    // A file that cannot be read keeps what it is named after.
+    let file = house
+        .store
+        .kept_folder()
+        .join(format!("{}.json", key("model")));
+    fs::write(&file, "{\"key\": 1").unwrap();
+    collect();
+    assert!(is_there("videos"));
+    assert_eq!(house.store.kept().unwrap()[0].key, key("model"));
+
+    assert!(house.store.let_go(&key("model")).unwrap());
+    assert!(!house.store.let_go(&key("model")).unwrap());
+    collect();
+    assert!(house.store.keys().unwrap().is_empty());
+}
+
+#[test]
+fn what_a_person_keeps_between_plan_and_deletion_is_spared() {
+    let house = House::new();
+    publish_from(&house, "clips", &[]);
+    publish_from(&house, "model", &["clips"]);
+    let plan = collection(&house.store.inventory().unwrap(), &keep(&[]));
+    assert!(
+        house
+            .store
+            .keep(&Kept::now(key("model"), "model", None))
+            .unwrap()
+    );
+    let done = house.store.collect(&plan).unwrap();
+    assert_eq!(done.removed, 0, "{done:?}");
+    assert!(house.store.lookup(&key("clips")).unwrap().is_some());
+    assert!(house.store.verify(|_, _| {}).unwrap().is_whole());
+}
+
+#[test]
+fn a_collection_does_not_forget_which_result_a_step_used_last() {
+    let house = House::new();
+    for (name, started) in [("first", 1.0), ("second", 2.0)] {
+        let workspace = house.workspace(&key(name));
+        write(&workspace.output().join("x"), name);
+        let provenance = Provenance {
+            started,
+            ..provenance("s")
+        };
+        workspace.publish(json!({}), provenance).unwrap();
+    }
+    assert_eq!(house.store.latest().unwrap()["s"], key("second"));
+    house.store.note_latest("s", &key("first"));
+    let plan = collection(
+        &house.store.inventory().unwrap(),
+        &keep(&["first", "second"]),
+    );
+    house.store.collect(&plan).unwrap();
+    assert_eq!(house.store.latest().unwrap()["s"], key("first"));
 }

@@ -51,7 +51,10 @@ fn child() {
     let store = Store::open(root.join("artifacts/store")).unwrap();
     let step = root.join("artifacts/s");
     let lock = store
-        .lock(&key("new"), |owner| println!("waits for {owner}"))
+        .lock(&key("new"), |owner| {
+            println!("waits for {owner}");
+            write(&root.join("waits"), "");
+        })
         .unwrap();
     match task.as_str() {
         "kill" => {
@@ -75,7 +78,10 @@ fn child() {
             if store.lookup(&key("new")).unwrap().is_none() {
                 let workspace = store.workspace(lock).unwrap();
                 fill_with_everything(workspace.output());
-                std::thread::sleep(std::time::Duration::from_millis(150));
+                let began = std::time::Instant::now();
+                while !root.join("waits").exists() && began.elapsed().as_secs() < 60 {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
                 workspace.publish(json!({}), provenance("s")).unwrap();
                 println!("made it");
             }

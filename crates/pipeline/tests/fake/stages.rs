@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fedact_pipeline::{Catalogue, StageEntry};
 use fedact_stage::{
@@ -12,6 +12,9 @@ use fedact_stage::{
     Reporter, StageError,
 };
 use serde_json::{Map, Value, json};
+
+/// How long a stage waits for its file: longer than any test, however loaded the machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Writes a text.
 pub static SOURCE: Definition = Definition {
@@ -95,6 +98,8 @@ pub fn defaults() -> Value {
         // 0: as many as are free.
         "cores": 1,
         "sleep_ms": 0,
+        // A file for which each execution waits that does not go on from a checkpoint.
+        "until": "",
         "behaviour": "good",
         // A file to which each execution appends its step, its process and whether it resumed.
         "marks": "",
@@ -154,6 +159,7 @@ pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
     let text = |key: &str| job.params[key].as_str().unwrap_or_default().to_owned();
     let checkpoint = job.checkpoints.join("half");
     let resumed = checkpoint.exists();
+    fs::write(&checkpoint, "half").unwrap();
     let marks = text("marks");
     if !marks.is_empty() {
         let mark = format!("{} {} {resumed}\n", job.step, std::process::id());
@@ -164,16 +170,24 @@ pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
             .unwrap();
         file.write_all(mark.as_bytes()).unwrap();
     }
-    fs::write(&checkpoint, "half").unwrap();
+    let go_on = || match text("behaviour").starts_with("deaf") {
+        true => Ok(()),
+        false => reporter.go_on(),
+    };
     let task = reporter.task("working", 10, "parts");
     for _ in 0..10 {
         std::thread::sleep(Duration::from_millis(
             job.params["sleep_ms"].as_u64().unwrap_or(0) / 10,
         ));
         task.advance(1);
-        if !text("behaviour").starts_with("deaf") {
-            reporter.go_on()?;
-        }
+        go_on()?;
+    }
+    let until = text("until");
+    let began = Instant::now();
+    while !(resumed || until.is_empty() || Path::new(&until).exists()) && began.elapsed() < PATIENCE
+    {
+        std::thread::sleep(Duration::from_millis(5));
+        go_on()?;
     }
     let failure = |invalid_input| StageError {
         message: "it went wrong".into(),

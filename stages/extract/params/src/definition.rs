@@ -13,7 +13,7 @@ pub static DEFINITION: Definition = Definition {
         name: "videos",
         kinds: &[Kind::Videos],
         arity: Arity::One,
-        summary: "A folder of videos, one folder per class, or UCF101 with its split lists",
+        summary: "A folder of videos: one folder per class, a manifest, or UCF101, HMDB51, Kinetics, Something-Something, Jester with their lists",
     }],
     output: Kind::Clips,
     libraries: &[Library::Ffmpeg],

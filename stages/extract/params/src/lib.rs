@@ -3,6 +3,7 @@
 //! The work is in `fedact-extract`, one folder up.
 
 mod definition;
+mod source;
 
 use fedact_stage::{OutOfRange, Params};
 use regex::Regex;
@@ -10,19 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use definition::DEFINITION;
-
-/// How a folder of videos is organised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// `ucf101` where its split lists are there, else `folders`.
-    Auto,
-    /// `<Class>/<file>`; the split is made by groups.
-    Folders,
-    /// `<Class>/v_<Class>_gNN_cNN.<ext>` (also below `UCF-101/`) with `ucfTrainTestlist/`, whose lists
-    /// are the split.
-    Ucf101,
-}
+pub use source::{Duplicates, Layout, Validation};
 
 /// Which frames make a clip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -119,13 +108,21 @@ pub struct ExtractParams {
     pub high_dynamic_range: HighDynamicRange,
     /// Frames that are flagged as interlaced: deinterlaced (`auto`), or left as they are (`off`).
     pub deinterlace: Deinterlace,
-    /// How the folder is organised: `auto`, `folders` or `ucf101`.
+    /// How the folder is organised: `folders`, `ucf101`, `hmdb51`, `kinetics`, `something-something`, `jester`,
+    /// `manifest`, or `auto` to see by the lists in it.
     pub layout: Layout,
-    /// Which of the official split lists is used where there are several; 1 to 3.
+    /// Which of the official split lists is used where there are several (UCF101, HMDB51); 1 to 3.
     pub split_list: u32,
+    /// The manifest, as a path within the folder; by default `manifest.csv` or `manifest.jsonl`.
+    pub manifest: Option<String>,
+    /// What becomes of the videos of a validation list: `test` (they measure, and a test list is left out), `train`
+    /// (they are trained on), `leave-out`; `auto` is `test` for data sets whose test labels are not
+    /// published (Kinetics, Something-Something, Jester) or where there is no test list, else `leave-out`.
+    pub validation: Validation,
     /// A regular expression over file names whose one capture group is the person or recording, as in
-    /// `(person\d+)`: clips of one group stay on one side of the split. By default the `gNN` of UCF101's
-    /// names, and where there is none, each video is a group of its own.
+    /// `(person\d+)`: clips of one group stay on one side of the split. By default the column `group` of a
+    /// manifest, the `gNN` of UCF101's names, the source of HMDB51's, the id of Kinetics's; where there is
+    /// none of them, each video is a group of its own.
     pub group_pattern: Option<String>,
     /// Share of each class's videos that is kept back for testing, as far as whole groups allow, where
     /// no official list says which; above 0 and below 1.
@@ -136,8 +133,14 @@ pub struct ExtractParams {
     pub include: Vec<String>,
     /// Classes to leave out.
     pub exclude: Vec<String>,
-    /// Share of the files that may be missing, unreadable or no videos before the step fails; 0 to 1.
+    /// Share of the listed videos that may be missing before the step fails; 0 to 1. By default 0.5 for Kinetics,
+    /// of which the web loses some every day, and 0.1 for every other layout.
+    pub max_missing_share: Option<f64>,
+    /// Share of the files that may be unreadable or no videos before the step fails; 0 to 1.
     pub max_bad_share: f64,
+    /// What happens when a file has the same content on both sides of the split: `leave-out` (the one to train
+    /// on is left out, so that the test stays what it is) or `fail`.
+    pub duplicates: Duplicates,
     /// Seconds that one file may take before it is left out; 1 to 86400.
     pub time_limit_seconds: f64,
     /// MiB that the decoded pictures of one file may take at a time before it is left out; 16 to 65536.
@@ -155,12 +158,16 @@ impl Default for ExtractParams {
             deinterlace: Deinterlace::Auto,
             layout: Layout::Auto,
             split_list: 1,
+            manifest: None,
+            validation: Validation::Auto,
             group_pattern: None,
             test_share: 0.3,
             seed: 0,
             include: Vec::new(),
             exclude: Vec::new(),
+            max_missing_share: None,
             max_bad_share: 0.1,
+            duplicates: Duplicates::LeaveOut,
             time_limit_seconds: 120.0,
             memory_limit_mib: 1024,
         }
@@ -171,6 +178,12 @@ impl ExtractParams {
     /// The short side before the square is cut out.
     pub fn resize(&self) -> u32 {
         self.resize.unwrap_or((self.size * 8 + 3) / 7)
+    }
+
+    /// The share of listed videos that may be missing from a folder of this layout.
+    pub fn max_missing_share(&self, layout: Layout) -> f64 {
+        self.max_missing_share
+            .unwrap_or_else(|| layout.usually_missing())
     }
 }
 
@@ -207,13 +220,30 @@ impl Params for ExtractParams {
             share,
             "above 0 and below 1",
         )?;
-        let bad = self.max_bad_share;
-        OutOfRange::unless(
-            (0.0..=1.0).contains(&bad),
-            "max_bad_share",
-            bad,
-            "between 0 and 1",
-        )?;
+        for (key, share) in [
+            ("max_bad_share", Some(self.max_bad_share)),
+            ("max_missing_share", self.max_missing_share),
+        ] {
+            let share = share.unwrap_or(0.0);
+            OutOfRange::unless((0.0..=1.0).contains(&share), key, share, "between 0 and 1")?;
+        }
+        if let Some(manifest) = &self.manifest {
+            OutOfRange::unless(
+                matches!(self.layout, Layout::Auto | Layout::Manifest),
+                "manifest",
+                manifest,
+                "left out, or the layout `manifest`",
+            )?;
+            let extension = std::path::Path::new(manifest)
+                .extension()
+                .and_then(|extension| extension.to_str());
+            OutOfRange::unless(
+                matches!(extension, Some("csv" | "jsonl")),
+                "manifest",
+                manifest,
+                "a .csv or .jsonl file in the folder of videos",
+            )?;
+        }
         let limit = self.time_limit_seconds;
         OutOfRange::unless(
             (1.0..=86_400.0).contains(&limit),
@@ -277,6 +307,15 @@ mod tests {
             (json!({"group_pattern": "person"}), "group_pattern"),
             (json!({"group_pattern": "(person"}), "group_pattern"),
             (json!({"max_bad_share": -0.1}), "max_bad_share"),
+            (json!({"max_missing_share": 1.5}), "max_missing_share"),
+            (json!({"manifest": "mine.txt"}), "manifest"),
+            (
+                json!({"manifest": "mine.csv", "layout": "folders"}),
+                "manifest",
+            ),
+            (json!({"layout": "kinetic"}), "layout"),
+            (json!({"duplicates": "keep"}), "duplicates"),
+            (json!({"validation": "maybe"}), "validation"),
             (json!({"time_limit_seconds": 0}), "time_limit_seconds"),
             (json!({"memory_limit_mib": 8}), "memory_limit_mib"),
         ] {
