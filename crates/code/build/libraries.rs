@@ -48,7 +48,14 @@ pub fn ffmpeg() -> String {
         let output = output.expect("pkg-config is missing; run scripts/setup.sh");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
-    let versions = ["libavcodec", "libavformat", "libavutil", "libswscale"].map(|library| {
+    let versions = [
+        "libavcodec",
+        "libavformat",
+        "libavfilter",
+        "libavutil",
+        "libswscale",
+    ]
+    .map(|library| {
         let folder = ask(&["--variable=pcfiledir", library]);
         println!("cargo::rerun-if-changed={folder}/{library}.pc");
         format!("{library} {}", ask(&["--modversion", library]))

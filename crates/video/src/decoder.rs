@@ -7,10 +7,11 @@ use std::sync::Arc;
 use ffmpeg_next::ffi::{self, AVCodecID, AVDiscard};
 
 use crate::VideoError;
-use crate::demuxer::{Demuxer, Packet, known};
+use crate::demuxer::Demuxer;
 use crate::error::words;
 use crate::library::text;
 use crate::limits::Budget;
+use crate::packet::{Packet, known};
 
 /// A decoded picture.
 pub(crate) struct Frame(*mut ffi::AVFrame);
@@ -24,6 +25,10 @@ impl Frame {
         let frame = unsafe { ffi::av_frame_alloc() };
         assert!(!frame.is_null(), "out of memory");
         Self(frame)
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const ffi::AVFrame {
+        self.0
     }
 
     pub(crate) fn as_mut_ptr(&mut self) -> *mut ffi::AVFrame {
@@ -76,7 +81,7 @@ pub(crate) enum Answer {
 pub(crate) struct Decoder {
     context: *mut ffi::AVCodecContext,
     skips: bool,
-    /// The context points to it.
+    /// The context points to it, and is freed first.
     budget: Arc<Budget>,
 }
 
@@ -91,11 +96,6 @@ impl Decoder {
             messages: Vec::new(),
         };
         let parameters = demuxer.parameters();
-        let (width, height) = (parameters.width, parameters.height);
-        if i64::from(width) * i64::from(height) > demuxer.budget().pixels() {
-            let what = format!("its pictures of {width} x {height} pixels");
-            return Err(demuxer.budget().exceeded_by(demuxer.path(), what));
-        }
         let id = parameters.codec_id;
         // SAFETY: FFmpeg's documented order: find, allocate, copy parameters, set options, open; the
         // context is owned by `decoder` from its allocation on.
@@ -111,7 +111,6 @@ impl Decoder {
                 )));
             }
             let decoder = Self {
-                budget: Arc::clone(demuxer.budget()),
                 context: ffi::avcodec_alloc_context3(codec),
                 skips: matches!(
                     id,
@@ -120,6 +119,7 @@ impl Decoder {
                         | AVCodecID::AV_CODEC_ID_MPEG4
                         | AVCodecID::AV_CODEC_ID_MPEG2VIDEO
                 ),
+                budget: Arc::clone(demuxer.budget()),
             };
             assert!(!decoder.context.is_null(), "out of memory");
             let code = ffi::avcodec_parameters_to_context(decoder.context, parameters);

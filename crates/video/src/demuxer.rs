@@ -8,11 +8,12 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ffmpeg_next::ffi;
+use ffmpeg_next::ffi::{self, AVFieldOrder};
 
 use crate::error::words;
 use crate::library::text;
 use crate::limits::Budget;
+use crate::packet::Packet;
 use crate::{Orientation, VideoError, pictures};
 
 /// Demuxers that read anything as a picture, single pictures, or lists of other files.
@@ -40,6 +41,15 @@ fn refusal(container: &str) -> Option<&'static str> {
         .map(|(_, reason)| *reason)
 }
 
+/// Why a container cannot be opened, in words that say what to do about it where FFmpeg's do not.
+fn opening_failed(code: c_int) -> String {
+    if code == ffi::AVERROR_EOF {
+        "it ends before its first frame".to_owned()
+    } else {
+        words(code)
+    }
+}
+
 /// The demuxer that FFmpeg would choose by the first `length` bytes.
 fn probed(path: &Path, mut head: Vec<u8>, length: usize) -> Option<String> {
     head.resize(head.len() + ffi::AVPROBE_PADDING_SIZE as usize, 0);
@@ -56,69 +66,6 @@ fn probed(path: &Path, mut head: Vec<u8>, length: usize) -> Option<String> {
         let format = ffi::av_probe_input_format(&raw const data, 1);
         (!format.is_null()).then(|| text((*format).name))
     }
-}
-
-/// One compressed piece of the video stream.
-pub(crate) struct Packet(*mut ffi::AVPacket);
-
-// SAFETY: a packet owns its data (reference-counted atomically) and is used by one thread at a time.
-unsafe impl Send for Packet {}
-
-impl Packet {
-    fn empty() -> Self {
-        // SAFETY: gives null only when memory is exhausted, which the assertion turns into a panic.
-        let packet = unsafe { ffi::av_packet_alloc() };
-        assert!(!packet.is_null(), "out of memory");
-        Self(packet)
-    }
-
-    pub(crate) fn as_ptr(&self) -> *const ffi::AVPacket {
-        self.0
-    }
-
-    /// Bytes of compressed data.
-    pub(crate) fn size(&self) -> usize {
-        usize::try_from(self.raw().size).unwrap_or(0)
-    }
-
-    pub(crate) fn pts(&self) -> Option<i64> {
-        known(self.raw().pts)
-    }
-
-    pub(crate) fn dts(&self) -> Option<i64> {
-        known(self.raw().dts)
-    }
-
-    pub(crate) fn duration(&self) -> i64 {
-        self.raw().duration.max(0)
-    }
-
-    /// Whether decoding can begin here.
-    pub(crate) fn key(&self) -> bool {
-        self.raw().flags & ffi::AV_PKT_FLAG_KEY != 0
-    }
-
-    /// Whether it must be decoded but not shown, by the container's edit list.
-    pub(crate) fn hidden(&self) -> bool {
-        self.raw().flags & ffi::AV_PKT_FLAG_DISCARD != 0
-    }
-
-    fn raw(&self) -> &ffi::AVPacket {
-        // SAFETY: the pointer is valid from `empty` to `drop`.
-        unsafe { &*self.0 }
-    }
-}
-
-impl Drop for Packet {
-    fn drop(&mut self) {
-        // SAFETY: made by av_packet_alloc, freed once.
-        unsafe { ffi::av_packet_free(&raw mut self.0) };
-    }
-}
-
-/// `None` for FFmpeg's "no timestamp".
-pub(crate) fn known(timestamp: i64) -> Option<i64> {
-    (timestamp != i64::MIN).then_some(timestamp)
 }
 
 /// An open container and its video stream.
@@ -283,7 +230,7 @@ impl Demuxer {
                 }
                 return Err(VideoError::NotAVideo {
                     path: path.to_owned(),
-                    reason: words(code),
+                    reason: opening_failed(code),
                     messages: Vec::new(),
                 });
             }
@@ -385,12 +332,12 @@ impl Demuxer {
     /// # Errors
     /// FFmpeg's words, where the file breaks off or cannot be read on.
     pub(crate) fn next_packet(&mut self) -> Result<Option<Packet>, String> {
-        let packet = Packet::empty();
+        let mut packet = Packet::empty();
         loop {
             // SAFETY: context and packet are valid; the packet is emptied before it is used again.
             let code = unsafe {
-                ffi::av_packet_unref(packet.0);
-                ffi::av_read_frame(self.context, packet.0)
+                ffi::av_packet_unref(packet.as_mut_ptr());
+                ffi::av_read_frame(self.context, packet.as_mut_ptr())
             };
             if code == ffi::AVERROR_EOF {
                 return Ok(None);
@@ -401,7 +348,7 @@ impl Demuxer {
             if code < 0 {
                 return Err(words(code));
             }
-            if packet.raw().stream_index == self.stream().index {
+            if packet.stream() == self.stream().index {
                 return Ok(Some(packet));
             }
         }
@@ -457,6 +404,17 @@ impl Demuxer {
     pub(crate) fn container(&self) -> String {
         // SAFETY: an open context has an input format.
         text(unsafe { (*(*self.context).iformat).name })
+    }
+
+    /// Whether frames are two fields of two moments, as far as the container or the first frames say.
+    pub(crate) fn interlaced(&self) -> bool {
+        // SAFETY: reads the number behind the enum, which a newer FFmpeg may have extended.
+        let order = unsafe {
+            (&raw const self.parameters().field_order)
+                .cast::<u32>()
+                .read()
+        };
+        order > AVFieldOrder::AV_FIELD_PROGRESSIVE as u32
     }
 
     /// Width of a pixel by its height; 1 where nothing sensible is said.

@@ -1,30 +1,55 @@
 //! Which packet is shown when, and where decoding must begin to see it.
 
 use crate::Timeline;
+use crate::packet::{Packet, known};
 
-/// What the container says about one packet of the video stream.
+/// What the container says about one packet of the video stream: 24 bytes, since a film has a million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) pts: Option<i64>,
-    pub(crate) dts: Option<i64>,
-    pub(crate) duration: i64,
-    pub(crate) key: bool,
-    pub(crate) hidden: bool,
+    /// Times as FFmpeg has them, with its own value for "none".
+    pts: i64,
+    dts: i64,
+    duration: u32,
+    key: bool,
+    hidden: bool,
 }
 
-/// One shown frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Slot {
-    /// Presentation time; where there are no such times, the frame's number.
-    time: i64,
-    packet: usize,
+impl Entry {
+    pub(crate) fn of(packet: &Packet) -> Self {
+        Self {
+            pts: packet.pts().unwrap_or(i64::MIN),
+            dts: packet.dts().unwrap_or(i64::MIN),
+            duration: u32::try_from(packet.duration()).unwrap_or(0),
+            key: packet.key(),
+            hidden: packet.hidden(),
+        }
+    }
+
+    /// The same packet, of which no frame comes.
+    pub(crate) fn without_frame(self) -> Self {
+        Self {
+            hidden: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn pts(&self) -> Option<i64> {
+        known(self.pts)
+    }
+
+    pub(crate) fn dts(&self) -> Option<i64> {
+        known(self.dts)
+    }
 }
 
 /// The frames of a video in the order in which they are shown.
 #[derive(Debug)]
 pub(crate) struct Index {
-    slots: Vec<Slot>,
-    /// Whether `Slot::time` is a presentation time. Otherwise frames can only be told apart by counting
+    /// In the order of the file, which is that of decoding.
+    entries: Vec<Entry>,
+    /// The packets of the shown frames, in the order in which they are shown.
+    order: Vec<u32>,
+    /// Whether presentation times are known. Otherwise frames can only be told apart by counting
     /// what the decoder gives, from the first key frame on.
     timed: bool,
     /// The first key frame: the first packet that the decoder is given.
@@ -35,54 +60,58 @@ pub(crate) struct Index {
 impl Index {
     /// Frames before the first key frame cannot be decoded and are left out, as are those that an edit
     /// list hides. `trusted` says whether presentation times, where every packet has one, are true.
-    pub(crate) fn new(entries: &[Entry], time_base: f64, nominal_rate: f64, trusted: bool) -> Self {
+    pub(crate) fn new(
+        entries: Vec<Entry>,
+        time_base: f64,
+        nominal_rate: f64,
+        trusted: bool,
+    ) -> Self {
         let first = entries.iter().position(|entry| entry.key).unwrap_or(0);
-        let shown = || {
-            entries
-                .iter()
-                .enumerate()
-                .skip(first)
-                .filter(|(_, entry)| !entry.hidden)
-        };
-        let timed = trusted && shown().all(|(_, entry)| entry.pts.is_some());
-        let mut slots: Vec<Slot> = shown()
-            .enumerate()
-            .map(|(number, (packet, entry))| Slot {
-                time: entry.pts.filter(|_| timed).unwrap_or(number as i64),
-                packet,
-            })
+        let mut order: Vec<u32> = (0u32..)
+            .zip(&entries)
+            .skip(first)
+            .filter(|(_, entry)| !entry.hidden)
+            .map(|(packet, _)| packet)
             .collect();
-        slots.sort_by_key(|slot| (slot.time, slot.packet));
-        slots.dedup_by_key(|slot| slot.time);
-        let last = slots
+        let entry = |packet: u32| &entries[packet as usize];
+        let timed = trusted && order.iter().all(|packet| entry(*packet).pts().is_some());
+        if timed {
+            order.sort_by_key(|packet| entry(*packet).pts);
+            order.dedup_by_key(|packet| entry(*packet).pts);
+        }
+        let last = order
             .last()
-            .map_or(0.0, |slot| entries[slot.packet].duration as f64 * time_base);
-        let seconds: Vec<i64> = if timed {
-            slots.iter().map(|slot| slot.time).collect()
-        } else {
-            slots
-                .iter()
-                .filter_map(|slot| entries[slot.packet].dts)
-                .collect()
+            .map_or(0.0, |packet| f64::from(entry(*packet).duration) * time_base);
+        let time = |packet: &u32| match timed {
+            true => entry(*packet).pts(),
+            false => entry(*packet).dts(),
         };
         // Decode times, in ascending order, are as far apart as presentation times.
-        let ascending = seconds.len() == slots.len() && seconds.is_sorted_by(|a, b| a < b);
-        let times = if ascending {
-            seconds
-                .iter()
-                .map(|time| *time as f64 * time_base)
-                .collect()
+        let ascending =
+            order.iter().all(|packet| time(packet).is_some()) && order.is_sorted_by_key(time);
+        let distinct = order
+            .windows(2)
+            .all(|pair| time(&pair[0]) != time(&pair[1]));
+        let times = if ascending && distinct {
+            let times = order.iter().filter_map(time);
+            times.map(|time| time as f64 * time_base).collect()
         } else {
-            (0..slots.len())
+            (0..order.len())
                 .map(|number| number as f64 / nominal_rate)
                 .collect()
         };
         Self {
             timeline: Timeline::new(times, last),
-            slots,
+            entries,
+            order,
             timed,
             first,
         }
+    }
+
+    /// What the container says about each packet.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     pub(crate) fn timeline(&self) -> &Timeline {
@@ -100,28 +129,36 @@ impl Index {
 
     /// The packet that holds a frame.
     pub(crate) fn packet(&self, slot: usize) -> usize {
-        self.slots[slot].packet
+        self.order[slot] as usize
     }
 
     /// The slot of a decoded frame: by its presentation time, else by its number.
     pub(crate) fn slot(&self, pts: Option<i64>, number: usize) -> Option<usize> {
-        let time = if self.timed { pts? } else { number as i64 };
-        self.slots
-            .partition_point(|slot| slot.time <= time)
-            .checked_sub(1)
+        let after = if self.timed {
+            let pts = pts?;
+            self.order
+                .partition_point(|packet| self.entries[*packet as usize].pts <= pts)
+        } else {
+            (number + 1).min(self.order.len())
+        };
+        after.checked_sub(1)
     }
 
     /// The packet at which decoding may begin to see a frame: the last key frame that is neither
     /// decoded nor shown after it. (A frame shown before the key frame that it follows in the file
     /// refers to frames before that key frame: an open group of pictures.)
-    pub(crate) fn start(&self, slot: usize, entries: &[Entry]) -> usize {
-        let Slot { time, packet } = self.slots[slot];
+    pub(crate) fn start(&self, slot: usize) -> usize {
         if !self.timed {
             return self.first;
         }
+        let packet = self.packet(slot);
+        let shown = self.entries[packet].pts;
         (self.first..=packet)
             .rev()
-            .find(|index| entries[*index].key && entries[*index].pts.is_some_and(|pts| pts <= time))
+            .find(|index| {
+                let entry = self.entries[*index];
+                entry.key && entry.pts().is_some_and(|pts| pts <= shown)
+            })
             .unwrap_or(self.first)
     }
 
@@ -129,9 +166,9 @@ impl Index {
     pub(crate) fn leading(&self) -> bool {
         self.timed
             && self
-                .slots
+                .order
                 .first()
-                .is_some_and(|slot| slot.packet > self.first)
+                .is_some_and(|packet| *packet as usize > self.first)
     }
 
     /// Leaves out the frames before `slot`, which turned out not to be decodable.
@@ -141,7 +178,7 @@ impl Index {
             .map(|frame| self.timeline.time(frame))
             .collect();
         self.timeline = Timeline::new(times, last);
-        self.slots.drain(..slot);
+        self.order.drain(..slot);
     }
 }
 
@@ -151,8 +188,8 @@ mod tests {
 
     fn entry(pts: i64, key: bool) -> Entry {
         Entry {
-            pts: Some(pts),
-            dts: None,
+            pts,
+            dts: i64::MIN,
             duration: 1,
             key,
             hidden: false,
@@ -178,8 +215,13 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_of_a_long_film_takes_few_bytes() {
+        assert_eq!(size_of::<Entry>(), 24);
+    }
+
+    #[test]
     fn frames_are_in_order_of_presentation() {
-        let index = Index::new(&entries(), 0.1, 25.0, true);
+        let index = Index::new(entries(), 0.1, 25.0, true);
         let packets: Vec<usize> = (0..9).map(|slot| index.packet(slot)).collect();
         assert_eq!(packets, [0, 2, 3, 1, 4, 6, 7, 5, 8]);
         assert!((index.timeline().duration() - 0.9).abs() < 1e-9);
@@ -190,8 +232,8 @@ mod tests {
 
     #[test]
     fn decoding_begins_at_a_key_frame_that_is_shown_no_later() {
-        let index = Index::new(&entries(), 0.1, 25.0, true);
-        let starts: Vec<usize> = (0..9).map(|slot| index.start(slot, &entries())).collect();
+        let index = Index::new(entries(), 0.1, 25.0, true);
+        let starts: Vec<usize> = (0..9).map(|slot| index.start(slot)).collect();
         assert_eq!(starts, [0, 0, 0, 0, 0, 0, 0, 5, 5]);
     }
 
@@ -200,7 +242,7 @@ mod tests {
         let mut entries = entries();
         entries[0].key = false;
         entries[8].hidden = true;
-        let mut index = Index::new(&entries, 0.1, 25.0, true);
+        let mut index = Index::new(entries, 0.1, 25.0, true);
         assert_eq!(index.timeline().len(), 3);
         assert!(index.leading());
         index.begin_at(2);
@@ -211,30 +253,30 @@ mod tests {
     fn without_presentation_times_frames_are_counted() {
         let entries: Vec<Entry> = (0..4)
             .map(|number| Entry {
-                pts: None,
-                dts: Some(2 * number),
+                pts: i64::MIN,
+                dts: 2 * number,
                 ..entry(0, number == 0)
             })
             .collect();
-        let index = Index::new(&entries, 0.5, 25.0, true);
+        let index = Index::new(entries, 0.5, 25.0, true);
         assert!(!index.timed());
         assert_eq!(index.slot(None, 2), Some(2));
         assert_eq!(index.timeline().time(3), 3.0);
-        assert_eq!(index.start(3, &entries), 0);
+        assert_eq!(index.start(3), 0);
     }
 
     #[test]
     fn without_any_times_the_nominal_rate_must_do() {
         let entries = vec![
             Entry {
-                pts: None,
-                dts: None,
+                pts: i64::MIN,
+                dts: i64::MIN,
                 duration: 0,
                 ..entry(0, true)
             };
             5
         ];
-        let index = Index::new(&entries, 0.5, 10.0, false);
+        let index = Index::new(entries, 0.5, 10.0, false);
         assert_eq!(index.timeline().len(), 5);
         assert!((index.timeline().duration() - 0.5).abs() < 1e-9);
     }

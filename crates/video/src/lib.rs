@@ -7,7 +7,12 @@
 //! One video uses one thread: many videos at once keep more cores busy than many threads a video.
 //! FFmpeg's messages are caught and returned with the file they concern; nothing is ever printed.
 
+mod collector;
+mod colour;
+mod conversion;
+mod decode;
 mod decoder;
+mod deinterlace;
 mod demuxer;
 mod encode;
 mod error;
@@ -15,20 +20,23 @@ mod index;
 mod library;
 mod limits;
 mod log;
+mod meaning;
 mod orientation;
+mod packet;
 mod pictures;
 pub mod sample;
 mod scaler;
+mod source;
 mod timeline;
 mod tone;
 mod video;
 
+pub use conversion::{Conversion, Geometry, SCALER};
 pub use encode::{Codec, EncodeError, VideoWriter};
 pub use error::VideoError;
 pub use library::{Capability, Version, capabilities, version};
 pub use limits::Limits;
 pub use orientation::Orientation;
 pub use pictures::{is_picture, pictures};
-pub use scaler::{Geometry, SCALER};
 pub use timeline::Timeline;
 pub use video::{Frames, Info, Video};

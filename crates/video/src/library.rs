@@ -14,6 +14,8 @@ pub struct Version {
     pub libavcodec: String,
     /// As in `59.27.100`.
     pub libavformat: String,
+    /// As in `8.44.100`.
+    pub libavfilter: String,
     /// As in `57.28.100`.
     pub libavutil: String,
     /// As in `6.7.100`.
@@ -24,8 +26,13 @@ impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} (libavcodec {}, libavformat {}, libavutil {}, libswscale {})",
-            self.ffmpeg, self.libavcodec, self.libavformat, self.libavutil, self.libswscale
+            "{} (libavcodec {}, libavformat {}, libavfilter {}, libavutil {}, libswscale {})",
+            self.ffmpeg,
+            self.libavcodec,
+            self.libavformat,
+            self.libavfilter,
+            self.libavutil,
+            self.libswscale
         )
     }
 }
@@ -46,6 +53,7 @@ pub fn version() -> Version {
             ffmpeg: text(ffi::av_version_info()),
             libavcodec: parts(ffi::avcodec_version()),
             libavformat: parts(ffi::avformat_version()),
+            libavfilter: parts(ffi::avfilter_version()),
             libavutil: parts(ffi::avutil_version()),
             libswscale: parts(ffi::swscale_version()),
         }

@@ -28,6 +28,16 @@ pub struct Limits {
     pub memory: u64,
 }
 
+impl From<Duration> for Limits {
+    /// With 1 GiB.
+    fn from(time: Duration) -> Self {
+        Self {
+            time,
+            memory: 1 << 30,
+        }
+    }
+}
+
 /// The memory that the work on one file takes.
 #[derive(Debug)]
 pub(crate) struct Budget {

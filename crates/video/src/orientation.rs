@@ -31,15 +31,8 @@ impl Orientation {
         }
     }
 
-    /// Copies a square RGB picture of side `side`, whose rows lie `stride` bytes apart, into packed rows
-    /// the right way up.
-    pub(crate) fn apply(self, source: &[u8], stride: usize, side: usize, target: &mut [u8]) {
-        if self == Self::default() {
-            for (row, line) in target.chunks_exact_mut(side * 3).enumerate() {
-                line.copy_from_slice(&source[row * stride..][..side * 3]);
-            }
-            return;
-        }
+    /// Puts a square of packed RGB of side `side` the right way up.
+    pub(crate) fn apply(self, source: &[u8], side: usize, target: &mut [u8]) {
         for (row, line) in target.chunks_exact_mut(side * 3).enumerate() {
             let y = if self.flip_vertical {
                 side - 1 - row
@@ -53,7 +46,7 @@ impl Orientation {
                     column
                 };
                 let (x, y) = if self.transpose { (y, x) } else { (x, y) };
-                pixel.copy_from_slice(&source[y * stride + x * 3..][..3]);
+                pixel.copy_from_slice(&source[(y * side + x) * 3..][..3]);
             }
         }
     }
@@ -65,11 +58,11 @@ mod tests {
 
     const ONE: i32 = 1 << 16;
 
-    /// What becomes of the picture `ab / cd` whose rows are padded to 8 bytes.
+    /// What becomes of the picture `ab / cd`.
     fn turned(matrix: [i32; 9]) -> String {
-        let source = b"aaabbb..cccddd..";
+        let source = b"aaabbbcccddd";
         let mut target = [0; 12];
-        Orientation::from_matrix(&matrix).apply(source, 8, 2, &mut target);
+        Orientation::from_matrix(&matrix).apply(source, 2, &mut target);
         target
             .iter()
             .step_by(3)

@@ -3,37 +3,18 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use ffmpeg_next::ffi::{self, AVColorRange, AVPixelFormat};
+use ffmpeg_next::ffi::{self, AVPixelFormat};
 
+use crate::colour::{Colours, Rows};
 use crate::decoder::Frame;
 use crate::error::words;
-use crate::{Orientation, tone};
+use crate::meaning::{chroma_position, full_range, inconvertible, is_rgb, plain_yuv};
+use crate::{Conversion, Geometry, Orientation, tone};
 
 /// How scaling is done: bilinear over the whole area that a pixel covers when it shrinks, colour at full
 /// resolution, exact rounding, and the same bits on every processor.
 const FLAGS: c_int =
     ffi::SWS_BILINEAR | ffi::SWS_FULL_CHR_H_INT | ffi::SWS_ACCURATE_RND | ffi::SWS_BITEXACT;
-
-/// What [`crate::Video::frames`] does to a frame, for whoever must say whether two sets of pixels were made
-/// the same way. Changes whenever the same frame would give other pixels.
-pub const SCALER: &str =
-    "swscale bilinear, full chroma, accurate rounding, bit-exact; cropped first; HDR tone-mapped";
-
-/// The square that is cut from each frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Geometry {
-    /// The picture's short side is scaled to this many pixels ...
-    pub resize: u32,
-    /// ... and the square of this side is cut from its middle. At most `resize`.
-    pub size: u32,
-}
-
-impl Geometry {
-    /// Bytes of one frame: size x size x 3.
-    pub fn frame_bytes(self) -> usize {
-        self.size as usize * self.size as usize * 3
-    }
-}
 
 /// What a scaling context is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +23,15 @@ struct Source {
     height: c_int,
     format: c_int,
     matrix: u32,
-    full_range: bool,
+    /// By what the frame says; where it says nothing, FFmpeg takes what is usual for the format.
+    full_range: Option<bool>,
+    /// Where a value of colour lies among the values of luma that it covers, by its number in FFmpeg.
+    chroma_location: u32,
 }
 
 /// Cuts, scales, converts to RGB and turns. Frames may change their size and format on the way.
 pub(crate) struct Scaler {
-    geometry: Geometry,
+    conversion: Conversion,
     pixel_aspect: f64,
     orientation: Orientation,
     context: *mut ffi::SwsContext,
@@ -55,6 +39,11 @@ pub(crate) struct Scaler {
     /// The part of the frame that is scaled: a reference with a smaller rectangle.
     cut: Frame,
     target: Frame,
+    /// The way from the target to RGB where FFmpeg only scales.
+    colours: Option<Colours>,
+    rows: Rows,
+    /// The square in RGB as it is stored, before it is turned.
+    packed: Vec<u8>,
     tone_map: Option<(tone::Transfer, tone::ToneMap)>,
 }
 
@@ -62,42 +51,40 @@ pub(crate) struct Scaler {
 unsafe impl Send for Scaler {}
 
 impl Scaler {
-    pub(crate) fn new(
-        geometry: Geometry,
-        pixel_aspect: f64,
-        orientation: Orientation,
-    ) -> Result<Self, String> {
-        let mut target = Frame::empty();
-        // SAFETY: the frame is valid; FFmpeg allocates rows padded for its vector instructions.
-        let code = unsafe {
-            let raw = &mut *target.as_mut_ptr();
-            raw.width = geometry.size as c_int;
-            raw.height = geometry.size as c_int;
-            raw.format = AVPixelFormat::AV_PIX_FMT_RGB24 as c_int;
-            ffi::av_frame_get_buffer(raw, 0)
-        };
-        if code < 0 {
-            return Err(words(code));
-        }
-        Ok(Self {
-            geometry,
+    pub(crate) fn new(conversion: Conversion, pixel_aspect: f64, orientation: Orientation) -> Self {
+        Self {
+            conversion,
             pixel_aspect,
             orientation,
             context: ptr::null_mut(),
             source: None,
             cut: Frame::empty(),
-            target,
+            target: Frame::empty(),
+            colours: None,
+            rows: Rows::default(),
+            packed: vec![0; conversion.geometry.frame_bytes()],
             tone_map: None,
-        })
+        }
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        self.conversion.geometry
     }
 
     /// Scales a frame into `pixels` (size x size x 3).
     pub(crate) fn scale(&mut self, frame: &Frame, pixels: &mut [u8]) -> Result<(), String> {
+        let transfer = tone::Transfer::of(frame.raw());
+        if let Some(transfer) = transfer.filter(|_| !self.conversion.tone_map) {
+            let curve = transfer.name();
+            return Err(format!(
+                "it has a high dynamic range ({curve}), which is refused"
+            ));
+        }
         let crop = crop(
             frame.raw().width as usize,
             frame.raw().height as usize,
             self.pixel_aspect,
-            self.geometry,
+            self.geometry(),
         );
         self.cut.refer_to(frame)?;
         // SAFETY: the frame is valid and the rectangle lies inside it; the call moves the reference's
@@ -114,7 +101,7 @@ impl Scaler {
             return Err(words(code));
         }
         self.prepare()?;
-        let side = self.geometry.size as usize;
+        let side = self.geometry().size as usize;
         // SAFETY: the context was made for exactly this source and for the target's size and format.
         let code = unsafe {
             let source = self.cut.raw();
@@ -132,12 +119,34 @@ impl Scaler {
         if code < 0 {
             return Err(words(code));
         }
-        let stride = self.target.raw().linesize[0] as usize;
-        // SAFETY: the target has `side` rows of `stride` bytes, written just now and unshared.
-        let scaled =
-            unsafe { std::slice::from_raw_parts(self.target.raw().data[0], stride * side) };
-        self.orientation.apply(scaled, stride, side, pixels);
-        if let Some(transfer) = tone::Transfer::of(frame.raw()) {
+        let packed = if self.orientation == Orientation::default() {
+            &mut *pixels
+        } else {
+            &mut self.packed[..]
+        };
+        let plane = |plane: usize| {
+            let stride = self.target.raw().linesize[plane] as usize;
+            // SAFETY: the target has `side` rows of `stride` bytes in each plane of its format, written just
+            // now and unshared.
+            let bytes =
+                unsafe { std::slice::from_raw_parts(self.target.raw().data[plane], stride * side) };
+            bytes.chunks_exact(stride)
+        };
+        let lines = packed.chunks_exact_mut(side * 3);
+        if let Some(colours) = self.colours {
+            let planes = plane(0).zip(plane(1)).zip(plane(2));
+            for (line, ((y, u), v)) in lines.zip(planes) {
+                colours.convert(y, u, v, &mut self.rows, line);
+            }
+        } else {
+            for (line, row) in lines.zip(plane(0)) {
+                line.copy_from_slice(&row[..side * 3]);
+            }
+        }
+        if self.orientation != Orientation::default() {
+            self.orientation.apply(&self.packed, side, pixels);
+        }
+        if let Some(transfer) = transfer {
             match &self.tone_map {
                 Some((made_for, map)) if *made_for == transfer => map.apply(pixels),
                 _ => {
@@ -150,6 +159,48 @@ impl Scaler {
         Ok(())
     }
 
+    /// Tells the context how the source's numbers mean colours; a picture in RGB has no matrix, and FFmpeg
+    /// then refuses and needs no setting.
+    ///
+    /// # Safety
+    /// The context is valid.
+    unsafe fn set_colours(&mut self, source: Source) {
+        let (mut from, mut to) = (ptr::null_mut(), ptr::null_mut());
+        let (mut from_full, mut to_full) = (0, 0);
+        let (mut brightness, mut contrast, mut saturation) = (0, 1 << 16, 1 << 16);
+        // SAFETY: by this function's contract; every pointer is to a variable of its type, and tables of
+        // coefficients are constants.
+        unsafe {
+            ffi::sws_getColorspaceDetails(
+                self.context,
+                &raw mut from,
+                &raw mut from_full,
+                &raw mut to,
+                &raw mut to_full,
+                &raw mut brightness,
+                &raw mut contrast,
+                &raw mut saturation,
+            );
+            let matrix = ffi::sws_getCoefficients(source.matrix as c_int);
+            let full = source.full_range.map_or(from_full, c_int::from);
+            // Colours stay what they are where only scaling is asked for.
+            let (to, to_full) = match self.colours {
+                Some(_) => (matrix, full),
+                None => (ffi::sws_getCoefficients(ffi::SWS_CS_DEFAULT), 1),
+            };
+            ffi::sws_setColorspaceDetails(
+                self.context,
+                matrix,
+                full,
+                to,
+                to_full,
+                0,
+                1 << 16,
+                1 << 16,
+            );
+        }
+    }
+
     /// Makes a context for the cut unless the last one fits.
     fn prepare(&mut self) -> Result<(), String> {
         let raw = self.cut.raw();
@@ -159,7 +210,9 @@ impl Scaler {
             format: raw.format,
             // SAFETY: reads the number behind the enum, which a newer FFmpeg may have extended.
             matrix: unsafe { (&raw const raw.colorspace).cast::<u32>().read() },
-            full_range: raw.color_range == AVColorRange::AVCOL_RANGE_JPEG || full_range(raw.format),
+            full_range: full_range(raw),
+            // SAFETY: as above.
+            chroma_location: unsafe { (&raw const raw.chroma_location).cast::<u32>().read() },
         };
         if self.source == Some(source) {
             return Ok(());
@@ -174,38 +227,57 @@ impl Scaler {
                     crate::library::text(ffi::av_get_pix_fmt_name(format))
                 ));
             }
+            if let Some(name) = inconvertible(source.matrix)
+                && !is_rgb(format)
+            {
+                return Err(format!(
+                    "its colours are coded as {name}, which cannot be converted"
+                ));
+            }
             ffi::sws_freeContext(self.context);
+            self.context = ptr::null_mut();
             self.source = None;
-            let side = self.geometry.size as c_int;
-            self.context = ffi::sws_getContext(
-                source.width,
-                source.height,
-                format,
-                side,
-                side,
-                AVPixelFormat::AV_PIX_FMT_RGB24,
-                FLAGS,
-                ptr::null_mut(),
-                ptr::null_mut(),
-                ptr::null(),
-            );
+            let side = self.geometry().size as c_int;
+            let plain = plain_yuv(format);
+            let target = match plain {
+                true => AVPixelFormat::AV_PIX_FMT_YUV444P,
+                false => AVPixelFormat::AV_PIX_FMT_RGB24,
+            };
+            self.colours =
+                plain.then(|| Colours::new(source.matrix, source.full_range.unwrap_or(false)));
+            self.target = square(side, target)?;
+            self.context = ffi::sws_alloc_context();
             if self.context.is_null() {
+                return Err("out of memory".to_owned());
+            }
+            let (across, down) = chroma_position(format, source.chroma_location);
+            for (name, value) in [
+                (c"srcw", source.width),
+                (c"srch", source.height),
+                (c"src_format", source.format),
+                (c"dstw", side),
+                (c"dsth", side),
+                (c"dst_format", target as c_int),
+                (c"sws_flags", FLAGS),
+                (c"src_h_chr_pos", across),
+                (c"src_v_chr_pos", down),
+            ] {
+                ffi::av_opt_set_int(self.context.cast(), name.as_ptr(), i64::from(value), 0);
+            }
+            // Ten bits become eight by rounding, not by a pattern.
+            ffi::av_opt_set(
+                self.context.cast(),
+                c"sws_dither".as_ptr(),
+                c"none".as_ptr(),
+                0,
+            );
+            if ffi::sws_init_context(self.context, ptr::null_mut(), ptr::null_mut()) < 0 {
                 return Err(format!(
                     "{} x {} pixels cannot be scaled to {side} x {side}",
                     source.width, source.height
                 ));
             }
-            // A picture in RGB has no matrix; FFmpeg then refuses, and needs no setting.
-            ffi::sws_setColorspaceDetails(
-                self.context,
-                ffi::sws_getCoefficients(source.matrix as c_int),
-                c_int::from(source.full_range),
-                ffi::sws_getCoefficients(ffi::SWS_CS_DEFAULT),
-                1,
-                0,
-                1 << 16,
-                1 << 16,
-            );
+            self.set_colours(source);
         }
         self.source = Some(source);
         Ok(())
@@ -219,17 +291,21 @@ impl Drop for Scaler {
     }
 }
 
-/// Whether a format has values from 0 to 255 by its name, as JPEG's have.
-fn full_range(format: c_int) -> bool {
-    [
-        AVPixelFormat::AV_PIX_FMT_YUVJ420P,
-        AVPixelFormat::AV_PIX_FMT_YUVJ422P,
-        AVPixelFormat::AV_PIX_FMT_YUVJ444P,
-        AVPixelFormat::AV_PIX_FMT_YUVJ440P,
-        AVPixelFormat::AV_PIX_FMT_YUVJ411P,
-    ]
-    .iter()
-    .any(|full| *full as c_int == format)
+/// An empty square picture; FFmpeg pads its rows for its vector instructions.
+fn square(side: c_int, format: AVPixelFormat) -> Result<Frame, String> {
+    let mut frame = Frame::empty();
+    // SAFETY: the frame is valid, and its size and format are set before its buffers are asked for.
+    let code = unsafe {
+        let raw = &mut *frame.as_mut_ptr();
+        (raw.width, raw.height) = (side, side);
+        raw.format = format as c_int;
+        ffi::av_frame_get_buffer(raw, 0)
+    };
+    if code < 0 {
+        Err(words(code))
+    } else {
+        Ok(frame)
+    }
 }
 
 /// A rectangle of the decoded picture.

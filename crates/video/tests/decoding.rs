@@ -8,20 +8,13 @@ use std::time::{Duration, Instant};
 
 use fedact_video::{Codec, Geometry, Limits, Video, VideoError, VideoWriter, sample};
 
-const LIMIT: Limits = limit(Duration::from_secs(20));
+const LIMIT: Duration = Duration::from_secs(20);
 const WIDTH: usize = 96;
 const HEIGHT: usize = 64;
 const GEOMETRY: Geometry = Geometry {
     resize: 64,
     size: 64,
 };
-
-const fn limit(time: Duration) -> Limits {
-    Limits {
-        time,
-        memory: 1 << 30,
-    }
-}
 
 /// A grey level for each frame, four apart, so that a decoded frame tells its number.
 fn level(frame: usize) -> u8 {
@@ -253,12 +246,34 @@ fn a_name_with_a_colon_or_a_percent_sign_is_a_name() {
 fn time_is_limited() {
     let folder = tempfile::tempdir().unwrap();
     let path = example(folder.path(), Codec::Mpeg4, 5);
-    let error = Video::open(&path, limit(Duration::ZERO)).unwrap_err();
+    let error = Video::open(&path, Duration::ZERO).unwrap_err();
     assert!(matches!(error, VideoError::TimeLimit { .. }), "{error:?}");
-    let mut video = Video::open(&path, limit(Duration::from_millis(300))).unwrap();
+    let mut video = Video::open(&path, Duration::from_millis(300)).unwrap();
     std::thread::sleep(Duration::from_millis(310));
     let error = video.frames(&[0], GEOMETRY).unwrap_err();
     assert!(matches!(error, VideoError::TimeLimit { .. }), "{error:?}");
+}
+
+#[test]
+fn memory_is_limited() {
+    let folder = tempfile::tempdir().unwrap();
+    for codec in codecs() {
+        let path = example(folder.path(), codec, 50);
+        let all: Vec<usize> = (0..50).collect();
+        let decode = |pictures: u64| {
+            let limits = Limits {
+                time: LIMIT,
+                memory: pictures * (WIDTH * HEIGHT * 3 / 2) as u64,
+            };
+            Video::open(&path, limits).unwrap().frames(&all, GEOMETRY)
+        };
+        let error = decode(1).unwrap_err();
+        assert!(matches!(error, VideoError::MemoryLimit { .. }), "{error:?}");
+        // Fifty pass through, and fewer than half of them are held at a time.
+        let frames = decode(25).unwrap();
+        assert_eq!((frames.missing, frames.damaged), (0, 0));
+        assert!(frames.pixels == decode(1000).unwrap().pixels);
+    }
 }
 
 /// Every file of the shared collection of awkward videos has an outcome, in bounded time.
@@ -269,7 +284,7 @@ fn awkward_videos_neither_crash_nor_hang() {
         eprintln!("skipped: {} is not there", folder.display());
         return;
     };
-    let time = Duration::from_secs(2);
+    let limit = Duration::from_secs(2);
     let (mut good, mut bad) = (0, 0);
     for entry in entries {
         let path = entry.unwrap().path();
@@ -278,12 +293,12 @@ fn awkward_videos_neither_crash_nor_hang() {
             continue;
         }
         let began = Instant::now();
-        let outcome = Video::open(&path, limit(time)).and_then(|mut video| {
+        let outcome = Video::open(&path, limit).and_then(|mut video| {
             let wanted = sample::segments(video.timeline(), 4, 0, 1);
             video.frames(&wanted, GEOMETRY)
         });
         assert!(
-            began.elapsed() < 4 * time,
+            began.elapsed() < 4 * limit,
             "{} took {:?}",
             path.display(),
             began.elapsed()

@@ -2,14 +2,18 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fedact_clips::{Problem, Reason};
-use fedact_video::{Frames, Geometry, Limits, Video, VideoError, pictures, sample};
+use fedact_video::{
+    Conversion, Frames, Geometry, Limits, Timeline, Video, VideoError, pictures, sample,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use fedact_extract_params::{ExtractParams, Method, Short};
+use fedact_extract_params::{
+    Deinterlace, ExtractParams, HighDynamicRange, Method, Sampling, Short,
+};
 
 use crate::part::Part;
 
@@ -35,9 +39,16 @@ pub(crate) struct Summary {
     pub(crate) damage: Option<Damage>,
     /// Whether its high dynamic range was mapped to an ordinary one.
     pub(crate) tone_mapped: bool,
-    /// Not kept: only what was decoded in this run took time in it.
+    /// Whether frames of it are interlaced and were deinterlaced.
+    pub(crate) deinterlaced: bool,
+    /// Spent reading the file and the times of its frames. Times are not kept: only what was decoded in this run took
+    /// time in it.
+    #[serde(skip)]
+    pub(crate) open_seconds: f64,
+    /// Spent decoding the wanted frames and those that they refer to.
     #[serde(skip)]
     pub(crate) decode_seconds: f64,
+    /// Spent on the way from decoded frames to squares of RGB.
     #[serde(skip)]
     pub(crate) scale_seconds: f64,
 }
@@ -76,6 +87,29 @@ fn digest_file(path: &Path) -> std::io::Result<[u8; 32]> {
     }
 }
 
+/// The frames of clip `clip` of `clips`, by their numbers in the timeline.
+fn pick(
+    timeline: &Timeline,
+    sampling: &Sampling,
+    frames: usize,
+    clip: usize,
+    clips: usize,
+) -> Vec<usize> {
+    let short = match sampling.short {
+        Short::Loop => sample::Short::Loop,
+        Short::Hold => sample::Short::Hold,
+    };
+    match sampling.method {
+        Method::Uniform => sample::uniform(timeline, frames, clip, clips),
+        Method::Segments => sample::segments(timeline, frames, clip, clips),
+        Method::Windows => sample::window(timeline, frames, sampling.fps, clip, clips, short),
+        Method::Dense => {
+            let stride = sampling.stride as usize;
+            sample::dense(timeline, frames, stride, clip, clips, short)
+        }
+    }
+}
+
 /// Why a file gave no clips.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -101,25 +135,28 @@ pub(crate) fn cut(
         time: Duration::from_secs_f64(params.time_limit_seconds),
         memory: u64::from(params.memory_limit_mib) << 20,
     };
+    let began = Instant::now();
     let mut video = if path.is_dir() {
         Video::open_pictures(path, params.picture_rate, limits)?
     } else {
         Video::open(path, limits)?
     };
+    let opening = began.elapsed();
+    let refuses = params.high_dynamic_range == HighDynamicRange::Refuse;
+    if let Some(curve) = video.info().high_dynamic_range.filter(|_| refuses) {
+        let refused = VideoError::Undecodable {
+            path: path.to_owned(),
+            reason: format!(
+                "it has a high dynamic range ({curve}), which `high_dynamic_range: refuse` leaves out"
+            ),
+            messages: Vec::new(),
+        };
+        return Err(refused.into());
+    }
     let (first, shown) = Part::within(part, video.timeline()).map_err(Fault::Part)?;
-    let timeline = &shown;
     let frames = params.frames as usize;
     let wanted: Vec<usize> = (0..clips)
-        .flat_map(|clip| match params.sampling.method {
-            Method::Segments => sample::segments(timeline, frames, clip, clips),
-            Method::Windows => {
-                let short = match params.sampling.short {
-                    Short::Loop => sample::Short::Loop,
-                    Short::Hold => sample::Short::Hold,
-                };
-                sample::window(timeline, frames, params.sampling.fps, clip, clips, short)
-            }
-        })
+        .flat_map(|clip| pick(&shown, &params.sampling, frames, clip, clips))
         .map(|frame| first + frame)
         .collect();
     let time = |frame: usize| (video.timeline().time(frame) * 1e6).round() as u64;
@@ -127,11 +164,15 @@ pub(crate) fn cut(
         .chunks(frames)
         .map(|clip| (time(clip[0]), time(clip[frames - 1])))
         .collect();
-    let geometry = Geometry {
-        resize: params.resize(),
-        size: params.size,
+    let conversion = Conversion {
+        geometry: Geometry {
+            resize: params.resize(),
+            size: params.size,
+        },
+        deinterlace: params.deinterlace == Deinterlace::Auto,
+        tone_map: !refuses,
     };
-    let cut = video.frames(&wanted, geometry)?;
+    let cut = video.frames(&wanted, conversion)?;
     let mut distinct = wanted;
     distinct.sort_unstable();
     distinct.dedup();
@@ -146,7 +187,9 @@ pub(crate) fn cut(
         summary: Summary {
             times,
             damage: damage(&video, &cut),
+            deinterlaced: cut.deinterlaced > 0,
             tone_mapped: video.info().high_dynamic_range.is_some(),
+            open_seconds: opening.as_secs_f64(),
             decode_seconds: cut.decoding.as_secs_f64(),
             scale_seconds: cut.scaling.as_secs_f64(),
         },

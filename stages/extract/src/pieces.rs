@@ -25,7 +25,7 @@ use crate::error::ExtractError;
 use crate::part::Part;
 
 /// Changes when the same file and params would give other pixels or another layout of these files.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// zstd's fastest level of its usual ones: leaves 53% (`../shared/videos/small`) to 77% (`large`) of the bytes of clips
 /// of 16 x 112 x 112, for 4 ms a clip.
@@ -212,6 +212,8 @@ mod tests {
                 times: vec![(500_000, 1_250_000)],
                 damage: None,
                 tone_mapped: false,
+                deinterlaced: false,
+                open_seconds: 0.0,
                 decode_seconds: 0.0,
                 scale_seconds: 0.0,
             },

@@ -274,6 +274,8 @@ pub(crate) fn sampling(params: &ExtractParams) -> Value {
         "resize": params.resize(),
         "sampling": params.sampling,
         "picture_rate": params.picture_rate,
+        "deinterlace": params.deinterlace,
+        "high_dynamic_range": params.high_dynamic_range,
         "scaler": fedact_video::SCALER,
         "ffmpeg": fedact_video::version().to_string(),
     })
@@ -336,6 +338,12 @@ fn metrics(
     };
     let clips = |split: Split| written.clips.get(&split).copied().unwrap_or(0);
     let all_clips = clips(Split::Train) + clips(Split::Test);
+    let opening = seconds(outcomes, |summary| summary.open_seconds);
+    let decoding = seconds(outcomes, |summary| summary.decode_seconds);
+    let scaling = seconds(outcomes, |summary| summary.scale_seconds);
+    let writing = writing.as_secs_f64();
+    // Of all threads together: the largest is the bottleneck.
+    let share = |part: f64| part / (opening + decoding + scaling + writing).max(1e-9);
     let figures = json!({
         "classes": found.classes.len(),
         "videos": done.len(),
@@ -350,13 +358,19 @@ fn metrics(
         "unused_files": found.unused,
         "damaged_videos": count(Reason::Damaged),
         "duplicate_videos": count(Reason::Duplicate),
+        "deinterlaced_videos": done.iter().filter(|done| done.summary.deinterlaced).count(),
         "tone_mapped_videos": done.iter().filter(|done| done.summary.tone_mapped).count(),
         "decoded_videos": count_from(outcomes, Origin::File),
         "resumed_videos": count_from(outcomes, Origin::Piece),
         "reused_videos": count_from(outcomes, Origin::Earlier),
-        "decode_seconds": seconds(outcomes, |summary| summary.decode_seconds),
-        "scale_seconds": seconds(outcomes, |summary| summary.scale_seconds),
-        "write_seconds": writing.as_secs_f64(),
+        "open_seconds": opening,
+        "decode_seconds": decoding,
+        "scale_seconds": scaling,
+        "write_seconds": writing,
+        "open_share": share(opening),
+        "decode_share": share(decoding),
+        "scale_share": share(scaling),
+        "write_share": share(writing),
         "seconds": whole.as_secs_f64(),
         "clips_per_second": all_clips as f64 / whole.as_secs_f64().max(1e-9),
     });

@@ -291,6 +291,76 @@ fn a_class_that_cannot_be_split_is_named() {
 }
 
 #[test]
+fn each_sampling_method_gives_its_own_frames() {
+    let place = Place::persons();
+    // Twelve frames at 30 a second; the first and the last frame of a clip of four.
+    for (sampling, first, last) in [
+        (json!({"method": "segments"}), 1, 10),
+        (json!({"method": "uniform"}), 0, 11),
+        (json!({"method": "dense"}), 2, 8),
+        (json!({"method": "dense", "stride": 3}), 1, 10),
+        (json!({"method": "windows", "fps": 30}), 4, 7),
+    ] {
+        let outcome = place.run(json!({"sampling": sampling}));
+        let set = outcome.set();
+        for clip in set.clips() {
+            let frames = [clip.start_seconds, clip.end_seconds].map(|time| (time * 30.0).round());
+            assert_eq!(frames, [f64::from(first), f64::from(last)], "{sampling}");
+        }
+    }
+    // One after the other, with nothing in common.
+    let outcome = place.run(json!({"sampling": {"method": "uniform", "test_clips": 3}}));
+    let set = outcome.set();
+    let test: Vec<_> = set.indices(Split::Test).into_iter().take(3).collect();
+    let spans = test.iter().map(|index| &set.clips()[*index]);
+    let frames: Vec<f64> = spans
+        .flat_map(|clip| [clip.start_seconds, clip.end_seconds])
+        .map(|time| (time * 30.0).round())
+        .collect();
+    assert_eq!(frames, [0.0, 3.0, 4.0, 7.0, 8.0, 11.0]);
+}
+
+#[test]
+fn the_metrics_say_where_the_time_went() {
+    let outcome = Place::persons().run(json!({}));
+    let metrics = outcome.result.unwrap();
+    let share = |name: &str| metrics[name].as_f64().unwrap();
+    let parts = ["open_share", "decode_share", "scale_share", "write_share"].map(share);
+    assert!(parts.iter().all(|part| *part > 0.0), "{parts:?}");
+    assert!((parts.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{parts:?}");
+}
+
+#[test]
+fn a_high_dynamic_range_is_mapped_and_counted_or_refused_and_listed() {
+    let awkward = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/videos/awkward");
+    let Ok(video) = fs::read(awkward.join("sample_av1.mkv")) else {
+        eprintln!("skipped: {} is not there", awkward.display());
+        return;
+    };
+    let place = Place::persons();
+    place.file("stand/phone.mkv", &video);
+    let outcome = place.run(json!({}));
+    assert_eq!(
+        (
+            outcome.metric("videos"),
+            outcome.metric("tone_mapped_videos")
+        ),
+        (13, 1)
+    );
+    let outcome = place.run(json!({"high_dynamic_range": "refuse"}));
+    assert_eq!(
+        (outcome.metric("videos"), outcome.metric("bad_files")),
+        (12, 1)
+    );
+    let problem = &outcome.problems()[0];
+    assert_eq!(
+        (problem.path.as_str(), problem.reason),
+        ("stand/phone.mkv", Reason::Undecodable)
+    );
+    assert!(problem.message.contains("HLG"), "{}", problem.message);
+}
+
+#[test]
 fn a_folder_of_real_videos_by_person() {
     let videos = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/videos/small");
     if !videos.is_dir() {

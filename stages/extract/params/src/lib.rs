@@ -17,14 +17,19 @@ pub use source::{Duplicates, Layout, Validation};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// One frame from each of as many equal segments as a clip has frames: every clip covers the whole
-    /// video.
+    /// Frames at equal distances, the first and the last included; clips are equal parts of the video, one
+    /// after the other.
+    Uniform,
+    /// One frame from each of as many equal segments as a clip has frames (temporal segment networks):
+    /// every clip covers the whole video.
     Segments,
-    /// A window of consecutive frames at `fps` frames a second.
+    /// A window of frames at `fps` frames a second, whatever the video's own rate.
     Windows,
+    /// A run of every `stride`-th frame as the video has them.
+    Dense,
 }
 
-/// What a window does that is longer than its video.
+/// What a window or a run does that is longer than its video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Short {
@@ -32,6 +37,26 @@ pub enum Short {
     Loop,
     /// Its last frame is held.
     Hold,
+}
+
+/// What becomes of videos with a high dynamic range (PQ or HLG).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HighDynamicRange {
+    /// It is mapped to the range of an ordinary screen.
+    Map,
+    /// They are left out, as problems.
+    Refuse,
+}
+
+/// What becomes of interlaced frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Deinterlace {
+    /// Frames that are flagged as interlaced are deinterlaced (bwdif).
+    Auto,
+    /// Fields stay woven together.
+    Off,
 }
 
 /// How pixels are stored.
@@ -48,11 +73,14 @@ pub enum Encoding {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
-    /// `segments` (over the whole video) or `windows` (at a fixed rate).
+    /// `segments` or `uniform` (over the whole video), `windows` (at a fixed rate) or `dense` (at the
+    /// video's own).
     pub method: Method,
-    /// Frames a second within a window; 0.1 to 240. Without effect for `segments`.
+    /// Frames a second within a window; 0.1 to 240. For `windows` only.
     pub fps: f64,
-    /// What a window does that is longer than its video: `loop` or `hold` the last frame.
+    /// From one frame of a run to the next, in frames of the video; 1 to 64. For `dense` only.
+    pub stride: u32,
+    /// What a window or a run does that is longer than its video: `loop` or `hold` the last frame.
     pub short: Short,
     /// Clips from each video of the training split, evenly spread in time; 1 to 100.
     pub train_clips: u32,
@@ -65,6 +93,7 @@ impl Default for Sampling {
         Self {
             method: Method::Segments,
             fps: 15.0,
+            stride: 2,
             short: Short::Loop,
             train_clips: 1,
             test_clips: 1,
@@ -85,6 +114,10 @@ pub struct ExtractParams {
     pub resize: Option<u32>,
     /// Which frames, and how many clips a video gives.
     pub sampling: Sampling,
+    /// Videos with a high dynamic range: `map` it to that of an ordinary screen, or `refuse` them.
+    pub high_dynamic_range: HighDynamicRange,
+    /// Frames that are flagged as interlaced: deinterlaced (`auto`), or left as they are (`off`).
+    pub deinterlace: Deinterlace,
     /// Pictures a second of a video that is a folder of numbered pictures, as Jester is published; 0.1 to 240.
     pub picture_rate: f64,
     /// How pixels are stored: `raw`, or `jpeg`, which takes a tenth of the room, loses a little and is decoded
@@ -138,6 +171,8 @@ impl Default for ExtractParams {
             size: 112,
             resize: None,
             sampling: Sampling::default(),
+            high_dynamic_range: HighDynamicRange::Map,
+            deinterlace: Deinterlace::Auto,
             picture_rate: 12.0,
             encoding: Encoding::Raw,
             jpeg_quality: 80,
@@ -200,6 +235,7 @@ impl Params for ExtractParams {
                 "between 0.1 and 240",
             )?;
         }
+        between(self.sampling.stride, 1, 64, "sampling.stride")?;
         between(self.jpeg_quality.into(), 1, 100, "jpeg_quality")?;
         between(self.split_list, 1, 3, "split_list")?;
         let share = self.test_share;
@@ -287,6 +323,7 @@ mod tests {
             (json!({"size": 112, "resize": 100}), "resize"),
             (json!({"sampling": {"fps": 0.0}}), "sampling.fps"),
             (json!({"picture_rate": 0}), "picture_rate"),
+            (json!({"sampling": {"stride": 0}}), "sampling.stride"),
             (
                 json!({"sampling": {"test_clips": 0}}),
                 "sampling.test_clips",
