@@ -447,6 +447,10 @@ fn the_pipeline_file_can_name_the_remote_and_nothing_of_it_enters_a_key() {
     let named = |url: &str| format!("version: 1\nremote: {{url: {url}}}\nsteps:\n{}", steps());
     bench.write(&named("shared"));
     assert_eq!(keys(&bench), before);
+    // A file that does not say `read-write` gives nothing away.
+    bench.fedact(&["run", "--share", "all"]).done();
+    assert_eq!(walk(&bench.path("shared")).len(), 0);
+    bench.write(&named("shared, mode: read-write"));
     bench.fedact(&["run", "--share", "all"]).done();
     // The folder counts from the file, wherever the command runs.
     assert_eq!(walk(&bench.path("shared/ac")).len(), 2);

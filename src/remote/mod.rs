@@ -158,9 +158,11 @@ impl Arguments {
             }
             (None, None) => Vec::new(),
         };
+        // What a run makes goes only where somebody says so: the user, who names the remote, or a file that asks for it.
         let read_only = variables
             .read_only
-            .unwrap_or_else(|| entry.is_some_and(|entry| entry.read_only));
+            .or(entry.and_then(|entry| entry.read_only))
+            .unwrap_or(named.is_none());
         Ok(Some(Config {
             address,
             access,

@@ -36,8 +36,8 @@ pub struct Pipeline {
 pub struct RemoteEntry {
     /// Its address, and where that stands.
     pub url: (String, Place),
-    /// Whether results are taken from there, and none brought.
-    pub read_only: bool,
+    /// Whether results are taken from there, and none brought; `None` where the file does not say.
+    pub read_only: Option<bool>,
     /// The public keys of those who are believed, each with where it stands.
     pub trust: Vec<(String, Place)>,
 }

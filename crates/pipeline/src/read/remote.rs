@@ -27,14 +27,14 @@ impl Reader<'_> {
         };
         let mut entry = RemoteEntry {
             url: (text, self.pipeline.place(url.spot)),
-            read_only: false,
+            read_only: None,
             trust: Vec::new(),
         };
         if let Some(mode) = at.node.get("mode") {
             let at = At::below(mode, "remote.mode");
             match at.text() {
-                Some("read") => entry.read_only = true,
-                Some("read-write") => {}
+                Some("read") => entry.read_only = Some(true),
+                Some("read-write") => entry.read_only = Some(false),
                 _ => self.shape(at, "`read` or `read-write`"),
             }
         }
