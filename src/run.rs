@@ -1,5 +1,6 @@
 //! `fedact run`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use clap::Args;
@@ -55,7 +56,7 @@ pub struct Arguments {
 pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
     let graph = match arguments.shard {
-        Some(_) => graph_in_shards(&session.graph, &arguments.steps)?,
+        Some(_) => Cow::Owned(graph_in_shards(&session.graph, &arguments.steps)?),
         None => session.graph.only(&arguments.steps)?,
     };
     let mut forced: BTreeSet<String> = BTreeSet::new();
@@ -172,7 +173,7 @@ fn graph_in_shards(graph: &Graph, steps: &[String]) -> Result<Graph, Refusal> {
             help,
         ));
     }
-    Ok(graph.only(&wanted)?)
+    Ok(graph.only(&wanted)?.into_owned())
 }
 
 fn memory_size(text: &str) -> Result<u64, String> {

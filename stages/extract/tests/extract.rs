@@ -302,18 +302,17 @@ fn each_sampling_method_gives_its_own_frames() {
         (json!({"method": "windows", "fps": 30}), 4, 7),
     ] {
         let outcome = place.run(json!({"sampling": sampling}));
-        let set = outcome.set();
-        for clip in set.clips() {
+        for clip in outcome.clips() {
             let frames = [clip.start_seconds, clip.end_seconds].map(|time| (time * 30.0).round());
             assert_eq!(frames, [f64::from(first), f64::from(last)], "{sampling}");
         }
     }
     // One after the other, with nothing in common.
     let outcome = place.run(json!({"sampling": {"method": "uniform", "test_clips": 3}}));
-    let set = outcome.set();
-    let test: Vec<_> = set.indices(Split::Test).into_iter().take(3).collect();
-    let spans = test.iter().map(|index| &set.clips()[*index]);
-    let frames: Vec<f64> = spans
+    let clips = outcome.clips().into_iter();
+    let frames: Vec<f64> = clips
+        .filter(|clip| clip.split == Split::Test)
+        .take(3)
         .flat_map(|clip| [clip.start_seconds, clip.end_seconds])
         .map(|time| (time * 30.0).round())
         .collect();
