@@ -12,9 +12,6 @@ use crate::{Conversion, Frames, Video, VideoError, log};
 /// MPEG-4 streams end with such.
 const EMPTY_TAIL: usize = 2;
 
-/// FFmpeg's words for a picture of more pixels than `max_pixels`; its code (`EINVAL`) says nothing.
-const TOO_LARGE: &str = "exceeds specified max pixel count";
-
 /// How a pass over the video ended.
 enum End {
     Whole(Frames),
@@ -47,7 +44,9 @@ impl Video {
         let (result, messages) = log::caught(|| self.passes(&slots, conversion));
         let mut said = self.messages.clone();
         said.extend(messages);
-        let decoded = match self.within_memory(result, &said) {
+        let demuxer = &self.source.demuxer;
+        let result = demuxer.budget().judge(demuxer.path(), result, &said);
+        let decoded = match result {
             Ok(decoded) => decoded,
             Err(error) => return Err(error.with_messages(said)),
         };
@@ -68,22 +67,6 @@ impl Video {
             messages: said,
             ..decoded
         })
-    }
-
-    /// The result, unless something wanted more memory than the file may take: a decoder goes on without the picture
-    /// that it did not get.
-    fn within_memory<T>(
-        &self,
-        result: Result<T, VideoError>,
-        said: &[String],
-    ) -> Result<T, VideoError> {
-        let (budget, path) = (self.source.demuxer.budget(), self.source.demuxer.path());
-        budget.check(path)?;
-        let too_large = |message: &String| message.contains(TOO_LARGE);
-        if result.is_err() && said.iter().any(too_large) {
-            return Err(budget.exceeded_by(path, "its pictures"));
-        }
-        result
     }
 
     /// Decodes `slots` (ascending, each once) by the quickest way that gives them all.

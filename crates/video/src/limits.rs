@@ -19,6 +19,12 @@ use crate::VideoError;
 /// decoder of AV1 or VP9 has them with its eight references.
 const BYTES_PER_PIXEL: u64 = 16;
 
+/// The least that FFmpeg may allocate at once, in bytes, whatever the limit of a file.
+const LEAST_ALLOCATION: usize = 64 << 20;
+
+/// FFmpeg's words for a picture of more pixels than `max_pixels`; its code (`EINVAL`) says nothing.
+const TOO_LARGE: &str = "exceeds specified max pixel count";
+
 /// What one file may take; what goes beyond is that file's problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -95,6 +101,22 @@ impl Budget {
         }
     }
 
+    /// The result, unless something wanted more memory than there is: a decoder goes on without the picture that it
+    /// did not get, and for one of too many pixels there are only FFmpeg's words.
+    pub(crate) fn judge<T>(
+        &self,
+        path: &Path,
+        result: Result<T, VideoError>,
+        said: &[String],
+    ) -> Result<T, VideoError> {
+        self.check(path)?;
+        let too_large = |message: &String| message.contains(TOO_LARGE);
+        if result.is_err() && said.iter().any(too_large) {
+            return Err(self.exceeded_by(path, "its pictures"));
+        }
+        result
+    }
+
     /// The error for a file that wants more than there is.
     pub(crate) fn exceeded_by(&self, path: &Path, what: impl Into<String>) -> VideoError {
         VideoError::MemoryLimit {
@@ -106,9 +128,11 @@ impl Budget {
     }
 
     /// Keeps FFmpeg from allocating more than the limit at once. FFmpeg has one such limit for the whole process: of
-    /// several files with different limits the last to be opened counts.
+    /// several files with different limits the last to be opened counts. So it is never so small that the others
+    /// could not work.
     pub(crate) fn limit_allocations(&self) {
         let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let most = most.max(LEAST_ALLOCATION);
         // SAFETY: sets a number that FFmpeg reads atomically.
         unsafe { ffi::av_max_alloc(most) };
     }

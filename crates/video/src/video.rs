@@ -78,7 +78,7 @@ impl Video {
     /// # Errors
     /// Files that cannot be read, are no videos, have no frame or no decoder, or take too long.
     pub fn open(path: &Path, limits: impl Into<Limits>) -> Result<Self, VideoError> {
-        Self::opened(limits.into(), |deadline, budget| {
+        Self::opened(path, limits.into(), |deadline, budget| {
             Demuxer::open(path, deadline, budget)
         })
     }
@@ -92,18 +92,20 @@ impl Video {
         rate: f64,
         limits: impl Into<Limits>,
     ) -> Result<Self, VideoError> {
-        Self::opened(limits.into(), |deadline, budget| {
+        Self::opened(folder, limits.into(), |deadline, budget| {
             Demuxer::open_pictures(folder, rate, deadline, budget)
         })
     }
 
     fn opened(
+        path: &Path,
         limits: Limits,
         open: impl FnOnce(Deadline, Arc<Budget>) -> Result<Demuxer, VideoError>,
     ) -> Result<Self, VideoError> {
+        let budget = Budget::of(limits);
         let (result, messages) =
-            log::caught(|| Self::scan(open(Deadline::after(limits.time), Budget::of(limits))?));
-        match result {
+            log::caught(|| Self::scan(open(Deadline::after(limits.time), Arc::clone(&budget))?));
+        match budget.judge(path, result, &messages) {
             Ok(video) => Ok(Self { messages, ..video }),
             Err(error) => Err(error.with_messages(messages)),
         }
