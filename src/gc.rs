@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fedact_artifact::{Collection, Digest, Item, Store, collection};
-use fedact_pipeline::{State, StoreRecords};
+use fedact_pipeline::State;
 use serde_json::json;
 
 use crate::exit::{Code, Refusal};
@@ -94,9 +94,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
 }
 
 fn add_kept(session: &Session, store: &Store, keep: &mut BTreeSet<Digest>) -> Result<(), Refusal> {
-    let records = StoreRecords::for_a_look(store);
-    let nothing = BTreeSet::new();
-    let (plan, _) = session.plan(&session.graph, store, &records, &nothing, &mut |_| {})?;
+    let (records, plan, _) = session.look(&session.graph, store, None)?;
     for (node, step) in session.graph.nodes().iter().zip(&plan.steps) {
         if step.state != State::Fresh {
             keep.extend(node.pieces());

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use fedact_artifact::Action;
-use fedact_pipeline::{Graph, Node, StoreRecords};
+use fedact_pipeline::{Graph, Node};
 use serde_json::{Map, Value, json};
 
 use crate::exit::{Code, Refusal};
-use crate::session::{self, Session};
+use crate::session::Session;
 use crate::{output, remote, show};
 
 /// One instance and what the store knows of it.
@@ -51,14 +51,7 @@ pub fn command(
     let graph = session.graph.only(names)?;
     let remote = remote.named(session)?;
     let store = session.store()?;
-    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
-    let (plan, _) = session.plan(
-        &graph,
-        &store,
-        &records,
-        &BTreeSet::new(),
-        &mut session::only_warnings,
-    )?;
+    let (records, plan, _) = session.look(&graph, &store, remote)?;
     let rows = selected(&graph, names)?
         .into_iter()
         .map(|node| {

@@ -8,9 +8,10 @@ use fedact_artifact::Store;
 use fedact_pipeline::{
     Contents, Graph, Override, Pipeline, Plan, RunEvent, StoreRecords, digest_folders,
 };
+use fedact_remote::Config;
 
 use crate::exit::Refusal;
-use crate::{output, registry};
+use crate::{output, registry, remote};
 
 /// For commands that show nothing of what happens while they plan.
 pub fn only_warnings(event: RunEvent) {
@@ -70,6 +71,22 @@ impl Session {
     /// It cannot be used.
     pub fn store(&self) -> Result<Store, Refusal> {
         Ok(Store::open(self.artifacts.join("store"))?)
+    }
+
+    /// Looks at a graph without running it: what a store and a remote know, and the plan.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn look<'a>(
+        &self,
+        graph: &Graph,
+        store: &'a Store,
+        remote: Option<Config>,
+    ) -> Result<(StoreRecords<'a>, Plan, Contents), Refusal> {
+        let records = StoreRecords::for_a_look(store).with_exchange(remote::open(remote, store));
+        let nothing = BTreeSet::new();
+        let (plan, contents) = self.plan(graph, store, &records, &nothing, &mut only_warnings)?;
+        Ok((records, plan, contents))
     }
 
     /// Plans the steps of a graph, and says what is known of the contents then.

@@ -52,14 +52,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let graph = session.graph.only(std::slice::from_ref(&step))?;
     let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
-    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
-    let (plan, _) = session.plan(
-        &graph,
-        &store,
-        &records,
-        &BTreeSet::new(),
-        &mut session::only_warnings,
-    )?;
+    let (records, plan, _) = session.look(&graph, &store, remote)?;
     let result = result_of(&step, &plan, &records)?;
     let Some((action, fresh)) = result else {
         return Err(Refusal::new(

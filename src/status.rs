@@ -1,11 +1,11 @@
 //! `fedact status`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use fedact_artifact::{LockOwner, ShardNote, Store};
-use fedact_pipeline::{Estimate, Plan, PlannedStep, State, StoreRecords, shard_of};
+use fedact_pipeline::{Estimate, Plan, PlannedStep, State, shard_of};
 use fedact_stage::Shard;
 use serde::Serialize;
 
@@ -82,14 +82,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
     let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
-    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
-    let (plan, _) = session.plan(
-        &session.graph,
-        &store,
-        &records,
-        &BTreeSet::new(),
-        &mut session::only_warnings,
-    )?;
+    let (_, plan, _) = session.look(&session.graph, &store, remote)?;
     let owner = |step: &PlannedStep| store.owner(&step.key?);
     if arguments.json {
         let row = |planned| -> Result<Row<'_>, Refusal> {

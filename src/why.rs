@@ -1,9 +1,7 @@
 //! `fedact why`.
 
-use std::collections::BTreeSet;
-
 use clap::Args;
-use fedact_pipeline::{Explained, PlannedStep, Preimage, Records, State, StoreRecords, changes};
+use fedact_pipeline::{Explained, PlannedStep, Preimage, Records, State, changes};
 use serde::Serialize;
 
 use crate::exit::{Code, Refusal};
@@ -45,14 +43,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let graph = session.graph.only(std::slice::from_ref(&arguments.step))?;
     let remote = arguments.remote.named(&session)?;
     let store = session.store()?;
-    let records = StoreRecords::for_a_look(&store).with_exchange(remote::open(remote, &store));
-    let (plan, contents) = session.plan(
-        &graph,
-        &store,
-        &records,
-        &BTreeSet::new(),
-        &mut session::only_warnings,
-    )?;
+    let (records, plan, contents) = session.look(&graph, &store, remote)?;
     let Some(planned) = plan.steps.iter().find(|step| step.step == node.name) else {
         return Ok(Code::Done);
     };

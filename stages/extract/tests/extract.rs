@@ -4,26 +4,13 @@
 
 mod kit;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use fedact_clips::{Encoding, Reason, Split};
-use kit::Place;
+use kit::{Place, bytes};
 use serde_json::json;
-
-fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .map(|entry| {
-            (
-                entry.file_name().into_string().unwrap(),
-                fs::read(entry.path()).unwrap(),
-            )
-        })
-        .collect()
-}
 
 #[test]
 fn class_folders_become_a_clip_set_split_by_person() {

@@ -4,27 +4,13 @@
 
 mod kit;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fedact_clips::Reason;
 use fedact_video::{Codec, VideoWriter};
-use kit::Place;
+use kit::{Place, bytes};
 use serde_json::json;
-
-fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .map(|entry| {
-            (
-                entry.file_name().into_string().unwrap(),
-                fs::read(entry.path()).unwrap(),
-            )
-        })
-        .collect()
-}
 
 #[test]
 fn a_folder_with_one_video_more_decodes_one_video() {

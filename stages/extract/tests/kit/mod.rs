@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use fedact_clips::{Clip, ClipSet, Problem, Split, read_problems};
@@ -227,4 +227,18 @@ pub fn sides(outcome: &Outcome) -> (Vec<String>, Vec<String>) {
             .collect()
     };
     (of(Split::Train), of(Split::Test))
+}
+
+/// The files of a folder, by name.
+pub fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            (
+                entry.file_name().into_string().unwrap(),
+                fs::read(entry.path()).unwrap(),
+            )
+        })
+        .collect()
 }
