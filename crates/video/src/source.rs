@@ -13,7 +13,8 @@ use crate::packet::Packet;
 /// ones are read again.
 const KEPT_BYTES: usize = 64 << 20;
 
-/// What the index takes for a packet, measured while it is made.
+/// What is counted for a packet's place in the index, in bytes: its 36, three times over, since a list that grows is
+/// there twice for a moment.
 const ENTRY_BYTES: u64 = 128;
 
 /// What a kept packet takes beside its data, measured: FFmpeg's packet, its buffer and their allocations.
@@ -86,12 +87,16 @@ impl Source {
     }
 
     /// A packet by its number; `None` after the last. Reading them one after the other is cheap.
+    ///
+    /// # Errors
+    /// The limits of time and memory: a decoder that did not get its memory goes on without.
     pub(crate) fn packet(
         &mut self,
         index: usize,
         entries: &[Entry],
     ) -> Result<Option<&Packet>, VideoError> {
         self.demuxer.deadline().check(self.demuxer.path())?;
+        self.demuxer.budget().check(self.demuxer.path())?;
         if self.kept.is_some() {
             return Ok(self.kept.as_ref().and_then(|kept| kept.get(index)));
         }
