@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 
 import readers
+from peers import ROOT
 
 MANY, SAMPLED = 1500, 16
 LEAST_DECIBELS = 40
@@ -200,7 +201,7 @@ def main():
         os.execv(readers.python(), [readers.python(), *sys.argv])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--decode", default=readers.ROOT / "target" / "debug" / "examples" / "decode", type=Path)
+    parser.add_argument("--decode", default=ROOT / "target" / "debug" / "examples" / "decode", type=Path)
     parser.add_argument("--frames", type=int, default=0, help="of each file, evenly spread; by default all")
     parser.add_argument("--markdown", type=Path, help="write a table of every file there")
     arguments = parser.parse_args()

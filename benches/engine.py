@@ -17,25 +17,11 @@ import statistics
 import subprocess
 import sys
 import time
-import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-BENCH = ROOT / "target" / "bench"
+from peers import BENCH, ROOT, environment
+
 PEERS = ["dvc==3.67.1", "snakemake==9.27.1"]
-
-
-def peers() -> Path:
-    """The folder of the peers' programs, in a virtual environment of their own."""
-    home = BENCH / "venv"
-    marker = home / ".installed"
-    wanted = "\n".join(PEERS)
-    if not marker.is_file() or marker.read_text() != wanted:
-        print(f"installing {', '.join(PEERS)} into {home}", file=sys.stderr)
-        venv.create(home, with_pip=True, clear=True)
-        subprocess.run([home / "bin" / "pip", "install", "--quiet", *PEERS], check=True)
-        marker.write_text(wanted)
-    return home / "bin"
 
 
 class Case:
@@ -315,7 +301,7 @@ def main():
     BENCH.mkdir(parents=True, exist_ok=True)
     os.environ["DVC_SITE_CACHE_DIR"] = str(BENCH / "dvc-site")
     os.environ["DVC_NO_ANALYTICS"] = "1"
-    bin_ = peers()
+    bin_ = environment("venv", PEERS)
     files, steps, mebibytes, repeats = (1_000, 100, 128, 3) if arguments.quick else (10_000, 1_000, 1_024, 7)
     cases = {
         "start": lambda: start(fedact, bin_),

@@ -22,7 +22,8 @@ import threading
 import time
 from pathlib import Path
 
-from readers import BENCH, READERS, ROOT, python
+from peers import BENCH, ROOT
+from readers import READERS, python
 
 COUNT, RESIZE, SIZE, WORKERS = 16, 128, 112, 2
 

@@ -5,13 +5,11 @@ reader is loaded, waits for a line, decodes, and says "done".
 """
 
 import json
-import subprocess
 import sys
-import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-BENCH = ROOT / "target" / "bench"
+from peers import environment
+
 PEERS = [
     "av==18.1.0",
     "decord==0.6.0",
@@ -23,16 +21,8 @@ PEERS = [
 
 
 def python() -> Path:
-    """A Python with the peers, in a virtual environment of its own."""
-    home = BENCH / "readers"
-    marker = home / ".installed"
-    wanted = "\n".join(PEERS)
-    if not marker.is_file() or marker.read_text() != wanted:
-        print(f"installing {', '.join(PEERS)} into {home}", file=sys.stderr)
-        venv.create(home, with_pip=True, clear=True)
-        subprocess.run([home / "bin" / "pip", "install", "--quiet", "--no-cache-dir", *PEERS], check=True)
-        marker.write_text(wanted)
-    return home / "bin" / "python"
+    """A Python with the peers."""
+    return environment("readers", PEERS, "--no-cache-dir") / "python"
 
 
 def square(width, height, resize, size):
