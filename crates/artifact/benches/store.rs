@@ -1,19 +1,22 @@
 //! What the store costs: nothing to do, publishing, restoring, first hashes.
 //!
 //! `cargo bench -p fedact-artifact` prints the best and the median of several rounds. Beside each figure
-//! stands what the same work costs without the store (the floor), taken in the same round.
+//! stands what the same work costs without the store (the floor), taken in the same round. With `-- FOLDER` it
+//! works there: on another disk.
 //!
 //! ext4 does not give out the inodes of deleted files again for some minutes, and searches for others: making
-//! ten thousand files takes ten times as long after ten thousand were deleted. The first round of the packed
-//! restore is the figure of a quiet disk, the others are those of a busy one.
+//! ten thousand files takes ten times as long after ten thousand were deleted. So nothing is deleted between rounds,
+//! and a second run within minutes of the first measures that search.
 
 #![allow(clippy::print_stdout, reason = "a benchmark tells what it measured")]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fedact_artifact::{Action, Digest, Materialized, Provenance, Store};
+use rayon::prelude::*;
 use serde_json::json;
 
 const FILES: usize = 10_000;
@@ -21,6 +24,7 @@ const SMALL: usize = 4 << 10;
 /// The smallest size that is not packed.
 const LARGE: usize = (64 << 10) + 1;
 const GIBIBYTE: usize = 1 << 30;
+const PACKED: &str = "packed";
 
 /// Rounds of one piece of work.
 #[derive(Default)]
@@ -53,16 +57,19 @@ fn main() {
     println!("{:<58} {:>9} {:>9}", "milliseconds", "best", "median");
     let room = tempfile::tempdir_in(room()).expect("a folder to work in");
     nothing_to_do(room.path(), 15);
-    publish_and_restore(room.path(), 5, "packed", SMALL);
+    publish_and_restore(room.path(), 5, PACKED, SMALL);
     publish_and_restore(room.path(), 3, "linked", LARGE);
     first_hash(room.path(), 3);
 }
 
-/// On a real disk, and gone with the build.
+/// The folder that was asked for, or one on a real disk that goes with the build.
 fn room() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    fs::create_dir_all(target).expect("the target folder");
-    target.to_owned()
+    let asked = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
+    let room = asked.map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+    fs::create_dir_all(&room).expect("a folder to work in");
+    room
 }
 
 /// Fills a folder with files that all differ.
@@ -124,27 +131,51 @@ fn publish(store: &Store, round: usize, size: usize, times: &mut Times) -> Actio
     })
 }
 
+/// What making and filling the files of a step costs on all cores, with a `stat` of each.
+fn write_floor(folder: &Path, size: usize) {
+    let bytes = vec![7; size];
+    (0..FILES)
+        .into_par_iter()
+        .with_min_len(64)
+        .for_each(|index| {
+            let path = folder.join(format!("{:03}/{index:05}.bin", index / 100));
+            let mut file = fs::File::create_new(path).expect("a file");
+            file.write_all(&bytes).expect("room");
+            file.metadata().expect("a stat");
+        });
+}
+
 fn publish_and_restore(room: &Path, rounds: usize, how: &str, size: usize) {
-    let step = room.join("artifacts/step");
-    let (mut published, mut restored, mut looked_up, mut right) = (
+    let (mut published, mut restored, mut looked_up, mut right, mut floor) = (
+        Times::default(),
         Times::default(),
         Times::default(),
         Times::default(),
         Times::default(),
     );
     for round in 0..rounds {
-        let root = room.join("artifacts/store");
-        let store = Store::open(&root).expect("a store");
+        let artifacts = room.join(format!("{how}-{round}"));
+        let step = artifacts.join("step");
+        let store = Store::open(artifacts.join("store")).expect("a store");
         let action = publish(&store, round, size, &mut published);
         let done = restored.take(|| store.materialize(&action.output, &step).expect("a folder"));
         assert_ne!(done, Materialized::Unchanged);
         let found = looked_up.take(|| store.lookup(&action.key).expect("a store"));
         assert!(found.is_some());
         assert!(right.take(|| store.is_materialized(&action.output, &step)));
-        fs::remove_dir_all(room.join("artifacts")).expect("gone");
+        if how == PACKED {
+            let folders = artifacts.join("floor");
+            for inner in 0..FILES / 100 {
+                fs::create_dir_all(folders.join(format!("{inner:03}"))).expect("a folder");
+            }
+            floor.take(|| write_floor(&folders, size));
+        }
     }
     published.print(&format!("publish 10,000 x {size} bytes ({how})"));
     restored.print(&format!("restore them ({how})"));
+    if how == PACKED {
+        floor.print("  floor: write as many files on all cores");
+    }
     looked_up.print(&format!("look the result up ({how})"));
     right.print(&format!("is the folder right? ({how})"));
 }

@@ -71,18 +71,18 @@ pub(crate) struct StatCache {
 }
 
 impl StatCache {
-    /// Keeps the entries that can be believed, given that every file was read at or after `read_ns`; the
-    /// cache is complete if that is all of them.
+    /// Keeps the entries whose stats are such that a later change is certain to show in them (see
+    /// [`crate::stat`]); the cache is complete if that is all of them.
     pub(crate) fn new(
         mut entries: Vec<Cached>,
         whole: FolderDigest,
-        read_ns: i64,
+        settled: impl Fn(&Stat) -> bool,
         folder: &Path,
     ) -> Self {
         let folder = folder.as_os_str().as_bytes();
         let all = entries.len();
         entries.retain(|entry| {
-            matches!(entry.kind, Kind::Folder | Kind::Link) || entry.stat.settled_ns() < read_ns
+            matches!(entry.kind, Kind::Folder | Kind::Link) || settled(&entry.stat)
         });
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let complete = entries.len() == all;

@@ -8,21 +8,22 @@
 //! A folder that is right already costs one `stat` a file. Edits, deletions and additions there show in
 //! the stats; an edit through a hard link damages the object, too, which shows in the same way.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, RenameFlags, renameat_with, statat};
 
-use crate::cache::{self, Cached, Kind, StatCache};
+use crate::cache::{self, Cached, Kind};
 use crate::scratch::Scratch;
 use crate::stat::Stat;
-use crate::tree::Linking;
+use crate::tree::{Linking, Written};
 use crate::trust::Memory;
-use crate::walk::{self, Found, FoundKind, Links};
-use crate::{ArtifactError, Digest, EntryKind, FolderDigest, Manifest, Store, fault};
+use crate::walk::Links;
+use crate::{ArtifactError, Digest, Entry, EntryKind, FolderDigest, Manifest, Store, fault};
 
 /// What materialising did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +61,9 @@ impl Store {
         passing("materialize: start")?;
         let scratch = self.scratch_beside(&destination)?;
         let tree = scratch.path().join("tree");
-        self.build(&manifest, &tree, Linking::Hard)?;
+        let written = self.build(&manifest, &tree, Linking::Hard)?;
         passing("materialize: linked")?;
-        self.remember_tree(&manifest, &tree, &destination)?;
+        self.remember_tree(&manifest, &tree, written, &destination)?;
         passing("materialize: before swap")?;
         swap(&tree, &destination)?;
         passing("materialize: after swap")?;
@@ -126,19 +127,30 @@ impl Store {
         &self,
         manifest: &Manifest,
         tree: &Path,
+        written: Written,
         destination: &Path,
     ) -> Result<(), ArtifactError> {
-        let built = walk::walk(tree, Links::Keep, &StatCache::default())?;
-        let cached = built
-            .into_par_iter()
+        let folder = File::open(tree).map_err(ArtifactError::reading(tree))?;
+        let mut stats = vec![None; manifest.entries().len()];
+        for (entry, stat) in written {
+            stats[entry] = Some(stat);
+        }
+        let cached = manifest
+            .entries()
+            .par_iter()
+            .zip(stats)
             .with_min_len(512)
-            .filter_map(|found| cached(manifest, found))
-            .collect();
+            .map(|(entry, stat)| {
+                cached(entry, stat, folder.as_fd())
+                    .map_err(ArtifactError::reading(tree.join(entry.path.as_path())))
+            })
+            .collect::<Result<_, _>>()?;
         let mut memories = vec![Memory {
             file: cache::cache_file(&self.stats_folder(), destination, Links::Keep),
             cached,
             whole: FolderDigest::of(manifest),
             folder: destination.to_owned(),
+            clock: tree.to_owned(),
         }];
         if let Some(parts) = self.stats_of_parts(manifest) {
             memories.push(self.parts_memory(manifest, parts));
@@ -148,30 +160,32 @@ impl Store {
     }
 }
 
-/// What the stat cache of a tree notes of a file that was made as the manifest says.
-fn cached(manifest: &Manifest, found: Found) -> Option<Cached> {
-    let (kind, stat, digest) = match (found.kind, &manifest.get(&found.path)?.kind) {
-        (
-            FoundKind::File { stat, .. },
-            EntryKind::File {
-                sha256, executable, ..
-            },
-        ) => {
+/// What the stat cache of a tree notes of an entry that was made as the manifest says; asks for the stat of a file
+/// where it is not given.
+fn cached(entry: &Entry, stat: Option<Stat>, tree: BorrowedFd<'_>) -> io::Result<Cached> {
+    let path = entry.path.as_bytes();
+    let (kind, stat, digest) = match &entry.kind {
+        EntryKind::File {
+            sha256, executable, ..
+        } => {
             let kind = if *executable {
                 Kind::Executable
             } else {
                 Kind::File
             };
+            let stat = match stat {
+                Some(stat) => stat,
+                None => Stat::of_raw(&statat(tree, path, AtFlags::SYMLINK_NOFOLLOW)?),
+            };
             (kind, stat, *sha256)
         }
-        (FoundKind::Folder, EntryKind::Directory) => (Kind::Folder, Stat::default(), Digest::NONE),
-        (FoundKind::Link(target), EntryKind::Symlink { .. }) => {
+        EntryKind::Directory => (Kind::Folder, Stat::default(), Digest::NONE),
+        EntryKind::Symlink { target } => {
             (Kind::Link, Stat::default(), Digest::of(target.as_bytes()))
         }
-        _ => return None,
     };
-    Some(Cached {
-        path: found.path.as_bytes().to_vec(),
+    Ok(Cached {
+        path: path.to_vec(),
         kind,
         stat,
         digest,

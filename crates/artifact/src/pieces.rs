@@ -129,7 +129,7 @@ impl Workspace {
             .whole(&action.output)
             .and_then(|manifest| self.store.build(&manifest, &tree, Linking::Symbolic));
         match laid {
-            Ok(()) => Ok(Some(tree)),
+            Ok(_) => Ok(Some(tree)),
             Err(error) if error.is_miss() => Ok(None),
             Err(error) => Err(error),
         }

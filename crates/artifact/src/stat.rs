@@ -1,12 +1,14 @@
 //! What the file system tells of a file without reading it, and the racy rule.
 //!
 //! A digest found earlier is believed while path, size, modification time, change time and inode are all as
-//! they were, and (git's racy rule) only if both times lay well before the moment at which the file
-//! was read: a file changed twice within one tick of the clock looks the same the second time.
+//! they were, and (git's racy rule) only if both times lay before the moment at which the file was read: a
+//! file changed twice within one tick of the clock looks the same the second time. Where the moment was taken
+//! on another clock than the file's, they must lie before it by more than a tick.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Longer than a tick of any file system with sub-second times (Linux: 1 to 10 ms).
 pub(crate) const FINE_TICK_NS: i64 = 25_000_000;
@@ -47,7 +49,12 @@ impl Stat {
         }
     }
 
-    /// The moment from which on a change of the file is certain to show.
+    /// The moment of its last change.
+    pub(crate) fn latest_ns(&self) -> i64 {
+        self.modified_ns.max(self.changed_ns)
+    }
+
+    /// The moment from which on a change of the file is certain to show, on any clock that shows the same time.
     pub(crate) fn settled_ns(&self) -> i64 {
         let whole_seconds =
             self.modified_ns % 1_000_000_000 == 0 && self.changed_ns % 1_000_000_000 == 0;
@@ -56,7 +63,7 @@ impl Stat {
         } else {
             FINE_TICK_NS
         };
-        self.modified_ns.max(self.changed_ns).saturating_add(tick)
+        self.latest_ns().saturating_add(tick)
     }
 }
 
@@ -65,4 +72,18 @@ impl Stat {
 pub(crate) fn file_system_now_ns(folder: &Path) -> std::io::Result<i64> {
     let file = tempfile::tempfile_in(folder)?;
     Ok(Stat::of(&file.metadata()?).modified_ns)
+}
+
+/// Waits until the clock of the file system that holds `folder` has passed a moment on that clock: whatever is
+/// changed there from then on gets later times. Returns whether it has; clocks that were set back, and those
+/// that show whole seconds, are not waited for.
+pub(crate) fn wait_until_past(moment_ns: i64, folder: &Path) -> bool {
+    for _ in 0..50 {
+        match file_system_now_ns(folder) {
+            Ok(now) if now > moment_ns => return true,
+            Ok(_) => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) => return false,
+        }
+    }
+    false
 }

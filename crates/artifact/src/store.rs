@@ -433,7 +433,8 @@ impl Store {
         let scanned = scan::digest(&real, found, progress)?;
         let whole = FolderDigest::of(&scanned.manifest);
         if unchanged.is_none() {
-            StatCache::new(scanned.cached, whole, started, &real).save(&cache_file, &self.tmp());
+            let settled = |stat: &stat::Stat| stat.settled_ns() < started;
+            StatCache::new(scanned.cached, whole, settled, &real).save(&cache_file, &self.tmp());
         }
         Ok((whole, Some(scanned.manifest)))
     }

@@ -12,14 +12,20 @@ use rustix::fs::{Mode, OFlags};
 use crate::objects::{Damage, Part, Problem};
 use crate::pack::Packing;
 use crate::packs::{self, RUN};
+use crate::stat::Stat;
 use crate::{ArtifactError, Digest, Entry, EntryKind, EntryPath, Manifest, Store, layout};
 
 /// A place for a content from the pack.
 struct Place<'a> {
+    /// Which entry of the manifest it is.
+    entry: usize,
     content: Digest,
     path: &'a EntryPath,
     executable: bool,
 }
+
+/// Files copied out of the pack, by which entry of the manifest they are, as nothing will change them any more.
+pub(crate) type Written = Vec<(usize, Stat)>;
 
 /// How a new folder shows raw objects without copying them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +46,11 @@ impl Store {
         manifest: &Manifest,
         tree: &Path,
         linking: Linking,
-    ) -> Result<(), ArtifactError> {
+    ) -> Result<Written, ArtifactError> {
         fs::create_dir(tree).map_err(ArtifactError::writing(tree))?;
         make_folders(manifest, tree)?;
         let packing = layout(manifest);
-        let mut damage = self.unpack(manifest, &packing, tree)?;
+        let (written, mut damage) = self.unpack(manifest, &packing, tree)?;
         damage.extend(
             manifest
                 .entries()
@@ -56,7 +62,7 @@ impl Store {
                 .collect::<Result<Vec<_>, _>>()?,
         );
         if damage.is_empty() {
-            Ok(())
+            Ok(written)
         } else {
             Err(ArtifactError::Unavailable { damage })
         }
@@ -68,20 +74,22 @@ impl Store {
         manifest: &Manifest,
         packing: &Packing,
         tree: &Path,
-    ) -> Result<Vec<Damage>, ArtifactError> {
+    ) -> Result<(Written, Vec<Damage>), ArtifactError> {
         let output = manifest.digest();
         let pack = match self.open_pack(&output, packing) {
-            Ok(None) => return Ok(Vec::new()),
+            Ok(None) => return Ok(Default::default()),
             Ok(Some(pack)) => pack,
-            Err(damage) => return Ok(vec![damage]),
+            Err(damage) => return Ok((Vec::new(), vec![damage])),
         };
         let mut places: Vec<Place<'_>> = manifest
             .entries()
             .iter()
-            .filter_map(|entry| match entry.kind {
+            .enumerate()
+            .filter_map(|(index, entry)| match entry.kind {
                 EntryKind::File {
                     sha256, executable, ..
                 } if in_pack(entry, packing) => Some(Place {
+                    entry: index,
                     content: sha256,
                     path: &entry.path,
                     executable,
@@ -91,16 +99,16 @@ impl Store {
             .collect();
         places.sort_unstable_by_key(|place| place.content);
         let folder = File::open(tree).map_err(ArtifactError::reading(tree))?;
-        let damage: Vec<Vec<Damage>> = packing
-            .runs(RUN)
+        let runs = packing.runs(RUN);
+        let done: Vec<(Written, Vec<Damage>)> = runs
             .par_iter()
             .map(|run| {
                 let read = match packs::read_run(&pack, run) {
                     Ok(read) => read,
-                    Err(error) => return Ok(vec![packs::lost(&output, error)]),
+                    Err(error) => return Ok((Vec::new(), vec![packs::lost(&output, error)])),
                 };
-                let mut damage = Vec::new();
-                let mut written = Ok(());
+                let (mut written, mut damage) = (Vec::with_capacity(run.len()), Vec::new());
+                let mut failed = None;
                 read.for_each(|member, bytes| {
                     let Some(bytes) = bytes else {
                         damage.push(packs::damaged(member));
@@ -111,16 +119,26 @@ impl Store {
                         .iter()
                         .take_while(|place| place.content == member.digest)
                     {
-                        if written.is_ok() {
-                            written = write_file(folder.as_fd(), place, bytes)
-                                .map_err(ArtifactError::writing(tree.join(place.path.as_path())));
+                        if failed.is_some() {
+                            return;
+                        }
+                        match write_file(folder.as_fd(), place, bytes) {
+                            Ok(stat) => written.push((place.entry, stat)),
+                            Err(error) => {
+                                let path = tree.join(place.path.as_path());
+                                failed = Some(ArtifactError::writing(path)(error));
+                            }
                         }
                     }
                 });
-                written.map(|()| damage)
+                match failed {
+                    Some(error) => Err(error),
+                    None => Ok((written, damage)),
+                }
             })
             .collect::<Result<_, ArtifactError>>()?;
-        Ok(damage.into_iter().flatten().collect())
+        let (written, damage): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        Ok((written.concat(), damage.concat()))
     }
 
     /// Puts one entry at its path in the new tree.
@@ -202,7 +220,7 @@ fn in_pack(entry: &Entry, packing: &Packing) -> bool {
 }
 
 /// Makes a file with its final permissions, whatever the process's mask.
-fn write_file(tree: BorrowedFd<'_>, place: &Place<'_>, bytes: &[u8]) -> io::Result<()> {
+fn write_file(tree: BorrowedFd<'_>, place: &Place<'_>, bytes: &[u8]) -> io::Result<Stat> {
     let mode = Mode::from_raw_mode(if place.executable { 0o555 } else { 0o444 });
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(
@@ -212,9 +230,10 @@ fn write_file(tree: BorrowedFd<'_>, place: &Place<'_>, bytes: &[u8]) -> io::Resu
         mode,
     )?);
     (&file).write_all(bytes)?;
-    let stat = rustix::fs::fstat(&file)?;
+    let mut stat = rustix::fs::fstat(&file)?;
     if Mode::from_raw_mode(stat.st_mode) != mode {
         rustix::fs::fchmod(&file, mode)?;
+        stat = rustix::fs::fstat(&file)?;
     }
-    Ok(())
+    Ok(Stat::of_raw(&stat))
 }

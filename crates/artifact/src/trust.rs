@@ -106,7 +106,8 @@ impl Store {
             let whole = FolderDigest::of(manifest);
             let file = self.parts_stats_file(&output);
             if damage.is_empty() {
-                StatCache::new(right, whole, started, Path::new("")).save(&file, &self.tmp());
+                let settled = |stat: &Stat| stat.settled_ns() < started;
+                StatCache::new(right, whole, settled, Path::new("")).save(&file, &self.tmp());
             }
         }
         Ok(damage)
@@ -198,29 +199,20 @@ impl Store {
             cached,
             whole: FolderDigest::of(manifest),
             folder: PathBuf::new(),
+            clock: self.tmp(),
         }
     }
 
     /// Saves stat caches for files whose content is known to be right, and which were touched just
     /// now: waits out the clock's tick, so that the caches may be believed.
     pub(crate) fn remember(&self, memories: Vec<Memory>) {
-        let settled = memories
-            .iter()
-            .flat_map(|memory| &memory.cached)
-            .map(|one| one.stat.settled_ns())
-            .max()
-            .unwrap_or(i64::MIN);
-        let mut now = i64::MIN;
-        // A tick or two; a clock that was set back, or coarse times, are not waited for.
-        for _ in 0..20 {
-            now = stat::file_system_now_ns(&self.tmp()).unwrap_or(i64::MIN);
-            if settled < now || now == i64::MIN {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
         for memory in memories {
-            StatCache::new(memory.cached, memory.whole, now, &memory.folder)
+            let stats = memory.cached.iter().map(|cached| &cached.stat);
+            let latest = stats.map(Stat::latest_ns).max().unwrap_or(i64::MIN);
+            let past = stat::wait_until_past(latest, &memory.clock);
+            let now = stat::file_system_now_ns(&memory.clock).unwrap_or(i64::MIN);
+            let settled = |stat: &Stat| past || stat.settled_ns() < now;
+            StatCache::new(memory.cached, memory.whole, settled, &memory.folder)
                 .save(&memory.file, &self.tmp());
         }
     }
@@ -238,6 +230,8 @@ pub(crate) struct Memory {
     pub(crate) whole: FolderDigest,
     /// The folder that it is of; empty for parts in the store.
     pub(crate) folder: PathBuf,
+    /// A folder on the file system of the files.
+    pub(crate) clock: PathBuf,
 }
 
 /// A part, and whether it is as it was when it was last read.
