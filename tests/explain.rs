@@ -301,3 +301,79 @@ fn accept_says_what_differs_and_show_never_forgets() {
     let again = bench.fedact(&with(&["accept", "clips"]));
     again.refused(1, &["step `clips` is fresh: there is nothing to accept"]);
 }
+
+/// The names of the values in an object, those of objects in it with dots.
+fn dotted(object: &Value, before: &str) -> BTreeSet<String> {
+    let fields = object.as_object().unwrap().iter();
+    fields
+        .flat_map(|(name, value)| match value {
+            Value::Object(_) => dotted(value, &format!("{before}{name}.")),
+            _ => BTreeSet::from([format!("{before}{name}")]),
+        })
+        .collect()
+}
+
+#[test]
+fn doctor_has_the_documented_fields_and_says_what_is_wrong_and_how_to_mend_it() {
+    let bench = own_videos();
+    let well = json(&bench, &["doctor"]);
+    assert_eq!(dotted(&well, ""), documented("Doctor"));
+    assert!(well["processor"]["cores"].as_u64().unwrap() > 0);
+    assert!(well["memory"]["total_bytes"].as_u64() > well["memory"]["available_bytes"].as_u64());
+    assert_eq!(well["disk"]["writable"], true);
+
+    // Nobody can make a folder there.
+    let ill = bench.fedact(&["doctor", "--json", "--artifacts", "/proc/artifacts"]);
+    assert_eq!(ill.code, 1, "{ill:#?}");
+    let ill: Value = serde_json::from_str(&ill.stdout).unwrap();
+    assert_eq!(ill["disk"]["folder"], "/proc");
+    let problems = ill["problems"].as_array().unwrap();
+    let unwritable = problems
+        .iter()
+        .find(|problem| problem["what"] == "/proc cannot be written to")
+        .unwrap();
+    assert_eq!(names(unwritable), set(&["what", "remedy"]));
+    assert!(
+        unwritable["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("--artifacts")
+    );
+}
+
+#[test]
+fn a_schema_describes_every_param_and_its_defaults_are_what_a_step_gets() {
+    let bench = Bench::new(
+        "  videos: {stage: synthesize}\n  clips: {stage: extract, inputs: {videos: videos}}\n  model: {stage: distill, inputs: {clips: clips}}\n  int8: {stage: quantize, inputs: {model: model, calibration: clips}}\n  tuned: {stage: federate, inputs: {model: int8, clips: clips}}\n  report: {stage: evaluate, inputs: {clips: clips, models: [tuned]}}\n",
+    );
+    let parsed = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&bench.fedact(arguments).done().stdout).unwrap()
+    };
+    let all = parsed(&["schema"]);
+    let graph = json(&bench, &["graph"]);
+    let steps = graph["steps"].as_array().unwrap();
+    let stages: BTreeSet<String> = steps
+        .iter()
+        .map(|step| step["stage"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names(&all), stages);
+    for step in steps {
+        let stage = step["stage"].as_str().unwrap();
+        let schema = &all[stage];
+        assert_eq!(*schema, parsed(&["schema", stage]));
+        assert_eq!(
+            names(&schema["properties"]),
+            names(&step["params"]),
+            "{stage}"
+        );
+        for (name, property) in schema["properties"].as_object().unwrap() {
+            let described = property["description"].as_str().unwrap_or_default();
+            assert!(!described.is_empty(), "{stage}.{name} is not described");
+            // A default that depends on other params is left open, and told in words.
+            let open = [Value::Null, Value::Array(Vec::new())].contains(&property["default"]);
+            if !(open && described.contains("Default: ")) {
+                assert_eq!(property["default"], step["params"][name], "{stage}.{name}");
+            }
+        }
+    }
+}
