@@ -29,7 +29,7 @@ pub use fedact_recipe::{
 };
 pub use info::{FORMAT_VERSION, InputGeometry, MEAN, ModelInfo, STD, files, normalisation};
 pub use model::{Classifier, FloatModel, Model};
-pub use networks::Network;
+pub use networks::{Network, Outputs};
 pub use pretrained::{Adopted, Pretrained};
 
 /// Sets how many threads libtorch computes with, in this process from now on. The last bits of results

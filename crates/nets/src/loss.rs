@@ -1,6 +1,14 @@
 //! What training minimises.
 
+mod attention;
+mod decoupled;
+mod similarity;
+
 use tch::{Kind, Reduction, Tensor};
+
+pub use attention::attention;
+pub use decoupled::decoupled;
+pub use similarity::similarity;
 
 /// Mean cross-entropy of logits \[clips, classes\] against labels \[clips\] (i64). `smoothing` moves
 /// that share of each label to all classes alike (Szegedy et al. 2016, arXiv 1512.00567, section 7).
@@ -10,10 +18,10 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Tensor
 
 /// The teachers' probabilities at a temperature, averaged over the teachers: \[clips, classes\].
 /// `None` without teachers.
-pub fn soften(teachers: &[Tensor], temperature: f64) -> Option<Tensor> {
+pub fn soften(teachers: &[&Tensor], temperature: f64) -> Option<Tensor> {
     let sum = teachers
         .iter()
-        .map(|logits| (logits / temperature).softmax(-1, Kind::Float))
+        .map(|logits| (*logits / temperature).softmax(-1, Kind::Float))
         .reduce(|sum, probabilities| sum + probabilities)?;
     Some(sum / teachers.len() as f64)
 }
@@ -96,7 +104,7 @@ mod tests {
         }
         let kl = sum / 2.0 * temperature * temperature;
         let flat: Vec<f32> = teacher.iter().flatten().map(|v| *v as f32).collect();
-        let probabilities = soften(&[Tensor::from_slice(&flat).reshape([2, 3])], temperature);
+        let probabilities = soften(&[&Tensor::from_slice(&flat).reshape([2, 3])], temperature);
         let probabilities = probabilities.unwrap();
         assert!((value(&divergence(&logits(), &probabilities, temperature)) - kl).abs() < 1e-5);
         let loss = distillation(
@@ -113,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_student_equal_to_its_teacher_has_nothing_to_learn() {
-        let probabilities = soften(&[logits()], 2.0).unwrap();
+        let probabilities = soften(&[&logits()], 2.0).unwrap();
         let student = logits().set_requires_grad(true);
         let loss = divergence(&student, &probabilities, 2.0);
         loss.backward();
@@ -125,7 +133,7 @@ mod tests {
     fn several_teachers_are_averaged_after_softening() {
         assert!(soften(&[], 1.0).is_none());
         let other = logits().flip([1]);
-        let both = soften(&[logits(), other.shallow_clone()], 1.0).unwrap();
+        let both = soften(&[&logits(), &other], 1.0).unwrap();
         let expected = (logits().softmax(-1, Kind::Float) + other.softmax(-1, Kind::Float)) / 2.0;
         assert!(both.allclose(&expected, 1e-6, 1e-7, false));
         assert!((value(&both.sum(Kind::Float)) - 2.0).abs() < 1e-6);

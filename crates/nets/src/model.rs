@@ -6,7 +6,7 @@ use tch::nn::VarStore;
 use tch::{Device, Tensor, no_grad};
 
 use crate::quantize::{Execution, QuantizedModel};
-use crate::{ModelInfo, NetsError, Network, files, weights};
+use crate::{ModelInfo, NetsError, Network, Outputs, files, weights};
 
 /// Whatever sorts clips into classes.
 pub trait Classifier {
@@ -81,6 +81,12 @@ impl FloatModel {
     /// With `train`, batch norm uses the batch's own statistics and updates the running ones.
     pub fn logits(&self, clips: &Tensor, train: bool) -> Tensor {
         self.network.forward(clips, train)
+    }
+
+    /// What the network makes of normalised clips \[clips, 3, frames, height, width\] on the way to its answer, as
+    /// in use: see [`Classifier::classify`].
+    pub fn outputs(&self, clips: &Tensor) -> Outputs {
+        no_grad(|| self.network.outputs(clips, false))
     }
 
     /// The network.

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fedact_clips::{Clip, ClipSet, ClipSetWriter, Dataset, Split};
-use fedact_nets::data::{Augmentation, Loader, LoaderSettings, Remainder};
+use fedact_nets::data::{Augmentation, Batch, Loader, LoaderSettings, Remainder};
 use fedact_nets::score::{Scores, predict};
 use fedact_nets::train::{
     EpochRecord, Observer, OptimizerSettings, Progress, TestRecord, TrainingSettings, fit,
 };
 use fedact_nets::{
-    Architecture, Classifier, FloatModel, InputGeometry, Model, ModelInfo, NetsError, loss,
-    set_threads, weights,
+    Architecture, Classifier, FloatModel, InputGeometry, Model, ModelInfo, NetsError, Outputs,
+    loss, set_threads, weights,
 };
 use tch::{Device, Kind, Tensor};
 
@@ -99,9 +99,8 @@ fn train(
     observer: &mut impl Observer,
 ) -> Result<Vec<EpochRecord>, NetsError> {
     let indices = clips.indices(Split::Train);
-    let objective = |batch: &fedact_nets::data::Batch, logits: &Tensor| {
-        loss::cross_entropy(logits, &batch.labels, 0.0)
-    };
+    let objective =
+        |batch: &Batch, outputs: &Outputs| loss::cross_entropy(&outputs.logits, &batch.labels, 0.0);
     fit(
         model,
         clips,
@@ -283,10 +282,10 @@ fn a_loss_that_is_no_number_names_its_epoch_batch_and_clips() {
     let indices = clips.indices(Split::Train);
     let model = fresh(&clips, 3);
     let mut batches = 0;
-    let objective = |batch: &fedact_nets::data::Batch, logits: &Tensor| {
+    let objective = |batch: &Batch, outputs: &Outputs| {
         batches += 1;
         let factor = if batches == 4 { f64::NAN } else { 1.0 };
-        loss::cross_entropy(logits, &batch.labels, 0.0) * factor
+        loss::cross_entropy(&outputs.logits, &batch.labels, 0.0) * factor
     };
     let settings = settings(3);
     let error = fit(

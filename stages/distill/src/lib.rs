@@ -2,7 +2,10 @@
 //!
 //! See the crate's README for inputs, outputs and params.
 
+mod objective;
 mod run;
 
-pub use fedact_distill_params::{ComputeDevice, DEFINITION, DistillParams, Distillation};
+pub use fedact_distill_params::{
+    ComputeDevice, DEFINITION, Decoupled, DistillParams, Distillation,
+};
 pub use run::run;

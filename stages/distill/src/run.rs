@@ -7,13 +7,13 @@ use fedact_clips::{ClipSet, Split};
 use fedact_nets::score::{Scores, predict};
 use fedact_nets::train::{EpochRecord, Observer, Progress, TestRecord, fit};
 use fedact_nets::{
-    Adopted, Classifier, FloatModel, InputGeometry, Model, ModelInfo, NetsError, Pretrained, files,
-    loss, set_threads,
+    Adopted, FloatModel, InputGeometry, Model, ModelInfo, NetsError, Pretrained, files, set_threads,
 };
 use fedact_stage::{Input, Job, Metrics, Reporter, StageError, Stopped, Task};
 use serde_json::json;
-use tch::{Device, Tensor};
+use tch::Device;
 
+use crate::objective::Objective;
 use crate::{ComputeDevice, DistillParams};
 
 /// Trains the model, measures it on the test split and writes its folder.
@@ -109,28 +109,14 @@ fn train_model(
     teachers: &[FloatModel],
     mut watch: Watch<'_>,
 ) -> Result<(Vec<EpochRecord>, Scores), NetsError> {
-    let lambda = params.distillation.lambda;
-    let temperature = params.distillation.temperature;
-    let smoothing = params.label_smoothing;
+    let objective = Objective::new(params, teachers, clips.dataset().classes.len())?;
     let records = fit(
         model,
         clips,
         train,
         &params.training(),
         Some(&job.checkpoints),
-        |batch, logits| {
-            let answers: Vec<Tensor> = teachers
-                .iter()
-                .map(|teacher| teacher.classify(&batch.clips))
-                .collect();
-            match loss::soften(&answers, temperature) {
-                Some(softened) => {
-                    let labels = &batch.labels;
-                    loss::distillation(logits, &softened, labels, lambda, temperature, smoothing)
-                }
-                None => loss::cross_entropy(logits, &batch.labels, smoothing),
-            }
-        },
+        |batch, outputs| objective.loss(batch, outputs),
         &mut watch,
     )?;
     // Killed between the last checkpoint and the end: the last epoch was tested by another process.

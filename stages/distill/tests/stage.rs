@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use fedact_clips::{Clip, ClipSet, ClipSetWriter, Dataset, Split};
 use fedact_distill::{DEFINITION, run};
+use fedact_nets::data::{Loader, LoaderSettings};
 use fedact_nets::train::EpochRecord;
-use fedact_nets::{Classifier, FloatModel, Model};
+use fedact_nets::{Classifier, FloatModel, Model, NetsError, loss};
 use fedact_stage::{Event, Input, Job, Metrics, Reporter, StageError};
 use serde_json::{Value, json};
 use tch::Device;
@@ -158,17 +159,10 @@ fn equal_params_give_equal_outputs() {
     }
 }
 
-#[test]
-fn a_student_that_hears_only_its_teacher_comes_to_agree_with_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let clips = folder.path().join("clips");
-    write_clips(&clips, &CLASSES, 24, 12);
-    let teacher = Execution::new(params(), &clips, &[]);
-    teacher.run().unwrap();
-    // The student's own labels are worthless: each clip is in the next class.
-    let wrong = folder.path().join("wrong");
-    std::fs::create_dir(&wrong).unwrap();
-    for entry in std::fs::read_dir(&clips).unwrap() {
+/// The same clips with worthless labels: each is in the next class.
+fn mislabelled(clips: &Path, wrong: &Path) {
+    std::fs::create_dir(wrong).unwrap();
+    for entry in std::fs::read_dir(clips).unwrap() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, wrong.join(path.file_name().unwrap())).unwrap();
     }
@@ -183,27 +177,97 @@ fn a_student_that_hears_only_its_teacher_comes_to_agree_with_it() {
     std::fs::write(&lines, text).unwrap();
     // Of the lines as they were: without it, those that are there are read.
     std::fs::remove_file(wrong.join("index.safetensors")).unwrap();
-    let hears = |lambda: f64| {
+}
+
+/// Share of the test clips of `clips` that a model gets right.
+fn top1(model: &Path, clips: &Path) -> f64 {
+    let model = FloatModel::load(model, Device::Cpu).unwrap();
+    let set = ClipSet::open(clips).unwrap();
+    let test = set.indices(Split::Test);
+    let predictions = fedact_nets::score::predict(&model, &set, &test, 4, |_| {}).unwrap();
+    fedact_nets::score::Scores::from(&predictions).top1
+}
+
+#[test]
+fn a_student_that_hears_only_its_teacher_comes_to_agree_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clips, wrong) = (folder.path().join("clips"), folder.path().join("wrong"));
+    write_clips(&clips, &CLASSES, 24, 12);
+    mislabelled(&clips, &wrong);
+    let teacher = Execution::new(params(), &clips, &[]);
+    teacher.run().unwrap();
+    let hears = |distillation: Value| {
         changed(|params| {
             params["seed"] = json!(11);
-            params["distillation"] = json!({"lambda": lambda, "temperature": 2.0});
+            params["distillation"] = distillation;
         })
     };
     let output = teacher.job.output.as_path();
-    let obedient = Execution::new(hears(1.0), &wrong, &[output, output]);
-    let metrics = obedient.run().unwrap();
-    assert_eq!(metrics["teachers"], json!(["output", "output"]));
-    // Measured against the wrong labels, whoever follows the teacher is wrong.
-    assert!(metrics["top1"].as_f64().unwrap() < 0.2, "{metrics:?}");
-    let deaf = Execution::new(hears(0.0), &wrong, &[output]);
-    let metrics = deaf.run().unwrap();
+    let alone = json!({"lambda": 1.0, "temperature": 2.0});
+    // The labels are still heard beside it, and drowned out.
+    let drowned =
+        json!({"lambda": 0.0, "temperature": 2.0, "decoupled": {"weight": 30.0, "others": 1.0}});
+    for distillation in [alone, drowned] {
+        let obedient = Execution::new(hears(distillation.clone()), &wrong, &[output, output]);
+        let metrics = obedient.run().unwrap();
+        assert_eq!(metrics["teachers"], json!(["output", "output"]));
+        // Measured against the wrong labels, whoever follows the teacher is wrong.
+        assert!(
+            metrics["top1"].as_f64().unwrap() < 0.2,
+            "{distillation}: {metrics:?}"
+        );
+        let right = top1(&obedient.job.output, &clips);
+        assert!(right > 0.6, "{distillation}: {right}");
+    }
+    let deaf = json!({"lambda": 0.0, "temperature": 2.0});
+    let metrics = Execution::new(hears(deaf), &wrong, &[output])
+        .run()
+        .unwrap();
     assert!(metrics["top1"].as_f64().unwrap() > 0.6, "{metrics:?}");
-    let model = FloatModel::load(&obedient.job.output, Device::Cpu).unwrap();
+}
+
+#[test]
+fn what_a_student_is_told_to_take_over_comes_nearer_to_its_teacher() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = folder.path().join("clips");
+    write_clips(&clips, &CLASSES, 24, 12);
+    let wide = changed(|params| params["model"]["width"] = json!(8));
+    let teacher = Execution::new(wide, &clips, &[]);
+    teacher.run().unwrap();
     let set = ClipSet::open(&clips).unwrap();
     let test = set.indices(Split::Test);
-    let predictions = fedact_nets::score::predict(&model, &set, &test, 4, |_| {}).unwrap();
-    let scores = fedact_nets::score::Scores::from(&predictions);
-    assert!(scores.top1 > 0.6, "{scores:?}");
+    let taught = FloatModel::load(&teacher.job.output, Device::Cpu).unwrap();
+    let settings = LoaderSettings::in_order(test.len(), taught.info());
+    let loader = Loader::new(&set, &test, settings).unwrap();
+    // How far a student is from its teacher: attention, features.
+    let distances = |distillation: Value| {
+        let params = changed(|params| {
+            params["seed"] = json!(11);
+            params["epochs"] = json!(16);
+            params["distillation"] = distillation;
+        });
+        let student = Execution::new(params, &clips, &[&teacher.job.output]);
+        student.run().unwrap();
+        let student = FloatModel::load(&student.job.output, Device::Cpu).unwrap();
+        let mut distances = [0.0; 2];
+        loader
+            .run(0, |batch| {
+                let (student, teacher) =
+                    (student.outputs(&batch.clips), taught.outputs(&batch.clips));
+                distances = [
+                    loss::attention(&student.stages, &teacher.stages).double_value(&[]),
+                    loss::similarity(&student.features, &teacher.features).double_value(&[]),
+                ];
+                Ok::<(), NetsError>(())
+            })
+            .unwrap();
+        distances
+    };
+    let deaf = distances(json!({"lambda": 0.0}));
+    let attentive = distances(json!({"lambda": 0.0, "attention": 10.0}));
+    let alike = distances(json!({"lambda": 0.0, "similarity": 3000.0}));
+    assert!(attentive[0] < 0.7 * deaf[0], "{attentive:?} {deaf:?}");
+    assert!(alike[1] < 0.7 * deaf[1], "{alike:?} {deaf:?}");
 }
 
 /// What a run said, beginning with `pretrained`.

@@ -20,6 +20,18 @@ pub(crate) use residual::{padded_shortcut, pooled};
 use tsm::TsmNet;
 use x3d::X3dNet;
 
+/// What a network makes of clips on the way to its answer.
+#[derive(Debug)]
+pub struct Outputs {
+    /// \[clips, classes\].
+    pub logits: Tensor,
+    /// What the last layer sees, \[clips, features\].
+    pub features: Tensor,
+    /// What comes out of each stage, from the first to the last, \[clips, channels, frames, height, width\]. A stage ends
+    /// where the next block changes the shape.
+    pub stages: Vec<Tensor>,
+}
+
 /// A float network whose parameters live in a variable store.
 #[derive(Debug)]
 pub struct Network {
@@ -55,15 +67,20 @@ impl Network {
     ///
     /// With `train`, batch norm uses the batch's own statistics and updates the running ones.
     pub fn forward(&self, clips: &Tensor, train: bool) -> Tensor {
-        self.head.forward(&self.features(clips, train))
+        self.outputs(clips, train).logits
     }
 
-    /// What the last layer sees: means over frames and space, \[clips, features\].
-    pub fn features(&self, clips: &Tensor, train: bool) -> Tensor {
-        match &self.body {
+    /// The same with what led to it.
+    pub fn outputs(&self, clips: &Tensor, train: bool) -> Outputs {
+        let (features, stages) = match &self.body {
             Body::Residual(network) => network.features(clips, train),
             Body::X3d(network) => network.features(clips, train),
             Body::Tsm(network) => network.features(clips, train),
+        };
+        Outputs {
+            logits: self.head.forward(&features),
+            features,
+            stages,
         }
     }
 }

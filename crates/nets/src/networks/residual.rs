@@ -28,8 +28,8 @@ impl ResidualNet {
         }
     }
 
-    /// Means over frames and space, \[clips, features\].
-    pub fn features(&self, clips: &Tensor, train: bool) -> Tensor {
+    /// Means over frames and space, \[clips, features\], and what comes out of each stage.
+    pub fn features(&self, clips: &Tensor, train: bool) -> (Tensor, Vec<Tensor>) {
         // The first convolution is faster with channels first, everything behind it with channels last.
         let (first, rest) = (&self.stem[0], &self.stem[1..]);
         let state = channels_last(&first.convolve(clips));
@@ -40,10 +40,16 @@ impl ResidualNet {
         if self.pool {
             state = pooled(&state);
         }
-        for block in &self.blocks {
+        let mut stages = Vec::new();
+        for (index, block) in self.blocks.iter().enumerate() {
+            if index > 0 && !matches!(block.shortcut, Shortcut::Identity) {
+                stages.push(state.shallow_clone());
+            }
             state = block.forward(&state, train);
         }
-        state.mean_dim([2i64, 3, 4].as_slice(), false, state.kind())
+        let features = state.mean_dim([2i64, 3, 4].as_slice(), false, state.kind());
+        stages.push(state);
+        (features, stages)
     }
 }
 

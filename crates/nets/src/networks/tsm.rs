@@ -28,21 +28,28 @@ impl TsmNet {
         }
     }
 
-    /// Means over space and frames, \[clips, features\].
-    pub fn features(&self, clips: &Tensor, train: bool) -> Tensor {
+    /// Means over space and frames, \[clips, features\], and what comes out of each stage.
+    pub fn features(&self, clips: &Tensor, train: bool) -> (Tensor, Vec<Tensor>) {
         let frames = clips.size()[2];
         let images = clips.transpose(1, 2).flatten(0, 1);
         let state = channels_last(&self.stem.convolve(&images));
         let mut state = self.stem.normalise(state, train).relu6();
-        for block in &self.blocks {
+        let stage = |state: &Tensor| state.unflatten(0, [-1, frames]).transpose(1, 2);
+        let mut stages = Vec::new();
+        for (index, block) in self.blocks.iter().enumerate() {
+            if index > 0 && !block.shortcut {
+                stages.push(stage(&state));
+            }
             state = block.forward(&state, frames, train);
         }
+        stages.push(stage(&state));
         let state = self.lift.forward(&state, train).relu6();
         let images = state.mean_dim([2i64, 3].as_slice(), false, state.kind());
         let kind = images.kind();
-        images
+        let features = images
             .unflatten(0, [-1, frames])
-            .mean_dim([1i64].as_slice(), false, kind)
+            .mean_dim([1i64].as_slice(), false, kind);
+        (features, stages)
     }
 }
 

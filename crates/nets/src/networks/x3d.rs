@@ -30,16 +30,22 @@ impl X3dNet {
         }
     }
 
-    /// What the last layer sees, \[clips, features\].
-    pub fn features(&self, clips: &Tensor, train: bool) -> Tensor {
+    /// What the last layer sees, \[clips, features\], and what comes out of each stage.
+    pub fn features(&self, clips: &Tensor, train: bool) -> (Tensor, Vec<Tensor>) {
         let [across, through] = &self.stem;
         let state = channels_last(&across.convolve(clips));
         let mut state = through.forward(&state, train).relu_();
-        for block in &self.blocks {
+        let mut stages = Vec::new();
+        for (index, block) in self.blocks.iter().enumerate() {
+            if index > 0 && block.shortcut.is_some() {
+                stages.push(state.shallow_clone());
+            }
             state = block.forward(&state, train);
         }
-        let state = means(&self.widen.forward(&state, train).relu_());
-        self.lift.forward(&state, train).relu_().flatten(1, -1)
+        let wide = means(&self.widen.forward(&state, train).relu_());
+        stages.push(state);
+        let features = self.lift.forward(&wide, train).relu_().flatten(1, -1);
+        (features, stages)
     }
 }
 

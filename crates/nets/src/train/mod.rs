@@ -13,8 +13,7 @@ use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
 use crate::data::{Batch, Loader, LoaderSettings};
-use crate::quantize::{Execution, QuantizedModel};
-use crate::{Classifier, FloatModel, NetsError};
+use crate::{Classifier, FloatModel, NetsError, Outputs};
 
 pub use fedact_recipe::{OptimizerSettings, Rule, TrainingSettings};
 pub use optimizer::Optimizer;
@@ -25,8 +24,8 @@ pub trait Trainable: Classifier {
     /// The parameters and buffers by name.
     fn var_store(&self) -> &VarStore;
 
-    /// Logits with gradients, batch norm in training mode.
-    fn train_logits(&self, clips: &Tensor) -> Tensor;
+    /// With gradients, batch norm in training mode.
+    fn train_outputs(&self, clips: &Tensor) -> Outputs;
 }
 
 impl Trainable for FloatModel {
@@ -34,18 +33,8 @@ impl Trainable for FloatModel {
         self.var_store()
     }
 
-    fn train_logits(&self, clips: &Tensor) -> Tensor {
-        self.logits(clips, true)
-    }
-}
-
-impl Trainable for QuantizedModel {
-    fn var_store(&self) -> &VarStore {
-        self.var_store()
-    }
-
-    fn train_logits(&self, clips: &Tensor) -> Tensor {
-        self.logits(clips, Execution::Simulated)
+    fn train_outputs(&self, clips: &Tensor) -> Outputs {
+        self.network().outputs(clips, true)
     }
 }
 
@@ -130,7 +119,7 @@ impl Observer for () {}
 
 /// Trains a network on the clips at `indices` and returns what each epoch came to.
 ///
-/// `objective` turns a batch and the network's logits into the number to minimise (a scalar tensor,
+/// `objective` turns a batch and the network's outputs into the number to minimise (a scalar tensor,
 /// the mean over the batch). With `checkpoints`, an existing folder, each finished epoch is saved, and
 /// so is the batch after which the observer asks for a stop; a later call with the same settings goes
 /// on there: the weights at the end are the same, bit for bit, as without the interruption, for the
@@ -145,7 +134,7 @@ pub fn fit(
     indices: &[usize],
     settings: &TrainingSettings,
     checkpoints: Option<&Path>,
-    mut objective: impl FnMut(&Batch, &Tensor) -> Tensor,
+    mut objective: impl FnMut(&Batch, &Outputs) -> Tensor,
     observer: &mut impl Observer,
 ) -> Result<Vec<EpochRecord>, NetsError> {
     let info = network.info();
@@ -186,14 +175,14 @@ pub fn fit(
                 clips,
             };
             optimizer.zero_gradients();
-            let logits = network.train_logits(&batch.clips);
-            let loss = objective(&batch, &logits);
+            let outputs = network.train_outputs(&batch.clips);
+            let loss = objective(&batch, &outputs);
             let value = at.finite("loss", loss.f_double_value(&[])?)?;
             loss.f_backward()?;
             let norm = optimizer.clip_gradients(settings.clip_gradient)?;
             at.finite("gradient norm", norm)?;
             optimizer.step(rate);
-            sums.add(&batch, &logits, value, norm);
+            sums.add(&batch, &outputs.logits, value, norm);
             sums.rate = rate;
             sums.seconds = seconds_before + started.elapsed().as_secs_f64();
             observer.batch(sums.progress(epoch));

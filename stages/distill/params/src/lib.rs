@@ -49,7 +49,8 @@ pub struct DistillParams {
     pub device: ComputeDevice,
 }
 
-/// How teachers are listened to: `(1-λ)·CE(y, z_s) + λ·T²·KL(softmax(z_t/T) ‖ softmax(z_s/T))`.
+/// How teachers are listened to: `(1-λ)·CE(y, z_s) + λ·T²·KL(softmax(z_t/T) ‖ softmax(z_s/T))`, and what is weighed
+/// in beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Distillation {
@@ -57,6 +58,27 @@ pub struct Distillation {
     pub lambda: f64,
     /// T: higher temperatures show more of what the teachers think of the wrong classes.
     pub temperature: f64,
+    /// Decoupled distillation (Zhao et al. 2022). As published: `lambda` 0, `weight` 1.
+    pub decoupled: Decoupled,
+    /// Weight of attention transfer (Zagoruyko and Komodakis 2017): the squared distance between the attention maps
+    /// of student and teachers, from 0 to 2 for each stage of the student.
+    pub attention: f64,
+    /// Weight of feature transfer (Tung and Mori 2019): how differently student and teachers find the clips of a batch
+    /// alike. Published: 3000, for batches of 128.
+    pub similarity: f64,
+}
+
+/// `weight · T² · (target·KL(b ‖ b_s) + others·KL(p̂ ‖ p̂_s))`: how sure the teachers are of a clip's own class, and how
+/// they divide what is left among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decoupled {
+    /// 0 leaves it out.
+    pub weight: f64,
+    /// α: the clip's own class against all others together.
+    pub target: f64,
+    /// β: the others among themselves. Published: 8 for most pairs of networks.
+    pub others: f64,
 }
 
 /// Where to compute.
@@ -95,6 +117,19 @@ impl Default for Distillation {
         Self {
             lambda: 0.7,
             temperature: 4.0,
+            decoupled: Decoupled::default(),
+            attention: 0.0,
+            similarity: 0.0,
+        }
+    }
+}
+
+impl Default for Decoupled {
+    fn default() -> Self {
+        Self {
+            weight: 0.0,
+            target: 1.0,
+            others: 8.0,
         }
     }
 }
@@ -122,6 +157,7 @@ impl Params for DistillParams {
         self.model.check().map_err(within("model"))?;
         self.optimizer.check().map_err(within("optimizer"))?;
         self.augmentation.check().map_err(within("augmentation"))?;
+        let decoupled = self.distillation.decoupled;
         for (key, value, least, most) in [
             ("epochs", f64::from(self.epochs), 1.0, 100_000.0),
             // Batch norm needs more than one clip to have a variance.
@@ -141,6 +177,21 @@ impl Params for DistillParams {
                 self.distillation.temperature,
                 0.1,
                 1000.0,
+            ),
+            ("distillation.decoupled.weight", decoupled.weight, 0.0, 1e6),
+            ("distillation.decoupled.target", decoupled.target, 0.0, 1e6),
+            ("distillation.decoupled.others", decoupled.others, 0.0, 1e6),
+            (
+                "distillation.attention",
+                self.distillation.attention,
+                0.0,
+                1e6,
+            ),
+            (
+                "distillation.similarity",
+                self.distillation.similarity,
+                0.0,
+                1e6,
             ),
             ("threads", self.threads as f64, 1.0, 1024.0),
         ] {
