@@ -64,6 +64,8 @@ pub enum Command {
     Synthesize(stage::Arguments),
     /// Run the stage extract alone: videos to clips.
     Extract(stage::Arguments),
+    /// Run the stage teach alone: what teachers say about clips, for many students.
+    Teach(stage::Arguments),
     /// Run the stage distill alone: clips, and teachers where given, to a model.
     Distill(stage::Arguments),
     /// Run the stage quantize alone: a model and clips to an int8 model.

@@ -70,6 +70,7 @@ fn dispatch(command: Command) -> Result<exit::Code, Refusal> {
         Command::Doctor(arguments) => cli::doctor(&arguments),
         Command::Synthesize(arguments) => stage::command("synthesize", &arguments),
         Command::Extract(arguments) => stage::command("extract", &arguments),
+        Command::Teach(arguments) => stage::command("teach", &arguments),
         Command::Distill(arguments) => stage::command("distill", &arguments),
         Command::Quantize(arguments) => stage::command("quantize", &arguments),
         Command::Federate(arguments) => stage::command("federate", &arguments),

@@ -9,6 +9,7 @@ use fedact_stage::{Definition, Library};
 static STAGES: &[&Definition] = &[
     &fedact_synthesize_params::DEFINITION,
     &fedact_extract_params::DEFINITION,
+    &fedact_teach_params::DEFINITION,
     &fedact_distill_params::DEFINITION,
     &fedact_quantize_params::DEFINITION,
     &fedact_federate_params::DEFINITION,

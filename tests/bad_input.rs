@@ -51,7 +51,7 @@ fn a_misspelt_stage() {
         3,
         &[
             "pipeline.yaml:3:7: `steps.v.stage`: unknown stage `synthesise` (did you mean `synthesize`?)",
-            "help: the stages are synthesize, extract, distill, quantize, federate, evaluate",
+            "help: the stages are synthesize, extract, teach, distill, quantize, federate, evaluate",
         ],
     );
 }

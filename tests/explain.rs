@@ -344,7 +344,7 @@ fn doctor_has_the_documented_fields_and_says_what_is_wrong_and_how_to_mend_it() 
 #[test]
 fn a_schema_describes_every_param_and_its_defaults_are_what_a_step_gets() {
     let bench = Bench::new(
-        "  videos: {stage: synthesize}\n  clips: {stage: extract, inputs: {videos: videos}}\n  model: {stage: distill, inputs: {clips: clips}}\n  int8: {stage: quantize, inputs: {model: model, calibration: clips}}\n  tuned: {stage: federate, inputs: {model: int8, clips: clips}}\n  report: {stage: evaluate, inputs: {clips: clips, models: [tuned]}}\n",
+        "  videos: {stage: synthesize}\n  clips: {stage: extract, inputs: {videos: videos}}\n  model: {stage: distill, inputs: {clips: clips}}\n  said: {stage: teach, inputs: {clips: clips, teacher: [model]}}\n  int8: {stage: quantize, inputs: {model: model, calibration: clips}}\n  tuned: {stage: federate, inputs: {model: int8, clips: clips}}\n  report: {stage: evaluate, inputs: {clips: clips, models: [tuned]}}\n",
     );
     let parsed = |arguments: &[&str]| -> Value {
         serde_json::from_str(&bench.fedact(arguments).done().stdout).unwrap()

@@ -145,7 +145,7 @@ fn machine_output_is_json_on_every_line() {
         serde_json::json!([])
     );
     assert!(one(&["schema", "extract"])["properties"]["frames"]["description"].is_string());
-    assert_eq!(one(&["schema"]).as_object().unwrap().len(), 6);
+    assert_eq!(one(&["schema"]).as_object().unwrap().len(), 7);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use fedact_stage::{Definition, Job, Metrics, Reporter, Run, StageError};
 static STAGES: &[(&Definition, Run)] = &[
     (&fedact_synthesize::DEFINITION, fedact_synthesize::run),
     (&fedact_extract::DEFINITION, fedact_extract::run),
+    (&fedact_teach::DEFINITION, fedact_teach::run),
     (&fedact_distill::DEFINITION, fedact_distill::run),
     (&fedact_quantize::DEFINITION, fedact_quantize::run),
     (&fedact_federate::DEFINITION, fedact_federate::run),

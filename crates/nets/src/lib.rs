@@ -7,12 +7,14 @@
 //! Everything random derives from a `seed` argument through ChaCha and not from torch's global
 //! generator, so that results do not depend on what ran before.
 
+mod answers;
 mod error;
 mod info;
 mod model;
 mod networks;
 mod pretrained;
 mod random;
+mod teachers;
 
 pub mod data;
 pub mod loss;
@@ -21,6 +23,7 @@ pub mod score;
 pub mod train;
 pub mod weights;
 
+pub use answers::{ANSWERS_VERSION, Answers, AnswersInfo, answers_files, fingerprint};
 pub use error::NetsError;
 pub use fedact_recipe::{
     Architecture, BlockLayout, ConvLayout, Convolutions, Cost, Family, HeadLayout, InvertedLayout,
@@ -31,6 +34,7 @@ pub use info::{FORMAT_VERSION, InputGeometry, MEAN, ModelInfo, STD, files, norma
 pub use model::{Classifier, FloatModel, Model};
 pub use networks::{Network, Outputs};
 pub use pretrained::{Adopted, Pretrained};
+pub use teachers::Teachers;
 
 /// Sets how many threads libtorch computes with, in this process from now on. The last bits of results
 /// depend on the number, which is why it is a param of every stage that trains.

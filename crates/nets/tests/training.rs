@@ -88,6 +88,7 @@ fn settings(epochs: u32) -> TrainingSettings {
             ..Augmentation::default()
         },
         seed: 7,
+        views: None,
     }
 }
 

@@ -89,3 +89,20 @@ impl Augmentation {
         Ok(())
     }
 }
+
+/// A limited number of random views of each clip, of which each epoch shows the next, the first again after the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Views {
+    /// Views depend on it and on the clip's id alone.
+    pub seed: u64,
+    /// How many there are, at least 1.
+    pub count: u32,
+}
+
+impl Views {
+    /// The view that an epoch shows, both counted from 1.
+    pub fn of(&self, epoch: u64) -> u64 {
+        epoch.saturating_sub(1) % u64::from(self.count.max(1)) + 1
+    }
+}

@@ -13,7 +13,7 @@ pub use architecture::{
     Layout, Residual, ResidualLayout, SHIFTED_SHARE, STEM_POOL, Settings, Shortcut, ShortcutLayout,
     Stem, Tsm, TsmLayout, X3d, X3dBlockLayout, X3dLayout,
 };
-pub use augmentation::Augmentation;
+pub use augmentation::{Augmentation, Views};
 pub use fedact_stage::OutOfRange;
 pub use quantization::{CalibrationSettings, Execution, Method};
 pub use training::{OptimizerSettings, Rule, TrainingSettings};

@@ -4,7 +4,7 @@ use fedact_stage::OutOfRange;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Augmentation;
+use crate::{Augmentation, Views};
 
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct TrainingSettings {
     pub augmentation: Augmentation,
     /// Order and views depend on it.
     pub seed: u64,
+    /// Views that repeat, drawn by a seed of their own; `None` shows others in every epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub views: Option<Views>,
 }
 
 /// The rule by which gradients become steps.

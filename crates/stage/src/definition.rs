@@ -15,6 +15,8 @@ pub enum Kind {
     Clips,
     /// A float model: `model.safetensors`, `model.json`.
     Model,
+    /// What teachers say about views of training clips: `answers.safetensors`, `answers.json`.
+    Answers,
     /// An int8 model: the same files with scales and zero points.
     QuantizedModel,
     /// A fine-tuned int8 model together with the `history.jsonl` of how it came about.
@@ -30,6 +32,7 @@ impl Kind {
             Self::Videos => "videos",
             Self::Clips => "clips",
             Self::Model => "model",
+            Self::Answers => "answers",
             Self::QuantizedModel => "quantized-model",
             Self::Federated => "federated",
             Self::Report => "report",

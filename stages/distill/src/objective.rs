@@ -1,25 +1,29 @@
 //! What the student is graded by: the labels, and its teachers in all the ways that the params weigh.
 
-use fedact_nets::data::Batch;
-use fedact_nets::{FloatModel, NetsError, Outputs, loss};
-use tch::Tensor;
+use fedact_nets::data::{Augmentation, Batch};
+use fedact_nets::train::TrainingSettings;
+use fedact_nets::{NetsError, Outputs, Teachers, loss};
+use tch::{Device, Tensor};
 
 use crate::{DistillParams, Distillation};
 
 /// The objective of a training.
 pub(crate) struct Objective<'a> {
-    teachers: &'a [FloatModel],
+    teachers: &'a Teachers,
     distillation: Distillation,
     smoothing: f64,
+    device: Device,
 }
 
 impl<'a> Objective<'a> {
     /// # Errors
-    /// Decoupled distillation where there are no other classes.
+    /// Teachers who cannot give what the params ask of them: answers where stages or features are to be taken
+    /// over, answers to other views than the student would see, decoupled distillation without other classes.
     pub fn new(
         params: &DistillParams,
-        teachers: &'a [FloatModel],
+        teachers: &'a Teachers,
         classes: usize,
+        device: Device,
     ) -> Result<Self, NetsError> {
         let distillation = params.distillation;
         if !teachers.is_empty() && distillation.decoupled.weight > 0.0 && classes < 2 {
@@ -29,11 +33,34 @@ impl<'a> Objective<'a> {
                     .to_owned(),
             ));
         }
+        if let Some(answers) = teachers.views() {
+            for (name, weight) in [
+                ("attention", distillation.attention),
+                ("similarity", distillation.similarity),
+            ] {
+                if weight > 0.0 {
+                    return Err(NetsError::Mismatch(format!(
+                        "`distillation.{name}` is {weight}, but answers do not tell how the teachers came to them; give \
+                         the model itself as `teacher`, or set it to 0"
+                    )));
+                }
+            }
+            same_views(&params.augmentation, &answers.info.augmentation)?;
+        }
         Ok(Self {
             teachers,
             distillation,
             smoothing: params.label_smoothing,
+            device,
         })
+    }
+
+    /// How the loop trains: with the views that the teachers answered to, where they did before.
+    pub fn training(&self, params: &DistillParams) -> TrainingSettings {
+        TrainingSettings {
+            views: self.teachers.views().map(|answers| answers.info.views),
+            ..params.training()
+        }
     }
 
     /// The number to minimise, the mean over the batch.
@@ -47,12 +74,17 @@ impl<'a> Objective<'a> {
         } = self.distillation;
         let (labels, smoothing) = (&batch.labels, self.smoothing);
         // Teachers look at what the student looks at.
-        let teachers: Vec<Outputs> = self
-            .teachers
-            .iter()
-            .map(|teacher| teacher.outputs(&batch.clips))
+        let models = self.teachers.models.iter();
+        let seen: Vec<Outputs> = models.map(|model| model.outputs(&batch.clips)).collect();
+        let earlier = self.teachers.answers.iter();
+        let earlier: Vec<Tensor> = earlier
+            .flat_map(|answers| answers.to(batch, self.device))
             .collect();
-        let answers: Vec<&Tensor> = teachers.iter().map(|teacher| &teacher.logits).collect();
+        let answers: Vec<&Tensor> = seen
+            .iter()
+            .map(|outputs| &outputs.logits)
+            .chain(&earlier)
+            .collect();
         let Some(softened) = loss::soften(&answers, temperature) else {
             return loss::cross_entropy(&student.logits, labels, smoothing);
         };
@@ -63,8 +95,8 @@ impl<'a> Objective<'a> {
             let told = loss::decoupled(logits, &softened, labels, temperature, target, others);
             sum += told * decoupled.weight;
         }
-        let share = 1.0 / teachers.len() as f64;
-        for teacher in &teachers {
+        let share = 1.0 / seen.len().max(1) as f64;
+        for teacher in &seen {
             if attention > 0.0 {
                 sum += loss::attention(&student.stages, &teacher.stages) * (attention * share);
             }
@@ -75,4 +107,22 @@ impl<'a> Objective<'a> {
         }
         sum
     }
+}
+
+/// Refuses a student that would see other views than its teachers answered to.
+fn same_views(own: &Augmentation, answered: &Augmentation) -> Result<(), NetsError> {
+    let values =
+        |augmentation: &Augmentation| serde_json::to_value(augmentation).unwrap_or_default();
+    let (own, answered) = (values(own), values(answered));
+    let keys = own.as_object().into_iter().flat_map(|map| map.keys());
+    for key in keys {
+        if own[key] != answered[key] {
+            return Err(NetsError::Mismatch(format!(
+                "`augmentation.{key}` is {}, but the answers were given to views with {}; give `distill` and `teach` the \
+                 same `augmentation`",
+                own[key], answered[key]
+            )));
+        }
+    }
+    Ok(())
 }

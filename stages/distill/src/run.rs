@@ -7,9 +7,10 @@ use fedact_clips::{ClipSet, Split};
 use fedact_nets::score::{Scores, predict};
 use fedact_nets::train::{EpochRecord, Observer, Progress, TestRecord, fit};
 use fedact_nets::{
-    Adopted, FloatModel, InputGeometry, Model, ModelInfo, NetsError, Pretrained, files, set_threads,
+    Adopted, Answers, Classifier, FloatModel, InputGeometry, ModelInfo, NetsError, Pretrained,
+    Teachers, files, set_threads,
 };
-use fedact_stage::{Input, Job, Metrics, Reporter, StageError, Stopped, Task};
+use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped, Task};
 use serde_json::json;
 use tch::Device;
 
@@ -53,7 +54,9 @@ fn distil(
             clips.folder().display()
         )));
     }
-    let teachers = load_teachers(job.list("teacher"), clips, device)?;
+    let inputs = job.list("teacher").iter();
+    let folders = inputs.map(|input| (input.name.as_str(), input.path.as_path()));
+    let teachers = Teachers::load(folders, clips, device)?;
     let dataset = clips.dataset();
     let mut info = ModelInfo::new(
         params.model,
@@ -64,9 +67,9 @@ fn distil(
         .optional("pretrained")
         .map(Pretrained::open)
         .transpose()?;
-    if let Some(teacher) = teachers.first() {
+    if let Some(normalisation) = teachers.normalisation() {
         // Both look at the same tensor, so the student adopts its teachers' normalisation.
-        (info.mean, info.std) = (teacher.info.mean, teacher.info.std);
+        (info.mean, info.std) = normalisation;
     } else if let Some(normalisation) = pretrained.as_ref().and_then(Pretrained::normalisation) {
         (info.mean, info.std) = normalisation;
     }
@@ -78,7 +81,7 @@ fn distil(
     let (records, scores) = train_model(job, params, clips, &model, &train, &teachers, watch)?;
     model.save(&job.output)?;
     write_training(&job.output, &records)?;
-    let mut metrics = metrics(&model, &scores, &records, job.list("teacher"));
+    let mut metrics = metrics(&model, &scores, &records, &names(job, &teachers));
     write_metrics(&job.output, &metrics)?;
     // How long it took is told, and not published: equal training leaves equal files.
     metrics.extend(pace(&records));
@@ -106,15 +109,20 @@ fn train_model(
     clips: &ClipSet,
     model: &FloatModel,
     train: &[usize],
-    teachers: &[FloatModel],
+    teachers: &Teachers,
     mut watch: Watch<'_>,
 ) -> Result<(Vec<EpochRecord>, Scores), NetsError> {
-    let objective = Objective::new(params, teachers, clips.dataset().classes.len())?;
+    let objective = Objective::new(
+        params,
+        teachers,
+        clips.dataset().classes.len(),
+        model.device(),
+    )?;
     let records = fit(
         model,
         clips,
         train,
-        &params.training(),
+        &objective.training(params),
         Some(&job.checkpoints),
         |batch, outputs| objective.loss(batch, outputs),
         &mut watch,
@@ -125,44 +133,6 @@ fn train_model(
         None => watch.score()?,
     };
     Ok((records, scores))
-}
-
-/// Reads the teachers and refuses those that cannot teach these clips.
-fn load_teachers(
-    inputs: &[Input],
-    clips: &ClipSet,
-    device: Device,
-) -> Result<Vec<FloatModel>, NetsError> {
-    let mut teachers: Vec<FloatModel> = Vec::new();
-    for input in inputs {
-        let named = |error: NetsError| match error {
-            NetsError::Mismatch(message) => {
-                NetsError::Mismatch(format!("teacher `{}`: {message}", input.name))
-            }
-            other => other,
-        };
-        let Model::Float(teacher) = Model::load(&input.path, device)? else {
-            return Err(NetsError::Mismatch(format!(
-                "teacher `{}` is quantized; give the float model that it was made from",
-                input.name
-            )));
-        };
-        teacher.info.check_classes(clips.dataset()).map_err(named)?;
-        teacher
-            .info
-            .check_geometry(clips.dataset())
-            .map_err(named)?;
-        if let Some(first) = teachers.first()
-            && (first.info.mean, first.info.std) != (teacher.info.mean, teacher.info.std)
-        {
-            return Err(named(NetsError::Mismatch(format!(
-                "it normalises clips differently than teacher `{}`, and both must see the same",
-                inputs[0].name
-            ))));
-        }
-        teachers.push(teacher);
-    }
-    Ok(teachers)
 }
 
 /// Reports progress and asks the test clips.
@@ -279,14 +249,26 @@ impl Observer for Watch<'_> {
     }
 }
 
+/// The names of the teachers' steps. The report tells a student from its twin without a teacher by them.
+fn names(job: &Job, teachers: &Teachers) -> Vec<String> {
+    let mut answers = teachers.answers.iter();
+    let inputs = job.list("teacher").iter();
+    inputs
+        .flat_map(|input| match Answers::are_in(&input.path) {
+            true => answers
+                .next()
+                .map_or(Vec::new(), |answers| answers.info.teachers.clone()),
+            false => vec![input.name.clone()],
+        })
+        .collect()
+}
+
 fn metrics(
     model: &FloatModel,
     scores: &Scores,
     records: &[EpochRecord],
-    teachers: &[Input],
+    teachers: &[String],
 ) -> Metrics {
-    // The report tells a student from its twin without a teacher by these names.
-    let teachers: Vec<&str> = teachers.iter().map(|input| input.name.as_str()).collect();
     let values = [
         ("top1", json!(scores.top1)),
         ("top5", json!(scores.top5)),

@@ -3,7 +3,7 @@
 use std::sync::mpsc::sync_channel;
 
 use fedact_clips::{ClipSet, Encoding};
-use fedact_recipe::Augmentation;
+use fedact_recipe::{Augmentation, Views};
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
@@ -24,6 +24,8 @@ pub struct Batch {
     pub labels: Tensor,
     /// Index in the clip set of each row.
     pub indices: Vec<usize>,
+    /// The epoch that it belongs to.
+    pub epoch: u64,
 }
 
 /// What becomes of the clips that do not fill a batch.
@@ -49,6 +51,8 @@ pub struct LoaderSettings {
     pub augmentation: Option<Augmentation>,
     /// Order and views depend on it, on the epoch and (views) on the clip's id, and on nothing else.
     pub seed: u64,
+    /// Views that repeat; `None` shows others in every epoch.
+    pub views: Option<Views>,
     /// See [`ModelInfo::mean`].
     pub mean: [f64; 3],
     /// See [`ModelInfo::std`].
@@ -66,6 +70,7 @@ impl LoaderSettings {
             remainder: Remainder::Keep,
             augmentation: None,
             seed: 0,
+            views: None,
             mean: info.mean,
             std: info.std,
             device: Device::Cpu,
@@ -237,7 +242,7 @@ impl<'a> Loader<'a> {
                 }
             });
             for prepared in receiver {
-                each(self.tensors(prepared?))?;
+                each(self.tensors(epoch, prepared?))?;
             }
             Ok(())
         })
@@ -290,8 +295,12 @@ impl<'a> Loader<'a> {
             let pixels = self.clips.pixels(*index, &mut room)?;
             let mut class = self.clips.label(*index);
             if let Some(augmentation) = &self.settings.augmentation {
-                let (seed, id) = (self.settings.seed, self.clips.clip(*index)?.id);
-                let mut random = stream(Purpose::Augmentation, seed, epoch, key(&id));
+                let id = self.clips.clip(*index)?.id;
+                let (seed, view) = match &self.settings.views {
+                    Some(views) => (views.seed, views.of(epoch)),
+                    None => (self.settings.seed, epoch),
+                };
+                let mut random = stream(Purpose::Augmentation, seed, view, key(&id));
                 let view = View::draw(augmentation, self.input, &mut random);
                 if view.mirrored {
                     class = self.mirrored[class];
@@ -305,7 +314,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn tensors(&self, prepared: Prepared) -> Batch {
+    fn tensors(&self, epoch: u64, prepared: Prepared) -> Batch {
         let shape = self.input.batch_shape(prepared.indices.len());
         let device = self.settings.device;
         Batch {
@@ -314,6 +323,7 @@ impl<'a> Loader<'a> {
                 .to_device(device),
             labels: Tensor::from_slice(&prepared.labels).to_device(device),
             indices: prepared.indices,
+            epoch,
         }
     }
 }

@@ -5,5 +5,5 @@ mod loader;
 mod normalise;
 
 pub use augment::View;
-pub use fedact_recipe::Augmentation;
+pub use fedact_recipe::{Augmentation, Views};
 pub use loader::{Batch, Loader, LoaderSettings, Remainder};

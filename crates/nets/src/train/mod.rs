@@ -144,6 +144,7 @@ pub fn fit(
     let augmentation = settings.augmentation.clone();
     let loader_settings = LoaderSettings {
         device: network.device(),
+        views: settings.views,
         ..LoaderSettings::training(batch_size, seed, augmentation, info)
     };
     let loader = Loader::new(clips, indices, loader_settings)?;

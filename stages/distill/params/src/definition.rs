@@ -20,9 +20,9 @@ pub static DEFINITION: Definition = Definition {
         },
         InputSpec {
             name: "teacher",
-            kinds: &[Kind::Model],
+            kinds: &[Kind::Model, Kind::Answers],
             arity: Arity::Any,
-            summary: "Models to distil; none is plain training, several are averaged",
+            summary: "Models to distil, or their answers; none is plain training, several are averaged",
         },
         InputSpec {
             name: "pretrained",

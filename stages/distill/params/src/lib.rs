@@ -147,6 +147,7 @@ impl DistillParams {
             optimizer: self.optimizer.clone(),
             augmentation: self.augmentation.clone(),
             seed: self.seed,
+            views: None,
         }
     }
 }
