@@ -29,6 +29,8 @@ pub struct Arguments {
     #[command(flatten)]
     frames: frames::Arguments,
     #[command(flatten)]
+    table: results::Arguments,
+    #[command(flatten)]
     remote: remote::Arguments,
     /// Print JSON.
     #[arg(long)]
@@ -43,6 +45,7 @@ pub struct Arguments {
 pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let session = Session::open(&arguments.session)?;
     let (step, kind) = match arguments.steps.as_slice() {
+        _ if arguments.table.given() => return table(&session, arguments),
         [one] => match session.graph.select(one)?.as_slice() {
             [node] => (node.name.clone(), node.stage.definition.output),
             _ => return table(&session, arguments),
@@ -117,7 +120,8 @@ fn table(session: &Session, arguments: &Arguments) -> Result<Code, Refusal> {
             "name one step, as in `fedact show large-clips --frames clips.png`",
         ));
     }
-    results::command(session, &arguments.remote, &arguments.steps, arguments.json)
+    let (steps, wanted) = (&arguments.steps, &arguments.table);
+    results::command(session, &arguments.remote, steps, wanted, arguments.json)
 }
 
 /// The result that the planned step would give, here or on the remote, or else its latest one; and whether it is the first.

@@ -149,7 +149,10 @@ fn the_objects_of_the_other_commands_have_the_documented_fields_and_no_others() 
             "{command}: not there"
         );
     };
-    check("show", &json(&bench, &["show", "videos"]));
+    check(
+        "show",
+        &json(&bench, &["show", "videos", "--against", "videos"]),
+    );
     check("gc", &json(&bench, &["gc", "--dry-run"]));
     check("pin", &json(&bench, &["pin", "clips"]));
     check("unpin", &json(&bench, &["unpin", "clips"]));

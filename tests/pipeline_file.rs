@@ -163,6 +163,83 @@ fn a_matrix_runs_and_its_results_are_one_table() {
 }
 
 #[test]
+fn repeated_runs_are_compared_pair_by_pair() {
+    let videos =
+        "actions: [Walk, Clap], subjects: 2, clips: 1, seconds: 0.5, width: 64, height: 64";
+    let bench = Bench::new(&format!(
+        "  slow: {{stage: synthesize, params: {{{videos}, fps: 8}}, matrix: {{params.seed: [1, 2, 3]}}}}\n  fast: {{stage: synthesize, params: {{{videos}}}, matrix: {{params.seed: [1, 2, 3], params.fps: [12, 16]}}}}\n  alone: {{stage: synthesize, params: {{{videos}}}}}\n",
+    ));
+    bench.fedact(&["run"]).done();
+    let shown = |arguments: &[&str]| -> Value {
+        let arguments = [&["show"], arguments, &["--json"]].concat();
+        serde_json::from_str(&bench.fedact(&arguments).done().stdout).unwrap()
+    };
+    let table = shown(&["fast", "--against", "slow", "--metric", "frames"]);
+    let frames = |step: &str| {
+        let rows = shown(&[step, "--metric", "frames"]);
+        let rows = rows["rows"].as_array().unwrap().clone();
+        rows.iter()
+            .map(|row| row["metrics"]["frames"].as_f64().unwrap())
+            .collect::<Vec<f64>>()
+    };
+    let (slow, fast) = (frames("slow"), frames("fast@fps=16"));
+    let differences: Vec<f64> = fast
+        .iter()
+        .zip(&slow)
+        .map(|(fast, slow)| fast - slow)
+        .collect();
+    let mean = differences.iter().sum::<f64>() / 3.0;
+    let squares: f64 = differences.iter().map(|value| (value - mean).powi(2)).sum();
+    // Student's t of two degrees of freedom.
+    let interval = 4.303 * (squares / 2.0).sqrt() / 3f64.sqrt();
+    let summary = &table["summary"][1];
+    assert_eq!(summary["labels"], json!({"fps": 16}));
+    let names: Vec<&String> = summary["metrics"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["frames"]);
+    let gain = &summary["metrics"]["frames"]["gain"];
+    assert_eq!(gain["count"], 3);
+    assert!(
+        (gain["mean"].as_f64().unwrap() - mean).abs() < 1e-6,
+        "{gain}"
+    );
+    assert!(
+        (gain["interval"].as_f64().unwrap() - interval).abs() <= 1e-6 * interval,
+        "{gain}"
+    );
+
+    let text = bench.fedact(&["show", "fast", "--against", "slow", "--metric", "frames"]);
+    let heading = "\ngain over slow, pair by pair over seed: mean and its 95% interval\nfps  pairs";
+    assert!(text.done().stdout.contains(heading), "{text:#?}");
+    for (arguments, words) in [
+        (
+            ["slow", "--against", "fast"],
+            [
+                "several results of `fast` to compare `slow@seed=1` with",
+                "name one of them but for seed, as in `--against fast@fps=12`",
+            ],
+        ),
+        (
+            ["alone", "--against", "slow"],
+            [
+                "differ in their seed, and these have no such axis",
+                "matrix: {params.seed: [0, 1, 2]}",
+            ],
+        ),
+        (
+            ["slow", "--metric", "farmes"],
+            ["none of these results has a figure `farmes`", "frames"],
+        ),
+    ] {
+        bench
+            .fedact(&[&["show"], &arguments[..]].concat())
+            .refused(2, &words);
+    }
+    bench
+        .fedact(&["show", "slow", "--against", "fast@fps=12"])
+        .done();
+}
+
+#[test]
 fn all_that_is_wrong_is_said_at_once() {
     let bench = Bench::new(
         "  v:\n    stage: synthesise\n  w: {stage: synthesize, params: &p {fps: 3000}}\n  c: {stage: extract, inputs: {videos: x}, params: {frmes: 3}}\n  d: {stage: synthesize, params: *p}\n",

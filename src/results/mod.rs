@@ -1,7 +1,11 @@
 //! The results of several steps, or of the instances of a matrix step, as one table.
 
+mod gain;
+mod statistics;
+
 use std::collections::BTreeSet;
 
+use clap::Args;
 use fedact_artifact::Action;
 use fedact_pipeline::{Graph, Node};
 use serde_json::{Map, Value, json};
@@ -9,6 +13,27 @@ use serde_json::{Map, Value, json};
 use crate::exit::{Code, Refusal};
 use crate::session::Session;
 use crate::{output, remote, show};
+use gain::Baseline;
+use statistics::Sample;
+
+/// How results are put side by side.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Arguments {
+    /// In a table of several results: only these figures. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    metric: Vec<String>,
+    /// In a table of repeated results: what each gains over this step, run by run, with 95% intervals.
+    #[arg(long, value_name = "STEP")]
+    against: Option<String>,
+}
+
+impl Arguments {
+    /// Whether a table is wanted, and not what there is to say of one result.
+    pub fn given(&self) -> bool {
+        !self.metric.is_empty() || self.against.is_some()
+    }
+}
 
 /// One instance and what the store knows of it.
 struct Row<'g> {
@@ -46,19 +71,24 @@ pub fn command(
     session: &Session,
     remote: &remote::Arguments,
     names: &[String],
+    arguments: &Arguments,
     as_json: bool,
 ) -> Result<Code, Refusal> {
-    let graph = session.graph.only(names)?;
+    let wanted: Vec<String> = names.iter().chain(&arguments.against).cloned().collect();
+    let graph = session.graph.only(&wanted)?;
     let remote = remote.named(session)?;
     let store = session.store()?;
     let (records, plan, _) = session.look(&graph, &store, remote)?;
-    let rows = selected(&graph, names)?
-        .into_iter()
-        .map(|node| {
-            let result = show::result_of(&node.name, &plan, &records)?;
-            Ok(Row { node, result })
-        })
-        .collect::<Result<Vec<_>, Refusal>>()?;
+    let rows_of = |names: &[String]| {
+        let nodes = selected(&graph, names)?.into_iter();
+        nodes
+            .map(|node| {
+                let result = show::result_of(&node.name, &plan, &records)?;
+                Ok(Row { node, result })
+            })
+            .collect::<Result<Vec<_>, Refusal>>()
+    };
+    let rows = rows_of(names)?;
     if rows.iter().all(|row| row.result.is_none()) {
         let names = names.join(" ");
         return Err(Refusal::new(
@@ -67,10 +97,29 @@ pub fn command(
             format!("`fedact run {names}` makes them"),
         ));
     }
+    let metrics = columns(&rows, &arguments.metric)?;
+    let baseline = match &arguments.against {
+        None => None,
+        Some(name) => {
+            let axes = axes_of(&rows);
+            let over = repetitions(&axes).ok_or_else(|| {
+                Refusal::new(
+                    Code::Usage,
+                    format!("`--against {name}` compares runs that differ in their seed, and these have no such axis"),
+                    "give the step a matrix, as in `matrix: {params.seed: [0, 1, 2]}`",
+                )
+            })?;
+            Some(Baseline::new(
+                name,
+                rows_of(std::slice::from_ref(name))?,
+                over.to_owned(),
+            ))
+        }
+    };
     if as_json {
-        output::json(&as_value(&rows))?;
+        output::json(&as_value(&rows, &metrics, baseline.as_ref())?)?;
     } else {
-        output::text(&as_text(&rows))?;
+        output::text(&as_text(&rows, &metrics, baseline.as_ref())?)?;
     }
     Ok(Code::Done)
 }
@@ -125,35 +174,36 @@ fn groups<'r, 'g>(rows: &'r [Row<'g>], over: &str) -> Vec<Vec<&'r Row<'g>>> {
     groups
 }
 
-/// The mean and the standard deviation of a sample (over n - 1); no deviation of a single value.
-fn statistics(values: &[f64]) -> Option<(f64, Option<f64>)> {
-    let count = values.len() as f64;
-    if values.is_empty() {
-        return None;
-    }
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    let deviation = (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt());
-    Some((mean, deviation))
-}
-
-fn statistics_of(group: &[&Row<'_>], metric: &str) -> Option<(f64, Option<f64>)> {
+fn statistics_of(group: &[&Row<'_>], metric: &str) -> Option<Sample> {
     let values: Vec<f64> = group.iter().filter_map(|row| row.number(metric)).collect();
-    statistics(&values)
+    Sample::of(&values)
 }
 
-/// The metrics that are single values, in the order in which they come.
-fn columns<'r>(rows: &'r [Row<'_>]) -> Vec<&'r str> {
+/// The metrics that are single values, in the order in which they come; of them those that are wanted, if any are.
+fn columns<'r>(rows: &'r [Row<'_>], wanted: &'r [String]) -> Result<Vec<&'r str>, Refusal> {
     let single = |value: &Value| !value.is_array() && !value.is_object();
     let metrics = rows.iter().flat_map(Row::metrics);
-    distinct(
+    let all = distinct(
         metrics
             .filter(|(_, value)| single(value))
             .map(|(name, _)| name),
-    )
+    );
+    match wanted.iter().find(|name| !all.contains(&name.as_str())) {
+        None if wanted.is_empty() => Ok(all),
+        None => Ok(distinct(wanted.iter())),
+        Some(name) => Err(Refusal::new(
+            Code::Usage,
+            format!("none of these results has a figure `{name}`"),
+            format!("they have {}", all.join(", ")),
+        )),
+    }
 }
 
-fn as_value(rows: &[Row<'_>]) -> Value {
+fn as_value(
+    rows: &[Row<'_>],
+    metrics: &[&str],
+    baseline: Option<&Baseline<'_>>,
+) -> Result<Value, Refusal> {
     let axes = axes_of(rows);
     let labels = |row: &Row<'_>, without: Option<&str>| -> Map<String, Value> {
         let labels = row.node.labels.iter();
@@ -178,35 +228,36 @@ fn as_value(rows: &[Row<'_>]) -> Value {
         })
         .collect();
     let over = repetitions(&axes);
-    let summary: Vec<Value> = over
-        .map(|over| groups(rows, over))
-        .into_iter()
-        .flatten()
-        .map(|group| {
-            let metrics: Map<String, Value> = columns(rows)
-                .into_iter()
-                .filter_map(|metric| {
-                    let (mean, deviation) = statistics_of(&group, metric)?;
-                    Some((
-                        metric.to_owned(),
-                        json!({"mean": mean, "deviation": deviation}),
-                    ))
-                })
-                .collect();
-            json!({
-                "of": group[0].node.step,
-                "labels": labels(group[0], over),
-                "count": group.len(),
-                "metrics": metrics,
-            })
-        })
-        .collect();
-    json!({ "axes": axes, "rows": table, "over": over, "summary": summary })
+    let mut summary = Vec::new();
+    for group in over.map(|over| groups(rows, over)).into_iter().flatten() {
+        let mut figures = Map::new();
+        for metric in metrics {
+            let Some(sample) = statistics_of(&group, metric) else {
+                continue;
+            };
+            let mut figure = sample.as_value();
+            if let Some(baseline) = baseline {
+                let gain = baseline.gain(&group, metric)?;
+                figure["gain"] = gain.map_or(Value::Null, |gain| gain.as_value());
+            }
+            figures.insert((*metric).to_owned(), figure);
+        }
+        summary.push(json!({
+            "of": group[0].node.step,
+            "labels": labels(group[0], over),
+            "count": group.len(),
+            "metrics": figures,
+        }));
+    }
+    Ok(json!({ "axes": axes, "rows": table, "over": over, "summary": summary }))
 }
 
-fn as_text(rows: &[Row<'_>]) -> String {
+fn as_text(
+    rows: &[Row<'_>],
+    metrics: &[&str],
+    baseline: Option<&Baseline<'_>>,
+) -> Result<String, Refusal> {
     let axes = axes_of(rows);
-    let metrics = columns(rows);
     let several = rows.iter().any(|row| row.node.step != rows[0].node.step);
     let settled = rows.iter().all(|row| matches!(row.result, Some((_, true))));
     let place = |row: &Row<'_>, axes: &[&str]| -> Vec<String> {
@@ -247,29 +298,45 @@ fn as_text(rows: &[Row<'_>]) -> String {
         table.push(cells);
     }
     let mut text = aligned(&table);
-    if let Some(over) = repetitions(&axes) {
-        let others: Vec<&str> = axes.iter().copied().filter(|axis| *axis != over).collect();
-        let mut table = vec![heading(&others, "runs")];
-        for group in groups(rows, over) {
-            let mut cells = place(group[0], &others);
-            cells.push(group.len().to_string());
-            cells.extend(
-                metrics
-                    .iter()
-                    .map(|metric| match statistics_of(&group, metric) {
-                        Some((mean, Some(deviation))) => {
-                            format!("{} ± {}", number(mean), number(deviation))
-                        }
-                        Some((mean, None)) => number(mean),
-                        None => String::new(),
-                    }),
-            );
-            table.push(cells);
-        }
-        text.push_str(&format!("\nmean and standard deviation over {over}\n"));
-        text.push_str(&aligned(&table));
+    let Some(over) = repetitions(&axes) else {
+        return Ok(text);
+    };
+    let others: Vec<&str> = axes.iter().copied().filter(|axis| *axis != over).collect();
+    let groups = groups(rows, over);
+    let mut means = vec![heading(&others, "runs")];
+    for group in &groups {
+        let mut cells = place(group[0], &others);
+        cells.push(group.len().to_string());
+        let samples = metrics.iter().map(|metric| statistics_of(group, metric));
+        cells.extend(
+            samples.map(|sample| sample.map_or_else(String::new, |sample| sample.spread())),
+        );
+        means.push(cells);
     }
-    text
+    text.push_str(&format!("\nmean and standard deviation over {over}\n"));
+    text.push_str(&aligned(&means));
+    if let Some(baseline) = baseline {
+        let mut gains = vec![heading(&others, "pairs")];
+        for group in &groups {
+            let mut cells = place(group[0], &others);
+            let mut pairs = 0;
+            let mut figures = Vec::new();
+            for metric in metrics {
+                let gain = baseline.gain(group, metric)?;
+                pairs = pairs.max(gain.as_ref().map_or(0, Sample::count));
+                figures.push(gain.map_or_else(String::new, |gain| gain.estimate()));
+            }
+            cells.push(pairs.to_string());
+            cells.extend(figures);
+            gains.push(cells);
+        }
+        let name = baseline.name();
+        text.push_str(&format!(
+            "\ngain over {name}, pair by pair over {over}: mean and its 95% interval\n"
+        ));
+        text.push_str(&aligned(&gains));
+    }
+    Ok(text)
 }
 
 /// A metric in a cell.
@@ -311,7 +378,7 @@ fn aligned(table: &[Vec<String>]) -> String {
     let numeric: Vec<bool> = (0..columns)
         .map(|column| {
             let digit = |cell: &String| {
-                cell.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+                cell.starts_with(|first: char| first.is_ascii_digit() || "+-".contains(first))
             };
             let mut cells = table.iter().skip(1).map(|row| &row[column]);
             cells.all(|cell| cell.is_empty() || digit(cell))
@@ -336,18 +403,6 @@ fn aligned(table: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_deviation_is_that_of_a_sample() {
-        assert_eq!(
-            statistics(&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]).map(|(mean, _)| mean),
-            Some(5.0)
-        );
-        let (_, deviation) = statistics(&[1.0, 2.0, 3.0]).unwrap();
-        assert_eq!(deviation, Some(1.0));
-        assert_eq!(statistics(&[3.5]), Some((3.5, None)));
-        assert_eq!(statistics(&[]), None);
-    }
 
     #[test]
     fn numbers_are_as_long_as_they_are_worth() {
