@@ -2,7 +2,9 @@
 //!
 //! See the crate's README for inputs, outputs and params.
 
+mod curves;
 mod run;
+mod watch;
 
 pub use fedact_distill_params::{ComputeDevice, DEFINITION, DistillParams, Distillation};
 pub use run::run;
