@@ -97,8 +97,11 @@ pub struct ModelInfo {
     pub architecture: Architecture,
     /// Class names; output `i` of the network is the logit of class `i`.
     pub classes: Vec<String>,
-    /// The clips that it takes.
+    /// What it takes of a clip.
     pub input: InputGeometry,
+    /// Frames of the clips that it takes a window of `input.frames` of; left out where it takes them all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_of: Option<usize>,
     /// What is subtracted from red, green and blue in 0..=1.
     pub mean: [f64; 3],
     /// What they are divided by after that.
@@ -118,6 +121,7 @@ impl ModelInfo {
             architecture,
             classes,
             input,
+            window_of: None,
             mean,
             std,
             quantization: None,
@@ -184,6 +188,13 @@ impl ModelInfo {
             let message = format!("a model cannot take {}", self.input);
             return Err(NetsError::Mismatch(message));
         }
+        if self
+            .window_of
+            .is_some_and(|stored| stored <= self.input.frames)
+        {
+            let message = format!("a window of {} cannot be of fewer frames", self.input);
+            return Err(NetsError::Mismatch(message));
+        }
         if self.std.iter().any(|s| !s.is_normal()) || self.mean.iter().any(|m| !m.is_finite()) {
             let message = format!(
                 "cannot normalise with mean {:?}, std {:?}",
@@ -194,19 +205,30 @@ impl ModelInfo {
         Ok(())
     }
 
+    /// The clips that it was trained on and takes, whole or a window of.
+    pub fn clips(&self) -> InputGeometry {
+        InputGeometry {
+            frames: self.window_of.unwrap_or(self.input.frames),
+            ..self.input
+        }
+    }
+
     /// Refuses clips of another geometry than the network's.
     ///
     /// # Errors
     /// Both geometries.
     pub fn check_geometry(&self, dataset: &Dataset) -> Result<(), NetsError> {
-        let clips = InputGeometry::from(dataset);
-        if clips == self.input {
+        let (taken, clips) = (self.clips(), InputGeometry::from(dataset));
+        if clips == taken {
             return Ok(());
         }
+        let window = match self.window_of {
+            Some(_) => format!("a window of {} frames of ", self.input.frames),
+            None => String::new(),
+        };
         Err(NetsError::Mismatch(format!(
-            "the model takes {}, but the clips have {clips}; extract the clips with the geometry \
-             of those that the model was trained on",
-            self.input
+            "the model takes {window}{taken}, but the clips have {clips}; extract the clips with the geometry \
+             of those that the model was trained on"
         )))
     }
 
@@ -309,5 +331,26 @@ mod tests {
             .to_string();
         assert!(error.contains("8 frames of 40x56"), "{error}");
         assert!(error.contains("16 frames"), "{error}");
+        let window = ModelInfo {
+            window_of: Some(16),
+            ..info
+        };
+        window.check_geometry(&dataset(&["Bend"], 16)).unwrap();
+        let error = window
+            .check_geometry(&dataset(&["Bend"], 8))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("a window of 8 frames of 16 frames of 40x56"),
+            "{error}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        window.save(folder.path()).unwrap();
+        assert_eq!(ModelInfo::load(folder.path()).unwrap(), window);
+        let nowhere = ModelInfo {
+            window_of: Some(8),
+            ..window
+        };
+        nowhere.check().unwrap_err();
     }
 }

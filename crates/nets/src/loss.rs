@@ -6,6 +6,8 @@ mod similarity;
 
 use tch::{Kind, Reduction, Tensor};
 
+use crate::data::{Batch, Mixed};
+
 pub use attention::attention;
 pub use decoupled::decoupled;
 pub use similarity::similarity;
@@ -14,6 +16,28 @@ pub use similarity::similarity;
 /// that share of each label to all classes alike (Szegedy et al. 2016, arXiv 1512.00567, section 7).
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Tensor {
     logits.cross_entropy_loss(labels, None::<&Tensor>, Reduction::Mean, -100, smoothing)
+}
+
+/// The mean cross-entropy of logits against what is in a batch: against both labels by their shares where clips
+/// are mixed (Zhang et al. 2018, arXiv 1710.09412), each clip with the weight of its class where classes are weighted.
+/// The weighted mean is over clips and not over weights, so that it is an unbiased estimate of the mean over all
+/// clips.
+pub fn of_labels(logits: &Tensor, batch: &Batch, smoothing: f64) -> Tensor {
+    let against = |labels: &Tensor| match &batch.class_weights {
+        Some(weights) => {
+            let unweighted = None::<&Tensor>;
+            let each =
+                logits.cross_entropy_loss(labels, unweighted, Reduction::None, -100, smoothing);
+            (each * weights.index_select(0, labels)).mean(Kind::Float)
+        }
+        None => cross_entropy(logits, labels, smoothing),
+    };
+    match &batch.mixed {
+        Some(Mixed { labels, share }) => {
+            against(&batch.labels) * (1.0 - *share) + against(labels) * *share
+        }
+        None => against(&batch.labels),
+    }
 }
 
 /// The teachers' probabilities at a temperature, averaged over the teachers: \[clips, classes\].
@@ -37,22 +61,35 @@ pub fn divergence(student: &Tensor, probabilities: &Tensor, temperature: f64) ->
 }
 
 /// `(1-λ)·CE(y, z_s) + λ·T²·KL(p ‖ softmax(z_s/T))`, where `p` are the teachers' softened
-/// probabilities as [`soften`] gives them. The labels' cross-entropy is smoothed by `smoothing`.
+/// probabilities as [`soften`] gives them. The labels' cross-entropy is that of [`of_labels`].
 pub fn distillation(
     student: &Tensor,
     probabilities: &Tensor,
-    labels: &Tensor,
+    batch: &Batch,
     lambda: f64,
     temperature: f64,
     smoothing: f64,
 ) -> Tensor {
-    cross_entropy(student, labels, smoothing) * (1.0 - lambda)
+    of_labels(student, batch, smoothing) * (1.0 - lambda)
         + divergence(student, probabilities, temperature) * lambda
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A batch with these labels; its clips do not matter.
+    fn batch(class_weights: Option<&[f32]>, mixed: Option<Mixed>) -> Batch {
+        Batch {
+            clips: Tensor::zeros([2, 0], (Kind::Float, tch::Device::Cpu)),
+            labels: labels(),
+            indices: vec![0, 1],
+            epoch: 1,
+            class_weights: class_weights.map(Tensor::from_slice),
+            mixed,
+            waited: std::time::Duration::ZERO,
+        }
+    }
 
     fn value(tensor: &Tensor) -> f64 {
         tensor.double_value(&[])
@@ -90,6 +127,31 @@ mod tests {
     }
 
     #[test]
+    fn a_mixed_clip_counts_for_both_its_labels_by_their_shares() {
+        let mixed = Mixed {
+            labels: Tensor::from_slice(&[1i64, 0]),
+            share: 0.25,
+        };
+        let swapped = Tensor::from_slice(&[1i64, 0]);
+        let expected = 0.75 * value(&cross_entropy(&logits(), &labels(), 0.1))
+            + 0.25 * value(&cross_entropy(&logits(), &swapped, 0.1));
+        let found = value(&of_labels(&logits(), &batch(None, Some(mixed)), 0.1));
+        assert!((found - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_clip_counts_as_much_as_its_class() {
+        let nll = |z: [f64; 3], label: usize| lse(z) - z[label];
+        let expected = (0.5 * nll([2.0, 1.0, 0.0], 0) + 2.0 * nll([-1.0, 0.0, 3.0], 1)) / 2.0;
+        let weighted = batch(Some(&[0.5, 2.0, 7.0]), None);
+        assert!((value(&of_labels(&logits(), &weighted, 0.0)) - expected).abs() < 1e-6);
+        // All alike is the plain mean.
+        let alike = batch(Some(&[1.0; 3]), None);
+        let plain = value(&of_labels(&logits(), &batch(None, None), 0.1));
+        assert!((value(&of_labels(&logits(), &alike, 0.1)) - plain).abs() < 1e-6);
+    }
+
+    #[test]
     fn divergence_is_hintons_summed_over_classes_and_averaged_over_clips() {
         let teacher = [[1.0, 0.5, -1.0], [0.0, 2.0, 1.0]];
         let student = [[2.0, 1.0, 0.0], [-1.0, 0.0, 3.0]];
@@ -110,7 +172,7 @@ mod tests {
         let loss = distillation(
             &logits(),
             &probabilities,
-            &labels(),
+            &batch(None, None),
             lambda,
             temperature,
             0.0,

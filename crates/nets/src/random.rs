@@ -9,6 +9,8 @@ pub(crate) enum Purpose {
     Initialisation = 1,
     Order = 2,
     Augmentation = 3,
+    Mixture = 4,
+    Validation = 5,
 }
 
 /// The stream for a purpose, a seed and two keys.

@@ -5,7 +5,7 @@ use std::path::Path;
 use fedact_clips::ClipSet;
 use tch::Device;
 
-use crate::{Answers, FloatModel, Model, NetsError};
+use crate::{Answers, FloatModel, InputGeometry, Model, NetsError};
 
 /// Teachers of the same clips, who look at the same numbers.
 #[derive(Debug, Default)]
@@ -14,19 +14,29 @@ pub struct Teachers {
     pub models: Vec<FloatModel>,
     /// Those who were asked before.
     pub answers: Vec<Answers>,
-    /// Mean and standard deviation by which clips are normalised for all of them.
-    normalisation: Option<([f64; 3], [f64; 3])>,
+    /// What they all look at.
+    sight: Option<Sight>,
+}
+
+/// What a network looks at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Sight {
+    /// Mean and standard deviation by which clips are normalised.
+    normalisation: ([f64; 3], [f64; 3]),
+    /// Frames and pixels of a clip.
+    input: InputGeometry,
 }
 
 impl Teachers {
-    /// Reads the folders, each with a name for messages, of models or answers.
+    /// Reads the folders, each with a name for messages, of models or answers. `seen` is what their student looks at.
     ///
     /// # Errors
     /// Quantized models; models for other classes or another geometry than the clips'; answers about other clips;
-    /// teachers who would have to see different numbers. The message names the teacher.
+    /// teachers who would have to see other numbers than each other or than the student. The message names the teacher.
     pub fn load<'a>(
         folders: impl IntoIterator<Item = (&'a str, &'a Path)>,
         clips: &ClipSet,
+        seen: Option<InputGeometry>,
         device: Device,
     ) -> Result<Self, NetsError> {
         let mut teachers = Self::default();
@@ -38,28 +48,37 @@ impl Teachers {
                 }
                 other => other,
             };
-            let normalisation = teachers.add(folder, clips, device).map_err(refused)?;
-            match teachers.normalisation {
-                None => first = name,
-                Some(before) if before == normalisation => {}
-                Some(_) => {
-                    return Err(refused(NetsError::Mismatch(format!(
-                        "it normalises clips differently than teacher `{first}`, and both must see the same"
-                    ))));
-                }
+            let sight = teachers.add(folder, clips, device).map_err(refused)?;
+            let mismatch = |message: String| Err(refused(NetsError::Mismatch(message)));
+            let same = "and both must see the same";
+            if let Some(seen) = seen.filter(|seen| *seen != sight.input) {
+                return mismatch(format!(
+                    "it looks at {} of each clip, and the student at {seen}, {same}; give both the same `frames`",
+                    sight.input
+                ));
             }
-            teachers.normalisation = Some(normalisation);
+            match teachers.sight {
+                None => first = name,
+                Some(before) if before.input != sight.input => {
+                    return mismatch(format!(
+                        "it looks at {} of each clip, and teacher `{first}` at {}, {same}",
+                        sight.input, before.input
+                    ));
+                }
+                Some(before) if before != sight => {
+                    return mismatch(format!(
+                        "it normalises clips differently than teacher `{first}`, {same}"
+                    ));
+                }
+                Some(_) => {}
+            }
+            teachers.sight = Some(sight);
         }
         Ok(teachers)
     }
 
-    /// Adds what a folder holds, and tells how clips are normalised for it.
-    fn add(
-        &mut self,
-        folder: &Path,
-        clips: &ClipSet,
-        device: Device,
-    ) -> Result<([f64; 3], [f64; 3]), NetsError> {
+    /// Adds what a folder holds, and tells what it looks at.
+    fn add(&mut self, folder: &Path, clips: &ClipSet, device: Device) -> Result<Sight, NetsError> {
         if Answers::are_in(folder) {
             let answers = Answers::load(folder, clips)?;
             if let Some(other) = self.views()
@@ -72,9 +91,12 @@ impl Teachers {
                         .to_owned(),
                 ));
             }
-            let normalisation = (answers.info.mean, answers.info.std);
+            let sight = Sight {
+                normalisation: (answers.info.mean, answers.info.std),
+                input: answers.info.input,
+            };
             self.answers.push(answers);
-            return Ok(normalisation);
+            return Ok(sight);
         }
         let Model::Float(model) = Model::load(folder, device)? else {
             return Err(NetsError::Mismatch(
@@ -83,9 +105,12 @@ impl Teachers {
         };
         model.info.check_classes(clips.dataset())?;
         model.info.check_geometry(clips.dataset())?;
-        let normalisation = (model.info.mean, model.info.std);
+        let sight = Sight {
+            normalisation: (model.info.mean, model.info.std),
+            input: model.info.input,
+        };
         self.models.push(model);
-        Ok(normalisation)
+        Ok(sight)
     }
 
     /// Whether there are none.
@@ -95,7 +120,12 @@ impl Teachers {
 
     /// Mean and standard deviation by which clips are normalised for all of them; `None` without teachers.
     pub fn normalisation(&self) -> Option<([f64; 3], [f64; 3])> {
-        self.normalisation
+        self.sight.map(|sight| sight.normalisation)
+    }
+
+    /// What they look at; `None` without teachers.
+    pub fn input(&self) -> Option<InputGeometry> {
+        self.sight.map(|sight| sight.input)
     }
 
     /// The answers whose views the student must see, where there are answers.

@@ -75,6 +75,24 @@ pub fn assign(
     tensors: &BTreeMap<String, Tensor>,
     path: &Path,
 ) -> Result<(), NetsError> {
+    check(store, tensors, path)?;
+    no_grad(|| {
+        for (name, mut variable) in of(store) {
+            variable.f_copy_(&tensors[&name])?;
+        }
+        Ok(())
+    })
+}
+
+/// Refuses tensors that [`assign`] would refuse.
+///
+/// # Errors
+/// As there.
+pub(crate) fn check(
+    store: &VarStore,
+    tensors: &BTreeMap<String, Tensor>,
+    path: &Path,
+) -> Result<(), NetsError> {
     let variables = of(store);
     let missing: Vec<String> = names(variables.keys().filter(|name| !tensors.contains_key(*name)));
     let unexpected: Vec<String> =
@@ -105,12 +123,7 @@ pub fn assign(
             mismatch: parts.join("; "),
         });
     }
-    no_grad(|| {
-        for (name, mut variable) in variables {
-            variable.f_copy_(&tensors[&name])?;
-        }
-        Ok(())
-    })
+    Ok(())
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {

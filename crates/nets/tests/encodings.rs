@@ -6,6 +6,7 @@ use std::path::Path;
 
 use fedact_clips::{Clip, ClipSet, ClipSetWriter, Dataset, Encoding, Split, files};
 use fedact_nets::data::{Augmentation, Batch, Loader, LoaderSettings};
+use fedact_nets::train::Balance;
 use fedact_nets::{Architecture, InputGeometry, ModelInfo, NetsError, set_threads};
 
 const CLIPS: usize = 11;
@@ -48,14 +49,23 @@ fn jpeg(folder: &Path) -> ClipSet {
 }
 
 /// All batches of an epoch with random views.
-fn batches(set: &ClipSet) -> Result<Vec<Batch>, NetsError> {
+fn batches(set: &ClipSet, balance: Balance) -> Result<Vec<Batch>, NetsError> {
     let input = InputGeometry::from(set.dataset());
     let info = ModelInfo::new(
         Architecture::default(),
         set.dataset().classes.clone(),
-        input,
+        InputGeometry { frames: 2, ..input },
     );
-    let settings = LoaderSettings::training(4, 7, Augmentation::default(), &info);
+    let augmentation = Augmentation {
+        flip: 0.5,
+        saturation: 0.4,
+        speed: 1.5,
+        ..Augmentation::default()
+    };
+    let settings = LoaderSettings {
+        balance,
+        ..LoaderSettings::training(4, 7, augmentation, &info)
+    };
     let indices = set.indices(Split::Train);
     let mut batches = Vec::new();
     Loader::new(set, &indices, settings)?.run(1, |batch| {
@@ -73,11 +83,11 @@ fn a_network_sees_the_same_of_jpegs_on_any_number_of_threads_as_of_their_pixels(
         let mut room = Vec::new();
         jpeg.pixels(number, &mut room).unwrap().to_vec()
     });
-    let expected = batches(&raw).unwrap();
+    let expected = batches(&raw, Balance::Sampling).unwrap();
     assert_eq!(expected.len(), 2);
     for threads in [1, 3, 8] {
         set_threads(threads);
-        let found = batches(&jpeg).unwrap();
+        let found = batches(&jpeg, Balance::Sampling).unwrap();
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(&expected) {
             assert!(found.clips.equal(&expected.clips), "{threads} threads");
@@ -96,7 +106,7 @@ fn a_damaged_clip_ends_the_epoch_with_its_place() {
     bytes[600] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     let set = ClipSet::open(folder.path()).unwrap();
-    let error = batches(&set).unwrap_err();
+    let error = batches(&set, Balance::None).unwrap_err();
     assert!(error.invalid_input());
     let text = error.to_string();
     assert!(

@@ -19,16 +19,23 @@ pub struct Augmentation {
     /// Classes that mirroring turns into each other, as pairs of names; every other class keeps its
     /// label.
     pub flip_pairs: Vec<[String; 2]>,
+    /// Classes whose clips are never mirrored, as writing is not; every other class with the share `flip`.
+    pub flip_never: Vec<String>,
     /// Brightness is multiplied by a factor between 1 minus and 1 plus this.
     pub brightness: f64,
     /// Contrast likewise, about the clip's mean grey.
     pub contrast: f64,
+    /// Saturation likewise, about each pixel's own grey.
+    pub saturation: f64,
     /// Frames by which a view may begin earlier or later; the first or last frame stands in for what
     /// was not stored.
     pub shift: u32,
     /// Largest factor by which a view plays faster or slower about its middle, to the nearest stored
     /// frame; 1 is none.
     pub speed: f64,
+    /// How far a window of fewer frames than are stored may be from the middle, as a share of the room that there
+    /// is at the view's speed: 1 is anywhere, 0 the middle, where tests look. Says nothing where all frames are used.
+    pub window: f64,
 }
 
 impl Default for Augmentation {
@@ -38,10 +45,13 @@ impl Default for Augmentation {
             aspect: 1.15,
             flip: 0.0,
             flip_pairs: Vec::new(),
+            flip_never: Vec::new(),
             brightness: 0.2,
             contrast: 0.2,
+            saturation: 0.0,
             shift: 1,
             speed: 1.0,
+            window: 1.0,
         }
     }
 }
@@ -54,10 +64,13 @@ impl Augmentation {
             aspect: 1.0,
             flip: 0.0,
             flip_pairs: Vec::new(),
+            flip_never: Vec::new(),
             brightness: 0.0,
             contrast: 0.0,
+            saturation: 0.0,
             shift: 0,
             speed: 1.0,
+            window: 0.0,
         }
     }
 
@@ -82,11 +95,50 @@ impl Augmentation {
             ("flip", self.flip),
             ("brightness", self.brightness),
             ("contrast", self.contrast),
+            ("saturation", self.saturation),
+            ("window", self.window),
         ];
         for (key, share) in shares {
             OutOfRange::unless((0.0..=1.0).contains(&share), key, share, "between 0 and 1")?;
         }
-        Ok(())
+        let paired = |name: &&String| self.flip_pairs.iter().flatten().any(|pair| pair == *name);
+        match self.flip_never.iter().find(paired) {
+            Some(name) => {
+                OutOfRange::unless(false, "flip_never", name, "a class outside `flip_pairs`")
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_cannot_both_change_in_the_mirror_and_stay_out_of_it() {
+        let mut augmentation = Augmentation {
+            flip_pairs: vec![["left".to_owned(), "right".to_owned()]],
+            flip_never: vec!["write".to_owned()],
+            ..Augmentation::default()
+        };
+        augmentation.check().unwrap();
+        augmentation.flip_never.push("right".to_owned());
+        let text = augmentation.check().unwrap_err().to_string();
+        assert_eq!(
+            text,
+            "`flip_never` is right, but must be a class outside `flip_pairs`"
+        );
+    }
+
+    #[test]
+    fn shares_are_between_nothing_and_all() {
+        for key in ["saturation", "window", "flip"] {
+            let mut augmentation = serde_json::to_value(Augmentation::none()).unwrap();
+            augmentation[key] = 1.5.into();
+            let augmentation: Augmentation = serde_json::from_value(augmentation).unwrap();
+            assert_eq!(augmentation.check().unwrap_err().key, key);
+        }
     }
 }
 

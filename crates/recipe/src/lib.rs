@@ -6,7 +6,10 @@
 mod architecture;
 mod augmentation;
 mod quantization;
+mod schedule;
+mod selection;
 mod training;
+mod views;
 
 pub use architecture::{
     Architecture, BlockLayout, ConvLayout, Convolutions, Cost, Family, HeadLayout, InvertedLayout,
@@ -16,4 +19,7 @@ pub use architecture::{
 pub use augmentation::{Augmentation, Views};
 pub use fedact_stage::OutOfRange;
 pub use quantization::{CalibrationSettings, Execution, Method};
+pub use schedule::{ScheduleSettings, Shape};
+pub use selection::{Balance, Keep};
 pub use training::{OptimizerSettings, Rule, TrainingSettings};
+pub use views::TestViews;

@@ -4,7 +4,7 @@ use fedact_stage::OutOfRange;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Augmentation, Views};
+use crate::{Augmentation, Balance, Keep, ScheduleSettings, Views};
 
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,10 +13,12 @@ pub struct TrainingSettings {
     pub epochs: u32,
     /// Clips in a batch; those that do not fill one are left out of the epoch.
     pub batch_size: usize,
-    /// The highest learning rate: reached after the warm-up, falling to 0 like half a cosine.
+    /// The highest learning rate: reached after the warm-up.
     pub learning_rate: f64,
     /// Epochs of the rise to it.
     pub warmup_epochs: f64,
+    /// How it falls then.
+    pub schedule: ScheduleSettings,
     /// Weight decay; not on biases and batch norm.
     pub weight_decay: f64,
     /// Largest norm of the gradient; 0 is no limit.
@@ -25,11 +27,46 @@ pub struct TrainingSettings {
     pub optimizer: OptimizerSettings,
     /// Random views.
     pub augmentation: Augmentation,
-    /// Order and views depend on it.
+    /// α of mixup: a clip is shown with a share of another one, the share drawn from Beta(α, α) for each batch
+    /// (Zhang et al. 2018, arXiv 1710.09412); 0 is none.
+    pub mixup: f64,
+    /// How much of the weights' running mean is kept in a step (Polyak and Juditsky 1992, in its exponential form),
+    /// at most `(1 + steps) / (10 + steps)`, so that it forgets where it began; 0 is no mean.
+    pub ema: f64,
+    /// What is done about rare classes.
+    pub balance: Balance,
+    /// Which epoch's weights are kept.
+    pub keep: Keep,
+    /// Epochs without a better validation after which training ends; 0 is never.
+    pub patience: u32,
+    /// Order, views and mixtures depend on it.
     pub seed: u64,
     /// Views that repeat, drawn by a seed of their own; `None` shows others in every epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub views: Option<Views>,
+}
+
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            batch_size: 16,
+            learning_rate: 0.05,
+            warmup_epochs: 2.0,
+            schedule: ScheduleSettings::default(),
+            weight_decay: 5e-4,
+            clip_gradient: 5.0,
+            optimizer: OptimizerSettings::default(),
+            augmentation: Augmentation::default(),
+            mixup: 0.0,
+            ema: 0.0,
+            balance: Balance::None,
+            keep: Keep::Last,
+            patience: 0,
+            seed: 0,
+            views: None,
+        }
+    }
 }
 
 /// The rule by which gradients become steps.

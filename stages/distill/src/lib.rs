@@ -2,8 +2,10 @@
 //!
 //! See the crate's README for inputs, outputs and params.
 
+mod curves;
 mod objective;
 mod run;
+mod watch;
 
 pub use fedact_distill_params::{
     ComputeDevice, DEFINITION, Decoupled, DistillParams, Distillation,

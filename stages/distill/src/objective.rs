@@ -45,6 +45,13 @@ impl<'a> Objective<'a> {
                     )));
                 }
             }
+            if params.mixup > 0.0 {
+                return Err(NetsError::Mismatch(format!(
+                    "`mixup` is {}, but the answers are about clips that are not mixed; give the model itself as \
+                     `teacher`, or set it to 0",
+                    params.mixup
+                )));
+            }
             same_views(&params.augmentation, &answers.info.augmentation)?;
         }
         Ok(Self {
@@ -72,7 +79,7 @@ impl<'a> Objective<'a> {
             attention,
             similarity,
         } = self.distillation;
-        let (labels, smoothing) = (&batch.labels, self.smoothing);
+        let smoothing = self.smoothing;
         // Teachers look at what the student looks at.
         let models = self.teachers.models.iter();
         let seen: Vec<Outputs> = models.map(|model| model.outputs(&batch.clips)).collect();
@@ -86,12 +93,14 @@ impl<'a> Objective<'a> {
             .chain(&earlier)
             .collect();
         let Some(softened) = loss::soften(&answers, temperature) else {
-            return loss::cross_entropy(&student.logits, labels, smoothing);
+            return loss::of_labels(&student.logits, batch, smoothing);
         };
         let logits = &student.logits;
-        let mut sum = loss::distillation(logits, &softened, labels, lambda, temperature, smoothing);
+        let mut sum = loss::distillation(logits, &softened, batch, lambda, temperature, smoothing);
         if decoupled.weight > 0.0 {
             let (target, others) = (decoupled.target, decoupled.others);
+            // Of mixed clips, the class of the larger share.
+            let labels = &batch.labels;
             let told = loss::decoupled(logits, &softened, labels, temperature, target, others);
             sum += told * decoupled.weight;
         }

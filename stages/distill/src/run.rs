@@ -4,17 +4,20 @@ use std::io::Write;
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
-use fedact_nets::score::{Scores, predict};
-use fedact_nets::train::{EpochRecord, Observer, Progress, TestRecord, fit};
+use fedact_nets::data::hold_out;
+use fedact_nets::score::Scores;
+use fedact_nets::train::{EpochRecord, fit, kept_epoch};
 use fedact_nets::{
-    Adopted, Answers, Classifier, FloatModel, InputGeometry, ModelInfo, NetsError, Pretrained,
-    Teachers, files, set_threads,
+    Adopted, Answers, Classifier, FloatModel, InputGeometry, ModelInfo, NetsError, OutOfRange,
+    Pretrained, Teachers, files, set_threads,
 };
-use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped, Task};
+use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped};
 use serde_json::json;
 use tch::Device;
 
+use crate::curves::curves;
 use crate::objective::Objective;
+use crate::watch::Watch;
 use crate::{ComputeDevice, DistillParams};
 
 /// Trains the model, measures it on the test split and writes its folder.
@@ -45,7 +48,10 @@ fn distil(
 ) -> Result<Metrics, NetsError> {
     let ComputeDevice::Cpu = params.device;
     let device = Device::Cpu;
-    let train = clips.indices(Split::Train);
+    let (train, validation) = match (clips.indices(Split::Train), params.validation_share) {
+        (train, 0.0) => (train, Vec::new()),
+        (train, share) => hold_out(clips, &train, share, params.seed)?,
+    };
     let test = clips.indices(Split::Test);
     if test.is_empty() {
         return Err(NetsError::Data(format!(
@@ -54,15 +60,10 @@ fn distil(
             clips.folder().display()
         )));
     }
+    let mut info = describe(params, clips)?;
     let inputs = job.list("teacher").iter();
     let folders = inputs.map(|input| (input.name.as_str(), input.path.as_path()));
-    let teachers = Teachers::load(folders, clips, device)?;
-    let dataset = clips.dataset();
-    let mut info = ModelInfo::new(
-        params.model,
-        dataset.classes.clone(),
-        InputGeometry::from(dataset),
-    );
+    let teachers = Teachers::load(folders, clips, Some(info.input), device)?;
     let pretrained = job
         .optional("pretrained")
         .map(Pretrained::open)
@@ -77,15 +78,40 @@ fn distil(
     if let Some(pretrained) = pretrained {
         tell(&pretrained.give_to(&model)?, reporter);
     }
-    let watch = Watch::new(params, clips, &model, &train, &test, reporter);
+    let watch = Watch::new(
+        params,
+        clips,
+        &model,
+        train.len(),
+        &validation,
+        &test,
+        reporter,
+    )?;
     let (records, scores) = train_model(job, params, clips, &model, &train, &teachers, watch)?;
     model.save(&job.output)?;
     write_training(&job.output, &records)?;
-    let mut metrics = metrics(&model, &scores, &records, &names(job, &teachers));
+    write(&job.output, "curves.svg", curves(&records))?;
+    let confusion = json!({"classes": model.info.classes, "confusion": scores.confusion});
+    write(&job.output, "confusion.json", format!("{confusion}\n"))?;
+    let mut metrics = metrics(params, &model, &scores, &records, &names(job, &teachers));
     write_metrics(&job.output, &metrics)?;
     // How long it took is told, and not published: equal training leaves equal files.
     metrics.extend(pace(&records));
     Ok(metrics)
+}
+
+/// The network to train, of these clips or of a window of their frames.
+fn describe(params: &DistillParams, clips: &ClipSet) -> Result<ModelInfo, NetsError> {
+    let dataset = clips.dataset();
+    let (frames, stored) = (params.frames, dataset.frames);
+    let expected = format!("at most {stored}, the frames of a clip");
+    OutOfRange::unless(frames <= stored, "frames", frames, &expected)?;
+    let whole = InputGeometry::from(dataset);
+    let mut info = ModelInfo::new(params.model, dataset.classes.clone(), whole);
+    if (1..stored).contains(&frames) {
+        (info.input.frames, info.window_of) = (frames, Some(stored));
+    }
+    Ok(info)
 }
 
 /// Says what the network begins with.
@@ -102,7 +128,7 @@ fn tell(adopted: &Adopted, reporter: &Reporter) {
     ));
 }
 
-/// Trains, and scores the test clips after the last epoch.
+/// Trains, and scores the test clips with the weights that are kept.
 fn train_model(
     job: &Job,
     params: &DistillParams,
@@ -127,126 +153,8 @@ fn train_model(
         |batch, outputs| objective.loss(batch, outputs),
         &mut watch,
     )?;
-    // Killed between the last checkpoint and the end: the last epoch was tested by another process.
-    let scores = match watch.last.take() {
-        Some(scores) => scores,
-        None => watch.score()?,
-    };
+    let scores = watch.finish(&records)?;
     Ok((records, scores))
-}
-
-/// Reports progress and asks the test clips.
-struct Watch<'a> {
-    clips: &'a ClipSet,
-    model: &'a FloatModel,
-    test: &'a [usize],
-    task: Task,
-    reporter: &'a Reporter,
-    epochs: u32,
-    test_every: u32,
-    batch_size: usize,
-    /// Clips that an epoch trains on.
-    samples: usize,
-    /// What the test clips last said, for the progress line.
-    last: Option<Scores>,
-    /// The last epoch's state, shown while testing.
-    detail: String,
-}
-
-impl<'a> Watch<'a> {
-    fn new(
-        params: &DistillParams,
-        clips: &'a ClipSet,
-        model: &'a FloatModel,
-        train: &[usize],
-        test: &'a [usize],
-        reporter: &'a Reporter,
-    ) -> Self {
-        let samples = train.len() - train.len() % params.batch_size;
-        let mut watch = Self {
-            clips,
-            model,
-            test,
-            task: reporter.task("training", 0, "clips"),
-            reporter,
-            epochs: params.epochs,
-            test_every: params.test_every,
-            batch_size: params.batch_size,
-            samples,
-            last: None,
-            detail: String::new(),
-        };
-        let total = watch.done_after(params.epochs);
-        watch.task = reporter.task("training", total, "clips");
-        watch
-    }
-
-    /// Whether the test clips are asked after an epoch.
-    fn tested(&self, epoch: u32) -> bool {
-        let due = self.test_every > 0 && epoch.is_multiple_of(self.test_every);
-        due || epoch == self.epochs
-    }
-
-    /// Clips trained and tested on when these many epochs are over.
-    fn done_after(&self, epochs: u32) -> u64 {
-        let tests = (1..=epochs).filter(|epoch| self.tested(*epoch)).count();
-        (epochs as usize * self.samples + tests * self.test.len()) as u64
-    }
-
-    fn score(&self) -> Result<Scores, NetsError> {
-        let predictions = predict(
-            self.model,
-            self.clips,
-            self.test,
-            self.batch_size,
-            |clips| {
-                self.task.advance(clips as u64);
-            },
-        )?;
-        Ok(Scores::from(&predictions))
-    }
-}
-
-impl Observer for Watch<'_> {
-    fn resumed(&mut self, finished: &[EpochRecord]) {
-        if let Some(last) = finished.last() {
-            self.reporter.info(format!(
-                "going on after epoch {}, which is saved",
-                last.epoch
-            ));
-            self.task.set(self.done_after(last.epoch));
-        }
-    }
-
-    fn batch(&mut self, progress: Progress) {
-        let top1 = match &self.last {
-            Some(scores) => format!("top-1 {:.0}%", 100.0 * scores.top1),
-            None => format!("accuracy {:.0}%", 100.0 * progress.accuracy),
-        };
-        let (epoch, epochs, loss) = (progress.epoch, self.epochs, progress.loss);
-        self.detail = format!("epoch {epoch}/{epochs} loss {loss:.2} {top1}");
-        self.task.detail(self.detail.as_str());
-        let done = self.done_after(progress.epoch - 1) + progress.clips as u64;
-        self.task.set(done);
-    }
-
-    fn stop_requested(&self) -> bool {
-        self.reporter.go_on().is_err()
-    }
-
-    fn epoch(&mut self, record: &EpochRecord) -> Result<Option<TestRecord>, NetsError> {
-        if !self.tested(record.epoch) {
-            return Ok(None);
-        }
-        let scores = self.score()?;
-        let test = TestRecord {
-            top1: scores.top1,
-            top5: scores.top5,
-            loss: scores.loss,
-        };
-        self.last = Some(scores);
-        Ok(Some(test))
-    }
 }
 
 /// The names of the teachers' steps. The report tells a student from its twin without a teacher by them.
@@ -264,24 +172,31 @@ fn names(job: &Job, teachers: &Teachers) -> Vec<String> {
 }
 
 fn metrics(
+    params: &DistillParams,
     model: &FloatModel,
     scores: &Scores,
     records: &[EpochRecord],
     teachers: &[String],
 ) -> Metrics {
+    let kept = kept_epoch(records, params.keep).map(|at| &records[at]);
+    let validation = kept.and_then(|record| record.validation.as_ref());
     let values = [
         ("top1", json!(scores.top1)),
         ("top5", json!(scores.top5)),
         ("mean_class_accuracy", json!(scores.mean_class_accuracy)),
         ("loss", json!(scores.loss)),
+        ("ece", json!(scores.ece)),
         ("parameters", json!(model.parameters())),
         ("bytes", json!(model.bytes())),
         ("epochs", json!(records.len())),
+        ("kept_epoch", json!(kept.map(|record| record.epoch))),
         ("teachers", json!(teachers)),
     ];
+    let validation = validation.map(|record| ("validation_top1", json!(record.top1)));
     values
-        .map(|(name, value)| (name.to_owned(), value))
         .into_iter()
+        .chain(validation)
+        .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }
 
@@ -289,10 +204,12 @@ fn metrics(
 fn pace(records: &[EpochRecord]) -> impl IntoIterator<Item = (String, serde_json::Value)> {
     let paces = || records.iter().filter_map(|record| record.pace);
     let seconds: f64 = paces().map(|pace| pace.seconds).sum();
+    let waited: f64 = paces().map(|pace| pace.waited_seconds).sum();
     let clips: u64 = paces().map(|pace| pace.clips).sum();
     [
         ("train_seconds".to_owned(), json!(seconds)),
         ("clips_per_second".to_owned(), json!(clips as f64 / seconds)),
+        ("wait_share".to_owned(), json!(waited / seconds)),
     ]
 }
 
@@ -317,14 +234,14 @@ fn write_training(folder: &Path, records: &[EpochRecord]) -> Result<(), NetsErro
 }
 
 fn write_metrics(folder: &Path, metrics: &Metrics) -> Result<(), NetsError> {
-    let path = folder.join(files::METRICS);
-    let write = || -> std::io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(metrics)?;
-        text.push(b'\n');
-        std::fs::write(&path, text)
-    };
-    write().map_err(|source| NetsError::Write {
-        path: path.clone(),
-        source,
-    })
+    let text = serde_json::to_string_pretty(metrics).map_err(|error| NetsError::Write {
+        path: folder.join(files::METRICS),
+        source: error.into(),
+    })?;
+    write(folder, files::METRICS, text + "\n")
+}
+
+fn write(folder: &Path, file: &str, text: String) -> Result<(), NetsError> {
+    let path = folder.join(file);
+    std::fs::write(&path, text).map_err(|source| NetsError::Write { path, source })
 }

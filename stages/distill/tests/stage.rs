@@ -2,113 +2,21 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests, too.
 
-use std::collections::BTreeMap;
+mod kit;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use fedact_clips::{Clip, ClipSet, ClipSetWriter, Dataset, Split};
-use fedact_distill::{DEFINITION, run};
+use fedact_clips::{ClipSet, Split};
+use fedact_distill::run;
 use fedact_nets::data::{Loader, LoaderSettings};
 use fedact_nets::train::EpochRecord;
 use fedact_nets::{Classifier, FloatModel, Model, NetsError, loss};
-use fedact_stage::{Event, Input, Job, Metrics, Reporter, StageError};
+use fedact_stage::{Event, Input, Metrics, Reporter};
 use serde_json::{Value, json};
 use tch::Device;
 
-const FRAMES: usize = 4;
-const SIDE: usize = 12;
-
-/// Clips whose brightness rises, falls or stays; the pattern differs from clip to clip.
-fn write_clips(folder: &Path, classes: &[&str], train: usize, test: usize) {
-    let names = classes.iter().map(|name| (*name).to_owned()).collect();
-    let dataset = Dataset::new(names, FRAMES, SIDE, SIDE);
-    let mut writer = ClipSetWriter::create(folder, dataset).unwrap();
-    for index in 0..train + test {
-        let label = index % classes.len();
-        let slope = [40, -40, 0][label % 3];
-        let pixels = (0..FRAMES * SIDE * SIDE * 3).map(|at| {
-            let frame = (at / (SIDE * SIDE * 3)) as i64;
-            let noise = (at * 31 + index * 17) % 41;
-            (90 + noise as i64 + slope * (frame - 2)).clamp(0, 255) as u8
-        });
-        let clip = Clip {
-            id: format!("clip-{index:03}"),
-            video: format!("video-{index:03}.mp4"),
-            video_digest: "00".repeat(32),
-            label,
-            group: format!("g{index}"),
-            split: if index < train {
-                Split::Train
-            } else {
-                Split::Test
-            },
-            start_seconds: 0.0,
-            end_seconds: 0.3,
-            shard: 0,
-            row: 0,
-        };
-        writer.push(clip, &pixels.collect::<Vec<u8>>()).unwrap();
-    }
-    writer.finish().unwrap();
-}
-
-const CLASSES: [&str; 3] = ["rise", "fall", "stay"];
-
-/// A run in a folder of its own.
-struct Execution {
-    folder: tempfile::TempDir,
-    job: Job,
-}
-
-impl Execution {
-    fn new(params: Value, clips: &Path, teachers: &[&Path]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let input = |path: &Path| Input {
-            name: path.file_name().unwrap().to_string_lossy().into_owned(),
-            path: path.to_owned(),
-        };
-        let teachers: Vec<Input> = teachers.iter().map(|path| input(path)).collect();
-        let job = Job {
-            stage: "distill".to_owned(),
-            step: "student".to_owned(),
-            params: (DEFINITION.resolve)(&params).unwrap(),
-            inputs: BTreeMap::from([
-                ("clips".to_owned(), vec![input(clips)]),
-                ("teacher".to_owned(), teachers),
-            ]),
-            output: folder.path().join("output"),
-            checkpoints: folder.path().join("checkpoints"),
-            pieces: None,
-            threads: 2,
-        };
-        for path in [&job.output, &job.checkpoints] {
-            std::fs::create_dir(path).unwrap();
-        }
-        Self { folder, job }
-    }
-
-    fn run(&self) -> Result<Metrics, StageError> {
-        run(&self.job, &Reporter::silent())
-    }
-
-    fn output(&self, file: &str) -> Vec<u8> {
-        std::fs::read(self.folder.path().join("output").join(file)).unwrap()
-    }
-}
-
-fn params() -> Value {
-    json!({
-        "model": {"depth": 10, "width": 4}, "epochs": 6, "batch_size": 6, "learning_rate": 0.05,
-        "warmup_epochs": 1, "seed": 5, "threads": 1, "label_smoothing": 0.0,
-        "augmentation": {"brightness": 0.0, "contrast": 0.0, "shift": 0},
-    })
-}
-
-fn changed(change: impl FnOnce(&mut Value)) -> Value {
-    let mut params = params();
-    change(&mut params);
-    params
-}
+use kit::{CLASSES, Execution, changed, params, write_clips};
 
 #[test]
 fn a_run_without_a_teacher_learns_and_leaves_a_complete_folder() {
@@ -126,7 +34,26 @@ fn a_run_without_a_teacher_learns_and_leaves_a_complete_folder() {
         .keys()
         .filter(|key| !written.contains_key(*key))
         .collect();
-    assert_eq!(told, ["train_seconds", "clips_per_second"]);
+    assert_eq!(told, ["train_seconds", "clips_per_second", "wait_share"]);
+    let waited = metrics["wait_share"].as_f64().unwrap();
+    assert!((0.0..1.0).contains(&waited), "{waited}");
+    assert!((0.0..1.0).contains(&metrics["ece"].as_f64().unwrap()));
+    assert_eq!(metrics["kept_epoch"], 6);
+    let confusion: Value = serde_json::from_slice(&execution.output("confusion.json")).unwrap();
+    assert_eq!(confusion["classes"], json!(CLASSES));
+    let rows = confusion["confusion"].as_array().unwrap().iter();
+    let sums = rows.map(|row| {
+        row.as_array()
+            .unwrap()
+            .iter()
+            .map(|n| n.as_u64().unwrap())
+            .sum()
+    });
+    assert_eq!(sums.collect::<Vec<u64>>(), [4, 4, 4]);
+    let curves = String::from_utf8(execution.output("curves.svg")).unwrap();
+    for words in ["top-1 accuracy", "learning rate", "data-series=\"test\""] {
+        assert!(curves.contains(words), "{words} in {curves}");
+    }
     assert!(metrics["clips_per_second"].as_f64().unwrap() > 0.0);
     let text = String::from_utf8(execution.output("training.jsonl")).unwrap();
     let records: Vec<EpochRecord> = text
@@ -409,6 +336,9 @@ fn progress_counts_all_clips_to_the_end_and_says_how_it_goes() {
         (3 * 12 + 2 * 3, 42, "clips")
     );
     assert!(detail.starts_with("epoch 3/3 loss "), "{detail}");
+    for words in [", accuracy ", ", top-1 ", " clips/s"] {
+        assert!(detail.contains(words), "{detail}");
+    }
     let text = String::from_utf8(execution.output("training.jsonl")).unwrap();
     let tested: Vec<bool> = text
         .lines()

@@ -1,13 +1,11 @@
 //! Stage evaluate: models, histories and clips to metrics, plots and a report.
 //!
 //! [`run`] loads every model, tests it on the clip set of its classes, and gathers what the page needs
-//! into a [`report::Report`]; from there on no torch is needed. `plot` draws, `html` escapes.
+//! into a [`report::Report`]; from there on no torch is needed. `fedact-chart` draws and escapes.
 
 mod collect;
 mod error;
-mod html;
 mod measure;
-mod plot;
 pub mod report;
 mod run;
 mod strips;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use fedact_clips::{ClipSet, Split};
 use fedact_nets::data::{Batch, Loader, LoaderSettings};
 use fedact_nets::{
-    ANSWERS_VERSION, Answers, AnswersInfo, Classifier, FloatModel, InputGeometry, NetsError,
-    Teachers, fingerprint, set_threads, weights,
+    ANSWERS_VERSION, Answers, AnswersInfo, Classifier, FloatModel, NetsError, Teachers,
+    fingerprint, set_threads, weights,
 };
 use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped};
 use serde_json::json;
@@ -41,9 +41,11 @@ fn ask_all(
     let folders = inputs
         .iter()
         .map(|input| (input.name.as_str(), input.path.as_path()));
-    let teachers = Teachers::load(folders, clips, Device::Cpu)?;
+    let teachers = Teachers::load(folders, clips, None, Device::Cpu)?;
     let train = clips.indices(Split::Train);
-    let (Some(normalisation), false) = (teachers.normalisation(), train.is_empty()) else {
+    let (Some(normalisation), Some(input), false) =
+        (teachers.normalisation(), teachers.input(), train.is_empty())
+    else {
         return Err(NetsError::Data(format!(
             "{} has no training clips to ask about; extract it with a split that has some",
             clips.folder().display()
@@ -53,7 +55,7 @@ fn ask_all(
         format_version: ANSWERS_VERSION,
         teachers: inputs.iter().map(|input| input.name.clone()).collect(),
         classes: clips.dataset().classes.clone(),
-        input: InputGeometry::from(clips.dataset()),
+        input,
         mean: normalisation.0,
         std: normalisation.1,
         augmentation: params.augmentation.clone(),

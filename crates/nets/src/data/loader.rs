@@ -1,14 +1,16 @@
 //! Batches in a reproducible order, prepared on threads of their own while the network computes.
 
 use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
 
 use fedact_clips::{ClipSet, Encoding};
-use fedact_recipe::{Augmentation, Views};
+use fedact_recipe::{Augmentation, Balance, Views};
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
-use super::augment::{View, mirrored_labels};
+use super::augment::{View, mirrored_labels, mirrored_shares};
 use super::normalise::Normalisation;
+use super::order::{Turn, drawn_equally, inverse_frequencies};
 use crate::random::{Purpose, key, stream};
 use crate::{InputGeometry, ModelInfo, NetsError};
 
@@ -26,6 +28,21 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// The epoch that it belongs to.
     pub epoch: u64,
+    /// What a clip of each class counts for in the labels' loss, \[classes\]; `None` where all count alike.
+    pub class_weights: Option<Tensor>,
+    /// What has been mixed into the clips.
+    pub mixed: Option<Mixed>,
+    /// How long the network waited for it.
+    pub waited: Duration,
+}
+
+/// Other clips in a batch's clips: mixup (Zhang et al. 2018, arXiv 1710.09412).
+#[derive(Debug)]
+pub struct Mixed {
+    /// The labels of what was mixed in, \[clips\], i64.
+    pub labels: Tensor,
+    /// Its share of each clip, in 0..=0.5.
+    pub share: f64,
 }
 
 /// What becomes of the clips that do not fill a batch.
@@ -47,8 +64,14 @@ pub struct LoaderSettings {
     pub shuffle: bool,
     /// What becomes of the clips that do not fill a batch.
     pub remainder: Remainder,
+    /// What is done about rare classes.
+    pub balance: Balance,
     /// Random views; `None` shows the clips as they are stored.
     pub augmentation: Option<Augmentation>,
+    /// The view of every clip where `augmentation` is `None`; `None` is the whole picture.
+    pub view: Option<View>,
+    /// Frames of a clip that the network takes: a window of those that are stored, in their middle but for random views.
+    pub frames: usize,
     /// Order and views depend on it, on the epoch and (views) on the clip's id, and on nothing else.
     pub seed: u64,
     /// Views that repeat; `None` shows others in every epoch.
@@ -68,7 +91,10 @@ impl LoaderSettings {
             batch_size,
             shuffle: false,
             remainder: Remainder::Keep,
+            balance: Balance::None,
             augmentation: None,
+            view: None,
+            frames: info.input.frames,
             seed: 0,
             views: None,
             mean: info.mean,
@@ -100,9 +126,17 @@ pub struct Loader<'a> {
     clips: &'a ClipSet,
     indices: &'a [usize],
     settings: LoaderSettings,
+    /// What the network takes.
     input: InputGeometry,
+    /// Frames that a clip has.
+    stored: usize,
     normalisation: Normalisation,
+    /// By class, the class that it becomes in the mirror.
     mirrored: Vec<usize>,
+    /// By class, the share of its clips that is mirrored.
+    shares: Vec<f64>,
+    /// By class, what a clip counts for.
+    weights: Option<Vec<f32>>,
     /// How many prepare a batch, each some of its clips.
     threads: usize,
 }
@@ -126,13 +160,25 @@ impl<'a> Loader<'a> {
         settings: LoaderSettings,
     ) -> Result<Self, NetsError> {
         let classes = &clips.dataset().classes;
-        let mirrored = match &settings.augmentation {
+        let (mirrored, shares) = match &settings.augmentation {
             Some(augmentation) => {
                 augmentation.check()?;
-                mirrored_labels(augmentation, classes)?
+                (
+                    mirrored_labels(augmentation, classes)?,
+                    mirrored_shares(augmentation, classes)?,
+                )
             }
-            None => Vec::new(),
+            None => (Vec::new(), Vec::new()),
         };
+        let stored = InputGeometry::from(clips.dataset());
+        if settings.frames == 0 || settings.frames > stored.frames {
+            return Err(NetsError::Mismatch(format!(
+                "{} frames of each clip are asked for, and those of {} have {}",
+                settings.frames,
+                clips.folder().display(),
+                stored.frames,
+            )));
+        }
         let needed = match settings.remainder {
             Remainder::Keep => 1,
             Remainder::Drop => settings.batch_size,
@@ -154,12 +200,19 @@ impl<'a> Loader<'a> {
                     usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1)
                 }
             },
-            input: InputGeometry::from(clips.dataset()),
+            input: InputGeometry {
+                frames: settings.frames,
+                ..stored
+            },
+            stored: stored.frames,
+            weights: (settings.balance == Balance::Weights)
+                .then(|| inverse_frequencies(indices, |index| clips.label(index), classes.len())),
             normalisation: Normalisation::new(settings.mean, settings.std),
             clips,
             indices,
             settings,
             mirrored,
+            shares,
         })
     }
 
@@ -186,21 +239,32 @@ impl<'a> Loader<'a> {
 
     /// Indices in the clip set of an epoch's clips, batch by batch.
     pub fn order(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let mut indices = self.indices.to_vec();
-        if self.settings.shuffle {
-            indices.shuffle(&mut stream(Purpose::Order, self.settings.seed, epoch, 0));
+        let indices = |turns: Vec<Turn>| turns.iter().map(|turn| turn.index).collect();
+        self.turns(epoch).into_iter().map(indices).collect()
+    }
+
+    /// The same, with how often each clip came before.
+    fn turns(&self, epoch: u64) -> Vec<Vec<Turn>> {
+        let random = || stream(Purpose::Order, self.settings.seed, epoch, 0);
+        let mut turns: Vec<Turn> = if self.settings.balance == Balance::Sampling {
+            drawn_equally(self.indices, |index| self.clips.label(index), &mut random())
+        } else {
+            self.indices.iter().copied().map(Turn::only).collect()
+        };
+        if self.settings.shuffle && self.settings.balance != Balance::Sampling {
+            turns.shuffle(&mut random());
         }
-        indices.truncate(self.samples());
+        turns.truncate(self.samples());
         let size = self.settings.batch_size;
         let batches = self.batches();
         (0..batches)
             .map(|batch| {
                 let end = if batch + 1 == batches {
-                    indices.len()
+                    turns.len()
                 } else {
                     (batch + 1) * size
                 };
-                indices[batch * size..end].to_vec()
+                turns[batch * size..end].to_vec()
             })
             .collect()
     }
@@ -232,8 +296,8 @@ impl<'a> Loader<'a> {
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(PREFETCHED);
             scope.spawn(move || {
-                for indices in self.order(epoch).into_iter().skip(done) {
-                    let prepared = self.prepare(epoch, indices);
+                for turns in self.turns(epoch).into_iter().skip(done) {
+                    let prepared = self.prepare(epoch, &turns);
                     let last = prepared.is_err();
                     // The receiver is gone when `each` failed: nobody waits for more.
                     if sender.send(prepared).is_err() || last {
@@ -241,19 +305,24 @@ impl<'a> Loader<'a> {
                     }
                 }
             });
-            for prepared in receiver {
-                each(self.tensors(epoch, prepared?))?;
+            loop {
+                let asked = Instant::now();
+                // The sender is gone behind the last batch.
+                let Ok(prepared) = receiver.recv() else {
+                    return Ok(());
+                };
+                let waited = asked.elapsed();
+                each(self.tensors(epoch, prepared?, waited))?;
             }
-            Ok(())
         })
     }
 
-    fn prepare(&self, epoch: u64, indices: Vec<usize>) -> Result<Prepared, NetsError> {
+    fn prepare(&self, epoch: u64, turns: &[Turn]) -> Result<Prepared, NetsError> {
         let size = self.input.clip_values();
-        let mut values = vec![0.0f32; indices.len() * size];
-        let mut labels = vec![0i64; indices.len()];
-        let share = indices.len().div_ceil(self.threads).max(1);
-        let mut shares = indices
+        let mut values = vec![0.0f32; turns.len() * size];
+        let mut labels = vec![0i64; turns.len()];
+        let share = turns.len().div_ceil(self.threads).max(1);
+        let mut shares = turns
             .chunks(share)
             .zip(values.chunks_mut(share * size))
             .zip(labels.chunks_mut(share));
@@ -261,12 +330,12 @@ impl<'a> Loader<'a> {
             // This thread has a share as well.
             let own = shares.next();
             let others: Vec<_> = shares
-                .map(|((indices, values), labels)| {
-                    scope.spawn(move || self.fill(epoch, indices, values, labels))
+                .map(|((turns, values), labels)| {
+                    scope.spawn(move || self.fill(epoch, turns, values, labels))
                 })
                 .collect();
-            if let Some(((indices, values), labels)) = own {
-                self.fill(epoch, indices, values, labels)?;
+            if let Some(((turns, values), labels)) = own {
+                self.fill(epoch, turns, values, labels)?;
             }
             others.into_iter().try_for_each(|other| {
                 other
@@ -277,44 +346,51 @@ impl<'a> Loader<'a> {
         Ok(Prepared {
             values,
             labels,
-            indices,
+            indices: turns.iter().map(|turn| turn.index).collect(),
         })
     }
 
-    /// Writes the clips at `indices` as numbers, one after the other, and their labels.
+    /// Writes the clips whose turn it is as numbers, one after the other, and their labels.
     fn fill(
         &self,
         epoch: u64,
-        indices: &[usize],
+        turns: &[Turn],
         values: &mut [f32],
         labels: &mut [i64],
     ) -> Result<(), NetsError> {
         let mut room = Vec::new();
         let clips = values.chunks_exact_mut(self.input.clip_values());
-        for ((index, planes), label) in indices.iter().zip(clips).zip(labels) {
-            let pixels = self.clips.pixels(*index, &mut room)?;
-            let mut class = self.clips.label(*index);
+        for ((turn, planes), label) in turns.iter().zip(clips).zip(labels) {
+            let pixels = self.clips.pixels(turn.index, &mut room)?;
+            let mut class = self.clips.label(turn.index);
             if let Some(augmentation) = &self.settings.augmentation {
-                let id = self.clips.clip(*index)?.id;
-                let (seed, view) = match &self.settings.views {
+                let id = self.clips.clip(turn.index)?.id;
+                let (seed, when) = match &self.settings.views {
                     Some(views) => (views.seed, views.of(epoch)),
-                    None => (self.settings.seed, epoch),
+                    // The first view of an epoch does not depend on whether there are more.
+                    None => (self.settings.seed, epoch | turn.before << 32),
                 };
-                let mut random = stream(Purpose::Augmentation, seed, view, key(&id));
-                let view = View::draw(augmentation, self.input, &mut random);
+                let mut random = stream(Purpose::Augmentation, seed, when, key(&id));
+                let (flip, frames) = (self.shares[class], self.input.frames);
+                let view = View::draw(augmentation, flip, frames, self.stored, &mut random);
                 if view.mirrored {
                     class = self.mirrored[class];
                 }
                 view.write(pixels, self.input, &self.normalisation, planes);
+            } else if let Some(view) = &self.settings.view {
+                view.write(pixels, self.input, &self.normalisation, planes);
             } else {
-                self.normalisation.write(pixels, planes);
+                let frame = pixels.len() / self.stored;
+                let first = (self.stored - self.input.frames) / 2;
+                let middle = &pixels[first * frame..][..self.input.frames * frame];
+                self.normalisation.write(middle, planes);
             }
             *label = class as i64;
         }
         Ok(())
     }
 
-    fn tensors(&self, epoch: u64, prepared: Prepared) -> Batch {
+    fn tensors(&self, epoch: u64, prepared: Prepared, waited: Duration) -> Batch {
         let shape = self.input.batch_shape(prepared.indices.len());
         let device = self.settings.device;
         Batch {
@@ -324,6 +400,12 @@ impl<'a> Loader<'a> {
             labels: Tensor::from_slice(&prepared.labels).to_device(device),
             indices: prepared.indices,
             epoch,
+            class_weights: self
+                .weights
+                .as_ref()
+                .map(|weights| Tensor::from_slice(weights).to_device(device)),
+            mixed: None,
+            waited,
         }
     }
 }

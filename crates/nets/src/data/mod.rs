@@ -3,7 +3,10 @@
 mod augment;
 mod loader;
 mod normalise;
+mod order;
+mod validation;
 
-pub use augment::View;
+pub use augment::{View, mirrored_labels};
 pub use fedact_recipe::{Augmentation, Views};
-pub use loader::{Batch, Loader, LoaderSettings, Remainder};
+pub use loader::{Batch, Loader, LoaderSettings, Mixed, Remainder};
+pub use validation::hold_out;

@@ -4,19 +4,21 @@
 //! checkpoints/
 //!   training.json              the finished epochs, how far the next one is, and so which file counts
 //!                              (written last)
-//!   7-0.safetensors            `model.*` and `optimizer.*` after 7 epochs
+//!   7-0.safetensors            `model.*` and `optimizer.*` after 7 epochs, `mean.*` of the weights so far and
+//!                              `best.*` where the settings ask for them
 //!   7-120.safetensors          the same after 120 batches more
 //! ```
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::VarStore;
 
-use super::{EpochRecord, Optimizer, Reached, Sums, TrainingSettings};
+use super::{EpochRecord, Kept, Optimizer, Reached, Sums, TrainingSettings};
 use crate::{NetsError, weights};
 
 const INDEX: &str = "training.json";
@@ -28,6 +30,8 @@ struct Index {
     /// last bit.
     settings: String,
     records: Vec<EpochRecord>,
+    /// The bits of the records' fractions, for the same reason.
+    bits: Vec<u64>,
     partial: Partial,
 }
 
@@ -38,6 +42,7 @@ struct Partial {
     clips: usize,
     right: i64,
     seconds: u64,
+    waited_nanoseconds: u64,
     loss: u64,
     norm: u64,
     rate: u64,
@@ -50,6 +55,7 @@ impl From<&Sums> for Partial {
             clips: sums.clips,
             right: sums.right,
             seconds: sums.seconds.to_bits(),
+            waited_nanoseconds: u64::try_from(sums.waited.as_nanos()).unwrap_or(u64::MAX),
             loss: sums.loss.to_bits(),
             norm: sums.norm.to_bits(),
             rate: sums.rate.to_bits(),
@@ -64,6 +70,7 @@ impl From<Partial> for Sums {
             clips: partial.clips,
             right: partial.right,
             seconds: f64::from_bits(partial.seconds),
+            waited: Duration::from_nanos(partial.waited_nanoseconds),
             loss: f64::from_bits(partial.loss),
             norm: f64::from_bits(partial.norm),
             rate: f64::from_bits(partial.rate),
@@ -80,6 +87,7 @@ pub(super) fn save(
     sums: &Sums,
     store: &VarStore,
     optimizer: &Optimizer,
+    kept: &Kept,
 ) -> Result<(), NetsError> {
     let mut tensors = BTreeMap::new();
     for (name, tensor) in weights::of(store) {
@@ -88,6 +96,7 @@ pub(super) fn save(
     for (name, tensor) in optimizer.state() {
         tensors.insert(format!("optimizer.{name}"), tensor);
     }
+    tensors.extend(kept.state());
     let index_path = folder.join(INDEX);
     let before = std::fs::read(&index_path).ok();
     let path = weights_path(folder, records.len(), sums.batches);
@@ -96,6 +105,7 @@ pub(super) fn save(
     let index = Index {
         settings: text_of(settings),
         records: records.to_vec(),
+        bits: bits_of(records),
         partial: sums.into(),
     };
     let temporary = folder.join(format!("{INDEX}.new"));
@@ -130,15 +140,18 @@ pub(super) fn restore(
     settings: &TrainingSettings,
     store: &VarStore,
     optimizer: &mut Optimizer,
+    kept: &mut Kept,
 ) -> Reached {
     let saved = std::fs::read(folder.join(INDEX))
         .ok()
         .and_then(|text| serde_json::from_slice::<Index>(&text).ok())
         .filter(|index| index.settings == text_of(settings));
-    let Some(index) = saved else {
+    let Some(mut index) = saved else {
         return Reached::default();
     };
-    if load(&index.weights_path(folder), store, optimizer).is_err() {
+    let (path, validated) = (index.weights_path(folder), !index.records.is_empty());
+    let whole = put_back(&mut index.records, &index.bits);
+    if !whole || load(&path, store, optimizer, kept, validated).is_err() {
         return Reached::default();
     }
     Reached {
@@ -147,7 +160,33 @@ pub(super) fn restore(
     }
 }
 
-fn load(path: &Path, store: &VarStore, optimizer: &mut Optimizer) -> Result<(), NetsError> {
+/// The bits of the records' fractions, one after the other.
+fn bits_of(records: &[EpochRecord]) -> Vec<u64> {
+    let mut records = records.to_vec();
+    let fractions = records.iter_mut().flat_map(EpochRecord::fractions);
+    fractions.map(|fraction| fraction.to_bits()).collect()
+}
+
+/// Gives the records the fractions that they had; whether there are as many as they have.
+fn put_back(records: &mut [EpochRecord], bits: &[u64]) -> bool {
+    let fractions: Vec<&mut f64> = records
+        .iter_mut()
+        .flat_map(EpochRecord::fractions)
+        .collect();
+    let whole = fractions.len() == bits.len();
+    for (fraction, bits) in fractions.into_iter().zip(bits) {
+        *fraction = f64::from_bits(*bits);
+    }
+    whole
+}
+
+fn load(
+    path: &Path,
+    store: &VarStore,
+    optimizer: &mut Optimizer,
+    kept: &mut Kept,
+    validated: bool,
+) -> Result<(), NetsError> {
     let tensors = weights::read(path)?;
     let part = |prefix: &str| -> BTreeMap<String, Tensor> {
         let strip = |(name, tensor): (&String, &Tensor)| {
@@ -156,6 +195,7 @@ fn load(path: &Path, store: &VarStore, optimizer: &mut Optimizer) -> Result<(), 
         };
         tensors.iter().filter_map(strip).collect()
     };
+    kept.set_state(part, validated, store, path)?;
     optimizer.set_state(&part("optimizer."), path)?;
     weights::assign(store, &part("model."), path)
 }
@@ -175,4 +215,46 @@ fn sync(path: &Path) -> Result<(), NetsError> {
             path: path.to_owned(),
             source,
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::super::{Pace, TestRecord};
+    use super::*;
+
+    #[test]
+    fn fractions_come_back_to_the_last_bit() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let mut draw = || random.random::<f64>() / 3.0;
+        let records: Vec<EpochRecord> = (1..=200)
+            .map(|epoch| EpochRecord {
+                epoch,
+                loss: draw(),
+                train_accuracy: draw(),
+                gradient_norm: draw(),
+                learning_rate: draw(),
+                validation: None,
+                test: (epoch % 2 == 0).then(|| TestRecord {
+                    top1: draw(),
+                    top5: draw(),
+                    loss: draw(),
+                }),
+                pace: Some(Pace {
+                    seconds: draw(),
+                    clips: 8,
+                    waited_seconds: draw(),
+                }),
+            })
+            .collect();
+        let bits: Vec<u64> =
+            serde_json::from_str(&serde_json::to_string(&bits_of(&records)).unwrap()).unwrap();
+        let text = serde_json::to_string(&records).unwrap();
+        let mut read: Vec<EpochRecord> = serde_json::from_str(&text).unwrap();
+        assert!(put_back(&mut read, &bits));
+        assert_eq!(read, records);
+        assert!(!put_back(&mut read, &bits[1..]));
+    }
 }

@@ -1,11 +1,14 @@
 //! Training: epochs of augmented batches, an objective, an optimizer, checkpoints.
 
+mod average;
 mod checkpoint;
+mod kept;
+mod mixup;
 mod optimizer;
 mod schedule;
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fedact_clips::{ClipSet, ClipsError};
 use serde::{Deserialize, Serialize};
@@ -15,9 +18,14 @@ use tch::{Kind, Tensor};
 use crate::data::{Batch, Loader, LoaderSettings};
 use crate::{Classifier, FloatModel, NetsError, Outputs};
 
-pub use fedact_recipe::{OptimizerSettings, Rule, TrainingSettings};
+use kept::Kept;
+
+pub use fedact_recipe::{
+    Balance, Keep, OptimizerSettings, Rule, ScheduleSettings, Shape, TrainingSettings,
+};
+pub use kept::{kept_epoch, out_of_patience};
 pub use optimizer::Optimizer;
-pub use schedule::Schedule;
+pub use schedule::{Fall, Schedule};
 
 /// A network that can be trained.
 pub trait Trainable: Classifier {
@@ -45,18 +53,40 @@ pub struct EpochRecord {
     pub epoch: u32,
     /// Mean of the objective over the epoch's clips, augmented.
     pub loss: f64,
-    /// Share of them that was classified right while training, in 0..=1.
+    /// Share of them that was classified right while training, in 0..=1; of mixed clips as the one that is most of it.
     pub train_accuracy: f64,
     /// Mean norm of the gradient before clipping.
     pub gradient_norm: f64,
     /// The learning rate of the last step.
     pub learning_rate: f64,
+    /// Of the validation clips, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<TestRecord>,
     /// Of the test clips, where they were asked after this epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<TestRecord>,
     /// How fast this machine was; left out of what is published, so that equal training leaves equal files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pace: Option<Pace>,
+}
+
+impl EpochRecord {
+    /// Every number that is no whole one.
+    fn fractions(&mut self) -> Vec<&mut f64> {
+        let mut fractions = vec![
+            &mut self.loss,
+            &mut self.train_accuracy,
+            &mut self.gradient_norm,
+            &mut self.learning_rate,
+        ];
+        for record in [&mut self.validation, &mut self.test].into_iter().flatten() {
+            fractions.extend([&mut record.top1, &mut record.top5, &mut record.loss]);
+        }
+        if let Some(pace) = &mut self.pace {
+            fractions.extend([&mut pace.seconds, &mut pace.waited_seconds]);
+        }
+        fractions
+    }
 }
 
 /// How long an epoch took.
@@ -66,6 +96,8 @@ pub struct Pace {
     pub seconds: f64,
     /// Clips trained on.
     pub clips: u64,
+    /// Seconds of them in which the network waited for clips.
+    pub waited_seconds: f64,
 }
 
 /// What a network scored on clips that it was not trained on, in 0..=1.
@@ -90,6 +122,8 @@ pub struct Progress {
     pub loss: f64,
     /// Share of right answers in this epoch so far.
     pub accuracy: f64,
+    /// Seconds that it took so far.
+    pub seconds: f64,
 }
 
 /// What a caller of [`fit`] can hear and say meanwhile.
@@ -105,7 +139,16 @@ pub trait Observer {
         false
     }
 
-    /// An epoch is trained; tests the network, if it is to be tested after this one.
+    /// An epoch is trained; asks the validation clips, if there are any. The network has the weights that would be
+    /// kept if this were the last epoch.
+    ///
+    /// # Errors
+    /// As [`epoch`](Self::epoch).
+    fn validate(&mut self, _record: &EpochRecord) -> Result<Option<TestRecord>, NetsError> {
+        Ok(None)
+    }
+
+    /// The same for the test clips, if the network is to be tested after this epoch. The answers change nothing.
     ///
     /// # Errors
     /// Those of testing; they end the training.
@@ -123,11 +166,13 @@ impl Observer for () {}
 /// the mean over the batch). With `checkpoints`, an existing folder, each finished epoch is saved, and
 /// so is the batch after which the observer asks for a stop; a later call with the same settings goes
 /// on there: the weights at the end are the same, bit for bit, as without the interruption, for the
-/// same number of threads on the same machine.
+/// same number of threads on the same machine. The network ends with the weights that the settings keep:
+/// [`kept_epoch`] says whose they are.
 ///
 /// # Errors
-/// [`NetsError::Stopped`] where the observer asked for it. Too few clips for a batch, clips of another geometry, a loss or gradient that is no number, a
-/// checkpoint that cannot be written, and what the observer's test refuses.
+/// [`NetsError::Stopped`] where the observer asked for it. Too few clips for a batch, clips of another geometry, a
+/// loss or gradient that is no number, an epoch without validation where one is chosen by it, a checkpoint that
+/// cannot be written, and what the observer's test refuses.
 pub fn fit(
     network: &impl Trainable,
     clips: &ClipSet,
@@ -145,30 +190,31 @@ pub fn fit(
     let loader_settings = LoaderSettings {
         device: network.device(),
         views: settings.views,
+        balance: settings.balance,
         ..LoaderSettings::training(batch_size, seed, augmentation, info)
     };
     let loader = Loader::new(clips, indices, loader_settings)?;
-    let steps = loader.batches() as u64;
-    let schedule = Schedule {
-        peak: settings.learning_rate,
-        warmup_steps: (settings.warmup_epochs * steps as f64).round() as u64,
-        total_steps: steps * u64::from(settings.epochs),
-    };
+    let schedule = Schedule::new(settings, loader.batches() as u64);
     let store = network.var_store();
     let mut optimizer = Optimizer::new(store, settings.optimizer.clone(), settings.weight_decay);
+    let mut kept = Kept::new(store, settings);
     let Reached {
         mut records,
         mut sums,
     } = match checkpoints {
-        Some(folder) => checkpoint::restore(folder, settings, store, &mut optimizer),
+        Some(folder) => checkpoint::restore(folder, settings, store, &mut optimizer, &mut kept),
         None => Reached::default(),
     };
     observer.resumed(&records);
     for epoch in records.len() as u32 + 1..=settings.epochs {
+        if out_of_patience(&records, settings.patience) {
+            break;
+        }
         let started = Instant::now();
         let seconds_before = sums.seconds;
         loader.run_from(u64::from(epoch), sums.batches, |batch| {
             let rate = schedule.rate(optimizer.steps());
+            let batch = mixup::mix(batch, settings.mixup, seed, epoch, sums.batches)?;
             let at = Place {
                 epoch,
                 batch: sums.batches + 1,
@@ -183,6 +229,7 @@ pub fn fit(
             let norm = optimizer.clip_gradients(settings.clip_gradient)?;
             at.finite("gradient norm", norm)?;
             optimizer.step(rate);
+            kept.step(store, optimizer.steps());
             sums.add(&batch, &outputs.logits, value, norm);
             sums.rate = rate;
             sums.seconds = seconds_before + started.elapsed().as_secs_f64();
@@ -191,18 +238,36 @@ pub fn fit(
                 return Ok(());
             }
             if let Some(folder) = checkpoints {
-                checkpoint::save(folder, settings, &records, &sums, store, &optimizer)?;
+                checkpoint::save(folder, settings, &records, &sums, store, &optimizer, &kept)?;
             }
             Err(NetsError::Stopped)
         })?;
         let mut record = std::mem::take(&mut sums).record(epoch);
+        kept.exchange(store);
+        record.validation = observer.validate(&record)?;
         record.test = observer.epoch(&record)?;
+        needs_validation(settings, &record)?;
         records.push(record);
+        kept.epoch(store, &records);
+        kept.exchange(store);
         if let Some(folder) = checkpoints {
-            checkpoint::save(folder, settings, &records, &sums, store, &optimizer)?;
+            checkpoint::save(folder, settings, &records, &sums, store, &optimizer, &kept)?;
         }
     }
+    kept.finish(store)?;
     Ok(records)
+}
+
+/// Refuses an epoch that nothing is known of to choose by.
+fn needs_validation(settings: &TrainingSettings, record: &EpochRecord) -> Result<(), NetsError> {
+    let chooses = settings.keep == Keep::Best || settings.patience > 0;
+    if chooses && record.validation.is_none() {
+        return Err(NetsError::Data(
+            "`keep: best` and `patience` choose by validation clips, and there are none; set `validation_share`"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Where training is, for the message when it diverges.
@@ -243,6 +308,7 @@ struct Reached {
 #[derive(Default)]
 struct Sums {
     seconds: f64,
+    waited: Duration,
     batches: usize,
     clips: usize,
     loss: f64,
@@ -257,6 +323,7 @@ impl Sums {
         self.right += right.sum(Kind::Int64).int64_value(&[]);
         self.batches += 1;
         self.clips += batch.indices.len();
+        self.waited += batch.waited;
         self.loss += loss * batch.indices.len() as f64;
         self.norm += norm;
     }
@@ -268,6 +335,7 @@ impl Sums {
             clips: self.clips,
             loss: self.loss / clips,
             accuracy: self.right as f64 / clips,
+            seconds: self.seconds,
         }
     }
 
@@ -280,10 +348,12 @@ impl Sums {
             train_accuracy: accuracy,
             gradient_norm: self.norm / self.batches.max(1) as f64,
             learning_rate: self.rate,
+            validation: None,
             test: None,
             pace: Some(Pace {
                 seconds,
                 clips: self.clips as u64,
+                waited_seconds: self.waited.as_secs_f64(),
             }),
         }
     }

@@ -47,7 +47,8 @@ fn cores(params: &Value) -> Cores {
     Cores::Fixed(threads.unwrap_or_else(|| DistillParams::default().threads))
 }
 
-/// libtorch and the clips in work, the network four times (weights, gradients, momentum, the best so far), and what
+/// libtorch and the clips in work, the network four times (weights, gradients, momentum, the best so far) and once
+/// more where a mean of its weights is kept, and what
 /// the backward pass needs of every clip of a batch: three numbers for each that a convolution puts out. The clips
 /// are taken to be 8 frames of 56 pixels; what is needed grows with the number of pixels, which the params do not
 /// know, nor the number of classes. Teachers are inputs and not counted.
@@ -56,7 +57,8 @@ fn memory(params: &Value) -> Option<u64> {
     let architecture: Architecture = serde_json::from_value(model).ok()?;
     let cost = architecture.layout().ok()?.cost([8, 56, 56], 100);
     let batch = params["batch_size"].as_u64()?;
-    let numbers = 4 * cost.parameters + 3 * batch * cost.activations;
+    let mean = u64::from(params["ema"].as_f64().is_some_and(|ema| ema > 0.0));
+    let numbers = (4 + mean) * cost.parameters + 3 * batch * cost.activations;
     Some(256 * MEBIBYTE + 4 * numbers)
 }
 
@@ -82,6 +84,8 @@ mod tests {
                 "{estimate} for {peak} MiB"
             );
         }
+        let mean = json!({"model": {"width": 64, "depth": 34}, "batch_size": 8, "ema": 0.99});
+        assert!(memory(&mean).unwrap() >> 20 > mebibytes(64, 34, 8) + 200);
         assert!(mebibytes(64, 34, 32) > 2 * mebibytes(64, 10, 8));
         let defaults = (DEFINITION.resolve)(&Value::Null).unwrap();
         assert!(memory(&defaults).is_some());

@@ -4,7 +4,10 @@
 
 mod definition;
 
-use fedact_recipe::{Architecture, Augmentation, OptimizerSettings, TrainingSettings};
+use fedact_recipe::{
+    Architecture, Augmentation, Balance, Keep, OptimizerSettings, ScheduleSettings, TestViews,
+    TrainingSettings,
+};
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,14 +20,19 @@ pub use definition::DEFINITION;
 pub struct DistillParams {
     /// The network to train.
     pub model: Architecture,
+    /// Frames that the network takes: a window of those that a clip has. Training looks anywhere in the clip
+    /// (`augmentation.window`), tests look at its middle. 0 is all of them.
+    pub frames: usize,
     /// Passes over the training clips.
     pub epochs: u32,
     /// Clips in a batch; those that do not fill one are left out of the epoch, others each time.
     pub batch_size: usize,
-    /// The highest learning rate. It is reached after the warm-up and falls to 0 like half a cosine.
+    /// The highest learning rate. It is reached after the warm-up.
     pub learning_rate: f64,
     /// Epochs in which the learning rate rises in a line.
     pub warmup_epochs: f64,
+    /// How it falls then.
+    pub schedule: ScheduleSettings,
     /// Weight decay, on the weights of convolutions and of `fc` only.
     pub weight_decay: f64,
     /// Largest Euclidean norm of the gradient of all parameters together; 0 is no limit.
@@ -35,13 +43,29 @@ pub struct DistillParams {
     pub optimizer: OptimizerSettings,
     /// Random views of the training clips; the student and its teachers see the same.
     pub augmentation: Augmentation,
+    /// α of mixup: clips are shown through one another, by shares drawn from Beta(α, α), and count for both labels
+    /// (Zhang et al. 2018, arXiv 1710.09412); teachers see the same mixture. 0 is none.
+    pub mixup: f64,
+    /// How much of the weights' exponential running mean is kept in a step, as in 0.999; it is the mean that is
+    /// tested and kept then. 0 is none.
+    pub ema: f64,
+    /// What is done about classes with fewer training clips than others.
+    pub balance: Balance,
+    /// Share of the training clips that is kept back to choose an epoch by: whole groups, of each class alike.
+    pub validation_share: f64,
+    /// `last`, or `best`: the epoch that was best on the validation clips.
+    pub keep: Keep,
+    /// Epochs without a better validation after which training ends; 0 is never.
+    pub patience: u32,
     /// How teachers are listened to, where there are any.
     pub distillation: Distillation,
     /// The test clips are asked after every so many epochs, and after the last; 0 is after the last
     /// alone. The answers are reported and change nothing: the model of the last epoch is kept,
     /// because choosing an epoch by its test accuracy would make that accuracy a training result.
     pub test_every: u32,
-    /// Initial weights, order and views depend on it.
+    /// The views whose answers are averaged in a test, and in a validation.
+    pub test_views: TestViews,
+    /// Initial weights, order, views, mixtures and what is kept back depend on it.
     pub seed: u64,
     /// Threads to compute with. The last bits of the weights depend on the number.
     pub threads: usize,
@@ -94,17 +118,26 @@ impl Default for DistillParams {
     fn default() -> Self {
         Self {
             model: Architecture::default(),
+            frames: 0,
             epochs: 20,
             batch_size: 16,
             learning_rate: 0.05,
             warmup_epochs: 2.0,
+            schedule: ScheduleSettings::default(),
             weight_decay: 5e-4,
             clip_gradient: 5.0,
             label_smoothing: 0.1,
             optimizer: OptimizerSettings::default(),
             augmentation: Augmentation::default(),
+            mixup: 0.0,
+            ema: 0.0,
+            balance: Balance::None,
+            validation_share: 0.0,
+            keep: Keep::Last,
+            patience: 0,
             distillation: Distillation::default(),
             test_every: 1,
+            test_views: TestViews::default(),
             seed: 0,
             threads: 2,
             device: ComputeDevice::Cpu,
@@ -142,10 +175,16 @@ impl DistillParams {
             batch_size: self.batch_size,
             learning_rate: self.learning_rate,
             warmup_epochs: self.warmup_epochs,
+            schedule: self.schedule.clone(),
             weight_decay: self.weight_decay,
             clip_gradient: self.clip_gradient,
             optimizer: self.optimizer.clone(),
             augmentation: self.augmentation.clone(),
+            mixup: self.mixup,
+            ema: self.ema,
+            balance: self.balance,
+            keep: self.keep,
+            patience: self.patience,
             seed: self.seed,
             views: None,
         }
@@ -158,6 +197,7 @@ impl Params for DistillParams {
         self.model.check().map_err(within("model"))?;
         self.optimizer.check().map_err(within("optimizer"))?;
         self.augmentation.check().map_err(within("augmentation"))?;
+        self.test_views.check().map_err(within("test_views"))?;
         let decoupled = self.distillation.decoupled;
         for (key, value, least, most) in [
             ("epochs", f64::from(self.epochs), 1.0, 100_000.0),
@@ -172,6 +212,9 @@ impl Params for DistillParams {
             ("weight_decay", self.weight_decay, 0.0, 1.0),
             ("clip_gradient", self.clip_gradient, 0.0, 1e9),
             ("label_smoothing", self.label_smoothing, 0.0, 0.99),
+            ("mixup", self.mixup, 0.0, 100.0),
+            ("ema", self.ema, 0.0, 0.999_999),
+            ("validation_share", self.validation_share, 0.0, 0.5),
             ("distillation.lambda", self.distillation.lambda, 0.0, 1.0),
             (
                 "distillation.temperature",
@@ -201,7 +244,24 @@ impl Params for DistillParams {
         }
         let rate = self.learning_rate;
         let positive = rate > 0.0 && rate <= 100.0;
-        OutOfRange::unless(positive, "learning_rate", rate, "above 0 and at most 100")
+        OutOfRange::unless(positive, "learning_rate", rate, "above 0 and at most 100")?;
+        let schedule = self.schedule.check(self.epochs, self.warmup_epochs);
+        schedule.map_err(within("schedule"))?;
+        let validated = self.validation_share > 0.0;
+        let keeps = validated || self.keep == Keep::Last;
+        OutOfRange::unless(keeps, "keep", "best", "last where `validation_share` is 0")?;
+        let waits = validated || self.patience == 0;
+        let patience = self.patience;
+        OutOfRange::unless(
+            waits,
+            "patience",
+            patience,
+            "0 where `validation_share` is 0",
+        )?;
+        // In the mirror, nobody knows which class such a clip would have.
+        let mirrors = !self.test_views.flip || self.augmentation.flip_never.is_empty();
+        let expected = "false where `augmentation.flip_never` names classes";
+        OutOfRange::unless(mirrors, "test_views.flip", true, expected)
     }
 }
 
@@ -261,5 +321,61 @@ mod tests {
         assert!(text.starts_with("`warmup_epochs` is 4"), "{text}");
         let text = refusal(json!({"learning_rate": 0.0}));
         assert!(text.contains("above 0"), "{text}");
+        for (params, words) in [
+            (json!({"mixup": -0.1}), "`mixup` is -0.1"),
+            (json!({"ema": 1.0}), "`ema` is 1"),
+            (
+                json!({"validation_share": 0.6}),
+                "`validation_share` is 0.6",
+            ),
+            (
+                json!({"test_views": {"crops": 4}}),
+                "`test_views.crops` is 4",
+            ),
+            (
+                json!({"schedule": {"shape": "steps"}}),
+                "`schedule.milestones` is []",
+            ),
+            (
+                json!({"augmentation": {"saturation": 2}}),
+                "`augmentation.saturation` is 2",
+            ),
+            (
+                json!({"augmentation": {"window": -1}}),
+                "`augmentation.window` is -1",
+            ),
+        ] {
+            let text = refusal(params);
+            assert!(text.starts_with(words), "{text}");
+        }
+        let text = refusal(json!({"balance": "wieghts"}));
+        assert!(
+            text.contains("`balance`") && text.contains("weights"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_epoch_is_chosen_only_where_clips_are_kept_back_for_it() {
+        let text = refusal(json!({"keep": "best"}));
+        assert_eq!(
+            text,
+            "`keep` is best, but must be last where `validation_share` is 0"
+        );
+        let text = refusal(json!({"patience": 3}));
+        assert_eq!(
+            text,
+            "`patience` is 3, but must be 0 where `validation_share` is 0"
+        );
+        let params = json!({"keep": "best", "patience": 3, "validation_share": 0.2});
+        fedact_stage::resolve::<DistillParams>(&params).unwrap();
+    }
+
+    #[test]
+    fn a_test_does_not_mirror_what_training_must_not() {
+        let text = refusal(
+            json!({"test_views": {"flip": true}, "augmentation": {"flip_never": ["Write"]}}),
+        );
+        assert!(text.starts_with("`test_views.flip` is true"), "{text}");
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Report;
 use super::sections::{sections, summary};
-use crate::html::element;
-use crate::plot::units::plural;
+use fedact_chart::html::element;
+use fedact_chart::units::plural;
 
 /// `index.html`.
 pub fn page(report: &Report) -> String {
@@ -75,4 +75,22 @@ fn subtitle(report: &Report) -> String {
     let clips: usize = report.clip_sets.iter().map(|set| set.test_clips).sum();
     parts.push(plural(clips as u64, "test clip", "test clips"));
     parts.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn plots_that_stand_alone_have_the_colours_of_the_page() {
+        let light = include_str!("page.css").split("@media").next();
+        let light = light.unwrap_or_default();
+        for style in 0..fedact_chart::STYLES {
+            let value = light.split(&format!("--c{style}: ")).nth(1);
+            let colour = value
+                .and_then(|rest| rest.split(';').next())
+                .unwrap_or("none");
+            let class = fedact_chart::marker::class(style);
+            let rule = format!(".mark.{class} {{ fill: {colour}; }}");
+            assert!(fedact_chart::standalone::STYLE.contains(&rule), "{rule}");
+        }
+    }
 }

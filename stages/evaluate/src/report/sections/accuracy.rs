@@ -2,11 +2,11 @@
 
 use super::kit::{aside, figure, heading, paragraph};
 use super::{Section, styles};
-use crate::html::Element;
-use crate::plot::axis::Quantity;
-use crate::plot::line::{LinePlot, Mark, Series};
-use crate::plot::units::{bytes, duration, percent};
 use crate::report::{Evaluation, FederatedRun, Report};
+use fedact_chart::axis::Quantity;
+use fedact_chart::html::Element;
+use fedact_chart::line::{LinePlot, Mark, Series};
+use fedact_chart::units::{bytes, duration, percent};
 
 /// The three plots, as far as there are runs.
 pub fn section(report: &Report) -> Option<Section> {

@@ -2,10 +2,10 @@
 
 use super::Section;
 use super::kit::{heading, paragraph, prose};
-use crate::html::{Element, element};
-use crate::plot::heat::HeatMap;
-use crate::plot::units::percent;
 use crate::report::{ClipSetSummary, ModelResult, Report};
+use fedact_chart::heat::HeatMap;
+use fedact_chart::html::{Element, element};
+use fedact_chart::units::percent;
 
 /// Confusions named below a matrix.
 const WORST: usize = 3;

@@ -2,10 +2,10 @@
 
 use super::Section;
 use super::kit::{cell, figure, figures, heading, nothing, paragraph, table, words};
-use crate::html::{Element, element};
-use crate::plot::gantt::{Gantt, Lane, Phase, Stretch};
-use crate::plot::units::{duration, percent, plural, significant};
 use crate::report::{FederatedRun, Report, Strategy};
+use fedact_chart::gantt::{Gantt, Lane, Phase, Stretch};
+use fedact_chart::html::{Element, element};
+use fedact_chart::units::{duration, percent, plural, significant};
 
 /// Tasks of the busiest client that the chart shows; more would be hairlines.
 const TASKS_SHOWN: usize = 24;

@@ -2,9 +2,9 @@
 
 use super::Section;
 use super::kit::{cell, figures, list, paragraph, range, table, words};
-use crate::plot::units::{count, percent, points};
 use crate::report::statistics::wilson;
 use crate::report::{ModelResult, Report, mcnemar};
+use fedact_chart::units::{count, percent, points};
 
 /// The comparison, if there is a student and its twin.
 pub fn section(report: &Report) -> Option<Section> {

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Section;
 use super::kit::{aside, heading, paragraph};
-use crate::html::{Element, element};
 use crate::report::{ClipSetSummary, Report, Strip};
+use fedact_chart::html::{Element, element};
 
 /// The strips of every clip set.
 pub fn section(report: &Report) -> Option<Section> {

@@ -2,9 +2,9 @@
 
 use super::Section;
 use super::kit::paragraph;
-use crate::html::{Element, element};
-use crate::plot::units::{bytes, percent, plural};
 use crate::report::{ModelKind, Report};
+use fedact_chart::html::{Element, element};
+use fedact_chart::units::{bytes, percent, plural};
 
 /// Boxes in four columns: clips, float models, int8 models, fine-tuned models.
 pub fn section(report: &Report) -> Option<Section> {

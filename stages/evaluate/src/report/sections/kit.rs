@@ -1,7 +1,7 @@
 //! Paragraphs, figures and tables: the few pieces that sections are built of.
 
-use crate::html::{Element, element};
 use crate::report::statistics::Interval;
+use fedact_chart::html::{Element, element};
 
 /// Fills an element with words, in which names between backticks are set as code.
 pub fn prose(mut parent: Element, text: impl std::fmt::Display) -> Element {

@@ -15,7 +15,7 @@ mod summary;
 mod training;
 
 use super::{FederatedRun, Report, Strategy};
-use crate::html::Element;
+use fedact_chart::html::Element;
 
 pub use summary::summary;
 

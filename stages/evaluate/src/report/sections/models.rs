@@ -2,10 +2,10 @@
 
 use super::Section;
 use super::kit::{aside, cell, figures, heading, nothing, paragraph, range, table, words};
-use crate::html::Element;
-use crate::plot::units::{bytes, count, percent, points, significant};
 use crate::report::statistics::wilson;
 use crate::report::{ModelKind, Report};
+use fedact_chart::html::Element;
+use fedact_chart::units::{bytes, count, percent, points, significant};
 
 /// The tables.
 pub fn section(report: &Report) -> Option<Section> {
@@ -80,7 +80,7 @@ pub fn section(report: &Report) -> Option<Section> {
          clips in a batch. Single clips are not timed: for a batch of one, the library takes a slower path.",
         report.timing.repeats,
         report.timing.batch_size,
-        crate::plot::units::plural(report.timing.threads as u64, "thread", "threads"),
+        fedact_chart::units::plural(report.timing.threads as u64, "thread", "threads"),
     )));
     Some(Section {
         id: "models",

@@ -2,9 +2,9 @@
 
 use super::Section;
 use super::kit::prose;
-use crate::html::element;
-use crate::plot::units::{percent, plural};
 use crate::report::{ModelKind, Report, Strategy, wilson};
+use fedact_chart::html::element;
+use fedact_chart::units::{percent, plural};
 
 /// The list of caveats that apply to this report.
 pub fn section(report: &Report) -> Option<Section> {

@@ -4,10 +4,10 @@ use super::kit::{
     Cell, Column, aside, cell, figure, figures, heading, nothing, paragraph, table, words,
 };
 use super::{Section, styles};
-use crate::plot::axis::Quantity;
-use crate::plot::line::{LinePlot, Mark, Series};
-use crate::plot::units::{Unit, bytes, durations, percent, significant, time_unit};
 use crate::report::{AsyncVsSync, FederatedRun, Report, Strategy, crossing, savings_curve};
+use fedact_chart::axis::Quantity;
+use fedact_chart::line::{LinePlot, Mark, Series};
+use fedact_chart::units::{Unit, bytes, durations, percent, significant, time_unit};
 
 /// Targets at which the saving is shown.
 const LEVELS: usize = 24;
@@ -124,7 +124,7 @@ fn curve(
     report: &Report,
     fedavg: &FederatedRun,
     headline: Option<&AsyncVsSync>,
-) -> Vec<crate::html::Element> {
+) -> Vec<fedact_chart::html::Element> {
     let series: Vec<Series> = report
         .runs
         .iter()

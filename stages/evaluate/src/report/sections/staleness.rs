@@ -2,9 +2,9 @@
 
 use super::kit::{aside, cell, figure, figures, nothing, paragraph, table, words};
 use super::{Section, styles};
-use crate::plot::bars::{Group, Histogram};
-use crate::plot::units::{plural, significant};
 use crate::report::{FederatedRun, Report, Strategy};
+use fedact_chart::bars::{Group, Histogram};
+use fedact_chart::units::{plural, significant};
 
 /// The histogram of the asynchronous runs.
 pub fn section(report: &Report) -> Option<Section> {
@@ -69,7 +69,7 @@ pub fn section(report: &Report) -> Option<Section> {
 }
 
 /// The mean weight of fresh and of stale updates in each run.
-fn weights(runs: &[(&FederatedRun, usize)]) -> crate::html::Element {
+fn weights(runs: &[(&FederatedRun, usize)]) -> fedact_chart::html::Element {
     let rows = runs
         .iter()
         .map(|(run, _)| {

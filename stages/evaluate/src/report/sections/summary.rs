@@ -1,10 +1,10 @@
 //! The headline figures, in words that are computed and never assumed.
 
 use super::kit::{list, prose};
-use crate::html::{Element, element};
-use crate::plot::units::{bytes, durations, percent, points};
 use crate::report::statistics::wilson;
 use crate::report::{FederatedRun, ModelKind, ModelResult, Report, Strategy};
+use fedact_chart::html::{Element, element};
+use fedact_chart::units::{bytes, durations, percent, points};
 
 /// Two accuracies closer than this are called equal: half of the last digit shown.
 const SAME: f64 = 0.0005;
@@ -23,7 +23,7 @@ pub fn summary(report: &Report) -> Vec<Element> {
     if findings.is_empty() {
         return vec![element("p").class("lead").text(format!(
             "{} tested; none of them comes from a federation, was quantized or was distilled.",
-            crate::plot::units::plural(report.models.len() as u64, "model was", "models were")
+            fedact_chart::units::plural(report.models.len() as u64, "model was", "models were")
         ))];
     }
     let tiles = findings.iter().map(|finding| {

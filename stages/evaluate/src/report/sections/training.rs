@@ -2,10 +2,10 @@
 
 use super::Section;
 use super::kit::{figure, paragraph};
-use crate::html::{Element, element};
-use crate::plot::axis::Quantity;
-use crate::plot::line::{LinePlot, Series};
 use crate::report::{Epoch, ModelResult, Report};
+use fedact_chart::axis::Quantity;
+use fedact_chart::html::{Element, element};
+use fedact_chart::line::{LinePlot, Series};
 
 /// Accuracy and loss over epochs.
 pub fn section(report: &Report) -> Option<Section> {

@@ -1,9 +1,9 @@
 //! Lines over a common axis, with markers, a legend and marked values.
 
-use super::axis::{Axis, Frame, Quantity};
-use super::marker::{class, marker};
-use super::{canvas, label, stroke, text_width};
+use crate::axis::{Axis, Frame, Quantity};
 use crate::html::{Element, coordinate, element};
+use crate::marker::{class, marker};
+use crate::{canvas, label, stroke, text_width};
 
 /// Markers beyond this many on one line would only hide it.
 const MOST_MARKERS: usize = 40;
@@ -178,8 +178,8 @@ fn draw_series(series: &Series, quantity: &Quantity, x: &Axis, y: &Axis, frame: 
         }
         let (a, b) = place(point);
         let value = match quantity {
-            Quantity::Fraction => super::units::percent(point.1),
-            _ => super::units::significant(point.1, 4),
+            Quantity::Fraction => crate::units::percent(point.1),
+            _ => crate::units::significant(point.1, 4),
         };
         let at = x.title.split(" (").next().unwrap_or_default();
         let position = significant_on(x, point.0);
@@ -198,9 +198,9 @@ fn significant_on(axis: &Axis, value: f64) -> String {
         .rsplit_once('(')
         .map(|(_, unit)| unit.trim_end_matches(')'))
     {
-        Some("d" | "h" | "min" | "s" | "ms") => super::units::duration(value),
-        Some("TB" | "GB" | "MB" | "kB" | "B") => super::units::bytes(value),
-        _ => super::units::significant(value, 4),
+        Some("d" | "h" | "min" | "s" | "ms") => crate::units::duration(value),
+        Some("TB" | "GB" | "MB" | "kB" | "B") => crate::units::bytes(value),
+        _ => crate::units::significant(value, 4),
     }
 }
 

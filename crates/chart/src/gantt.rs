@@ -1,8 +1,8 @@
 //! What each client did when: a lane per client, a colour per phase.
 
-use super::axis::{Axis, Frame, Quantity};
-use super::{canvas, label, shorten, text_width};
+use crate::axis::{Axis, Frame, Quantity};
 use crate::html::{Element, coordinate, element};
+use crate::{canvas, label, shorten, text_width};
 
 /// What a client is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,7 +127,7 @@ impl Gantt {
         }
         for &moment in self.moments.iter().filter(|moment| **moment <= self.until) {
             let x = frame.left + frame.width * axis.position(moment);
-            svg = svg.child(super::stroke("moment", x, frame.top, x, frame.bottom()));
+            svg = svg.child(crate::stroke("moment", x, frame.top, x, frame.bottom()));
         }
         svg
     }

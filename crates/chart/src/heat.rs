@@ -1,7 +1,7 @@
 //! A square of counts with names on both sides: a confusion matrix.
 
-use super::{canvas, label, shorten, text_width};
 use crate::html::{Element, element};
+use crate::{canvas, label, shorten, text_width};
 
 /// Beyond this many classes the counts are left out of the cells.
 const MOST_COUNTS: usize = 24;

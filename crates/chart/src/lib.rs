@@ -8,8 +8,10 @@ pub mod axis;
 pub mod bars;
 pub mod gantt;
 pub mod heat;
+pub mod html;
 pub mod line;
 pub mod marker;
+pub mod standalone;
 pub mod units;
 
 use crate::html::{Element, element};

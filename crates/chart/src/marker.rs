@@ -1,6 +1,6 @@
 //! Marker shapes, so that series differ in more than colour.
 
-use super::STYLES;
+use crate::STYLES;
 use crate::html::{Element, coordinate, element};
 
 /// The class that gives a series its colour and dash.

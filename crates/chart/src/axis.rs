@@ -1,8 +1,8 @@
 //! One axis: from values to positions, with round ticks.
 
-use super::units::{byte_unit, significant, time_unit};
-use super::{label, stroke};
 use crate::html::{Element, element};
+use crate::units::{byte_unit, significant, time_unit};
+use crate::{label, stroke};
 
 /// What the values of an axis are, which decides how its ticks are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +165,7 @@ impl Axis {
     }
 }
 
-fn unit(unit: super::units::Unit) -> (f64, &'static str) {
+fn unit(unit: crate::units::Unit) -> (f64, &'static str) {
     (unit.size, unit.symbol)
 }
 

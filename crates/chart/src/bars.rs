@@ -1,9 +1,9 @@
 //! Upright bars over whole numbers: a histogram of counts.
 
-use super::axis::{Axis, Frame, Quantity};
-use super::marker::class;
-use super::{canvas, label, stroke, text_width};
+use crate::axis::{Axis, Frame, Quantity};
 use crate::html::{Element, element};
+use crate::marker::class;
+use crate::{canvas, label, stroke, text_width};
 
 /// Most bars side by side; what lies beyond is gathered in the last one.
 const MOST_BARS: usize = 40;

@@ -1,11 +1,17 @@
 //! How good a classifier is.
 
+mod calibration;
+mod views;
+
 use fedact_clips::ClipSet;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use crate::data::{Loader, LoaderSettings};
+use crate::data::{Loader, LoaderSettings, View};
 use crate::{Classifier, NetsError, loss};
+
+pub use fedact_recipe::TestViews;
+pub use views::predict_views;
 
 /// A classifier's answers to clips whose classes are known.
 #[derive(Debug)]
@@ -29,6 +35,9 @@ pub struct Scores {
     pub mean_class_accuracy: f64,
     /// Mean cross-entropy.
     pub loss: f64,
+    /// Expected calibration error, in 0..=1: how far confidence and accuracy are apart (Guo et al. 2017,
+    /// arXiv 1706.04599, 15 bins of equal width).
+    pub ece: f64,
     /// `confusion[true class][predicted class]`, in clips.
     pub confusion: Vec<Vec<u32>>,
 }
@@ -45,10 +54,23 @@ pub fn predict(
     batch_size: usize,
     mut seen: impl FnMut(usize),
 ) -> Result<Predictions, NetsError> {
+    ask(classifier, clips, indices, batch_size, None, &mut seen)
+}
+
+/// The same in one view of every clip; `None` is the whole picture.
+fn ask(
+    classifier: &impl Classifier,
+    clips: &ClipSet,
+    indices: &[usize],
+    batch_size: usize,
+    view: Option<View>,
+    seen: &mut impl FnMut(usize),
+) -> Result<Predictions, NetsError> {
     let info = classifier.info();
     info.check_geometry(clips.dataset())?;
     let settings = LoaderSettings {
         device: classifier.device(),
+        view,
         ..LoaderSettings::in_order(batch_size, info)
     };
     let loader = Loader::new(clips, indices, settings)?;
@@ -96,6 +118,7 @@ impl From<&Predictions> for Scores {
         let classes = rows.first().map_or(0, Vec::len);
         let mut confusion = vec![vec![0u32; classes]; classes];
         let mut in_five = 0u32;
+        let mut answers = Vec::with_capacity(rows.len());
         for (row, label) in rows.iter().zip(labels) {
             let label = label as usize;
             let before =
@@ -103,6 +126,7 @@ impl From<&Predictions> for Scores {
             let rank = |k: usize| (0..classes).filter(|other| before(k, *other)).count();
             let best = (0..classes).find(|k| rank(*k) == 0).unwrap_or(0);
             confusion[label][best] += 1;
+            answers.push((confidence(row), best == label));
             in_five += u32::from(rank(label) < 5);
         }
         let clips = rows.len().max(1) as f64;
@@ -126,9 +150,18 @@ impl From<&Predictions> for Scores {
             top5: f64::from(in_five) / clips,
             mean_class_accuracy: mean(&by_class),
             loss,
+            ece: calibration::expected_error(answers),
             confusion,
         }
     }
+}
+
+/// The probability of the class with the highest logit; 0 where there is none.
+fn confidence(row: &[f32]) -> f64 {
+    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let others = row.iter().map(|logit| f64::from(logit - highest).exp());
+    let sum: f64 = others.sum();
+    if sum > 0.0 { 1.0 / sum } else { 0.0 }
 }
 
 #[cfg(test)]
@@ -155,6 +188,17 @@ mod tests {
         assert_eq!(scores.confusion[1][..2], [1, 1]);
         assert_eq!(scores.confusion[2][0], 1);
         assert!(scores.loss > 0.0);
+        // Rows 1 and 4 are right, 2 and 3 wrong; their confidences by the definition of the softmax.
+        let softmax = |row: &[f32; 7]| {
+            let sum: f64 = row.iter().map(|logit| f64::from(*logit).exp()).sum();
+            row.iter()
+                .map(|logit| f64::from(*logit).exp() / sum)
+                .fold(0.0, f64::max)
+        };
+        let confidences = rows.each_ref().map(softmax);
+        let right = [true, false, false, true];
+        let ece = calibration::expected_error(confidences.into_iter().zip(right));
+        assert!((scores.ece - ece).abs() < 1e-9 && ece > 0.1, "{ece}");
     }
 
     #[test]
