@@ -1,7 +1,6 @@
 //! `fedact show STEP --frames`: a contact sheet of a step's clips.
 
-use std::fs::File;
-use std::io::{Cursor, ErrorKind, Write};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -26,8 +25,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0, requires = "frames")]
     seed: u64,
     /// Write over the file, should it be there.
-    #[arg(long, requires = "frames")]
-    overwrite: bool,
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 /// The result whose clips are drawn.
@@ -77,7 +76,7 @@ pub fn command(
     }
     let format = format(picture)?;
     if !arguments.overwrite && picture.exists() {
-        return Err(already_there(picture));
+        return Err(output::already_there(picture));
     }
     let settings = Settings {
         seed: arguments.seed,
@@ -90,7 +89,7 @@ pub fn command(
     sheet
         .write_to(&mut bytes, format)
         .map_err(|error| Refusal::failed(&format!("draw {}", picture.display()), &error))?;
-    write(picture, bytes.get_ref(), arguments.overwrite)?;
+    output::file(picture, bytes.get_ref(), arguments.overwrite)?;
     if as_json {
         output::json(&json!({
             "step": step,
@@ -143,31 +142,6 @@ fn format(picture: &Path) -> Result<ImageFormat, Refusal> {
                 "let it end in .png or .jpg",
             )
         })
-}
-
-fn write(picture: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Refusal> {
-    let mut options = File::options();
-    options.write(true);
-    if overwrite {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
-    }
-    let written = options
-        .open(picture)
-        .and_then(|mut file| file.write_all(bytes));
-    written.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => already_there(picture),
-        _ => Refusal::failed(&format!("write {}", picture.display()), &error),
-    })
-}
-
-fn already_there(picture: &Path) -> Refusal {
-    Refusal::new(
-        Code::Usage,
-        format!("{} is there already", picture.display()),
-        "give another name, or --overwrite",
-    )
 }
 
 fn title(step: &str, set: &ClipSet) -> String {

@@ -1,6 +1,8 @@
 //! Printing: results to standard output, errors to standard error.
 
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -33,6 +35,36 @@ fn write(bytes: &[u8]) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes a file that the user asked for by name, over one that is there only if that is wanted.
+///
+/// # Errors
+/// A file that is there, or cannot be written.
+pub fn file(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Refusal> {
+    let mut options = File::options();
+    options.write(true);
+    if overwrite {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let written = options
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes));
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => already_there(path),
+        _ => Refusal::failed(&format!("write {}", path.display()), &error),
+    })
+}
+
+/// Says that a file is there, and what helps.
+pub fn already_there(path: &Path) -> Refusal {
+    Refusal::new(
+        Code::Usage,
+        format!("{} is there already", path.display()),
+        "give another name, or --overwrite",
+    )
 }
 
 /// Says why the command did not do what was asked.

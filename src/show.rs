@@ -121,7 +121,15 @@ fn table(session: &Session, arguments: &Arguments) -> Result<Code, Refusal> {
         ));
     }
     let (steps, wanted) = (&arguments.steps, &arguments.table);
-    results::command(session, &arguments.remote, steps, wanted, arguments.json)
+    let overwrite = arguments.frames.overwrite;
+    results::command(
+        session,
+        &arguments.remote,
+        steps,
+        wanted,
+        overwrite,
+        arguments.json,
+    )
 }
 
 /// The result that the planned step would give, here or on the remote, or else its latest one; and whether it is the first.

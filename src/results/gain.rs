@@ -26,11 +26,19 @@ impl<'g> Baseline<'g> {
         &self.name
     }
 
-    /// The differences between the runs of a group and theirs of the baseline; `None` if there is no pair.
+    /// The differences of [`Self::differences`] as a sample; `None` if there is no pair.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn gain(&self, group: &[&Row<'_>], metric: &str) -> Result<Option<Sample>, Refusal> {
+        Ok(Sample::of(&self.differences(group, metric)?))
+    }
+
+    /// By how much the runs of a group are above theirs of the baseline.
     ///
     /// # Errors
     /// Where there are several runs of the baseline for one.
-    pub fn gain(&self, group: &[&Row<'_>], metric: &str) -> Result<Option<Sample>, Refusal> {
+    pub fn differences(&self, group: &[&Row<'_>], metric: &str) -> Result<Vec<f64>, Refusal> {
         let mut differences = Vec::new();
         for row in group {
             let mut found = self.rows.iter().filter(|other| agree(row, other));
@@ -53,7 +61,7 @@ impl<'g> Baseline<'g> {
                 differences.push(value - before);
             }
         }
-        Ok(Sample::of(&differences))
+        Ok(differences)
     }
 }
 

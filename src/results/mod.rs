@@ -1,9 +1,11 @@
 //! The results of several steps, or of the instances of a matrix step, as one table.
 
 mod gain;
+mod plot;
 mod statistics;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::Args;
 use fedact_artifact::Action;
@@ -26,12 +28,15 @@ pub struct Arguments {
     /// In a table of repeated results: what each gains over this step, run by run, with 95% intervals.
     #[arg(long, value_name = "STEP")]
     against: Option<String>,
+    /// Draw repeated results into this file (.svg): of one figure the means, or the gains, with 95% intervals.
+    #[arg(long, value_name = "FILE", conflicts_with = "frames")]
+    plot: Option<PathBuf>,
 }
 
 impl Arguments {
     /// Whether a table is wanted, and not what there is to say of one result.
     pub fn given(&self) -> bool {
-        !self.metric.is_empty() || self.against.is_some()
+        !self.metric.is_empty() || self.against.is_some() || self.plot.is_some()
     }
 }
 
@@ -72,6 +77,7 @@ pub fn command(
     remote: &remote::Arguments,
     names: &[String],
     arguments: &Arguments,
+    overwrite: bool,
     as_json: bool,
 ) -> Result<Code, Refusal> {
     let wanted: Vec<String> = names.iter().chain(&arguments.against).cloned().collect();
@@ -116,6 +122,17 @@ pub fn command(
             ))
         }
     };
+    if let Some(picture) = &arguments.plot {
+        let axes = axes_of(&rows);
+        plot::draw(
+            &rows,
+            &axes,
+            &metrics,
+            baseline.as_ref(),
+            picture,
+            overwrite,
+        )?;
+    }
     if as_json {
         output::json(&as_value(&rows, &metrics, baseline.as_ref())?)?;
     } else {
@@ -175,8 +192,11 @@ fn groups<'r, 'g>(rows: &'r [Row<'g>], over: &str) -> Vec<Vec<&'r Row<'g>>> {
 }
 
 fn statistics_of(group: &[&Row<'_>], metric: &str) -> Option<Sample> {
-    let values: Vec<f64> = group.iter().filter_map(|row| row.number(metric)).collect();
-    Sample::of(&values)
+    Sample::of(&values_of(group, metric))
+}
+
+fn values_of(group: &[&Row<'_>], metric: &str) -> Vec<f64> {
+    group.iter().filter_map(|row| row.number(metric)).collect()
 }
 
 /// The metrics that are single values, in the order in which they come; of them those that are wanted, if any are.

@@ -37,6 +37,10 @@ impl Sample {
         })
     }
 
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
     pub fn count(&self) -> usize {
         self.count
     }

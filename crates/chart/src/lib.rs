@@ -6,6 +6,7 @@
 
 pub mod axis;
 pub mod bars;
+pub mod forest;
 pub mod gantt;
 pub mod heat;
 pub mod html;

@@ -13,6 +13,7 @@ text { fill: #1a1d21; }
 .name, .legend { font-size: 12.5px; }
 .grid { stroke: #dfe3e8; stroke-width: 1; }
 .base { stroke: #5b636d; stroke-width: 1; }
+.value { fill: #5b636d; }
 .rule { stroke: #5b636d; stroke-width: 1.2; stroke-dasharray: 2 4; }
 .curve { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 .mark { stroke: #ffffff; stroke-width: 1; }
