@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn set(tensor: &Tensor, value: f64) {
-        no_grad(|| tensor.shallow_clone().fill_(value));
+        let _ = no_grad(|| tensor.shallow_clone().fill_(value));
     }
 
     fn value(tensor: &Tensor) -> f64 {
