@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
-use fedact_nets::data::{Augmentation, Loader, LoaderSettings, hold_out};
+use fedact_nets::data::{Augmentation, Batch, Loader, LoaderSettings, hold_out};
 use fedact_nets::score::{Scores, predict};
 use fedact_nets::train::{
     Balance, EpochRecord, Keep, Observer, Progress, ScheduleSettings, Shape, TestRecord,
-    TrainingSettings, kept_epoch,
+    TrainingSettings, fit, kept_epoch,
 };
-use fedact_nets::{FloatModel, NetsError, weights};
-use tch::Tensor;
+use fedact_nets::{FloatModel, NetsError, loss, weights};
+use tch::{Kind, Tensor};
 
 use squares::{equal, fresh, moving_squares, settings, train};
 
@@ -266,6 +266,51 @@ fn with_mixup_and_a_mean_of_its_weights_a_network_learns_as_well() {
     let scores = Scores::from(&predict(&model, &clips, &test, 8, |_| {}).unwrap());
     // Chance is 0.25; without any option, more than 0.7 (training.rs).
     assert!(scores.top1 > 0.7, "{scores:?}");
+}
+
+#[test]
+fn an_objective_and_so_a_teacher_sees_the_mixture() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 16, 0);
+    let indices = clips.indices(Split::Train);
+    let model = fresh(&clips, 3);
+    let training = TrainingSettings {
+        mixup: 1.0,
+        ..settings(1)
+    };
+    let mut seen = Vec::new();
+    let objective = |batch: &Batch, logits: &Tensor| {
+        let mixed = batch.mixed.as_ref().unwrap();
+        seen.push((batch.clips.copy(), mixed.labels.copy(), mixed.share));
+        loss::of_labels(logits, batch, 0.0)
+    };
+    fit(
+        &model,
+        &clips,
+        &indices,
+        &training,
+        None,
+        objective,
+        &mut (),
+    )
+    .unwrap();
+    let augmentation = training.augmentation.clone();
+    let plain = LoaderSettings::training(8, training.seed, augmentation, &model.info);
+    let mut seen = seen.into_iter();
+    Loader::new(&clips, &indices, plain)
+        .unwrap()
+        .run(1, |batch| {
+            let (mixture, labels, share) = seen.next().unwrap();
+            assert!(share > 0.0 && !mixture.equal(&batch.clips));
+            // Each clip is in it twice, with shares that make one: only who is mixed with whom differs.
+            let mean = |clips: &Tensor| clips.mean_dim(0, false, Kind::Float);
+            assert!(mean(&mixture).allclose(&mean(&batch.clips), 1e-4, 1e-4, false));
+            let sorted = |labels: &Tensor| labels.sort(0, false).0;
+            assert!(sorted(&labels).equal(&sorted(&batch.labels)));
+            Ok::<(), NetsError>(())
+        })
+        .unwrap();
+    assert!(seen.next().is_none());
 }
 
 /// 30 clips: 18 left, 6 right, 3 up, 3 down.

@@ -16,45 +16,35 @@ const VALIDATION: usize = 2;
 /// Accuracy, loss and learning rate over epochs, as the text of an SVG file. The loss of training is what is
 /// minimised, teachers and smoothing included; those of the others are the plain cross-entropy.
 pub(crate) fn curves(records: &[EpochRecord]) -> String {
-    let accuracy = [
-        (
-            "training, augmented",
-            TRAINING,
-            points(records, |record| Some(record.train_accuracy)),
-        ),
-        (
-            "test",
-            TEST,
-            points(records, |record| Some(record.test.as_ref()?.top1)),
-        ),
-        (
-            "validation",
-            VALIDATION,
-            points(records, |record| Some(record.validation.as_ref()?.top1)),
-        ),
+    let line = |name: &str, style: usize, of: &dyn Fn(&EpochRecord) -> Option<f64>| Series {
+        name: name.to_owned(),
+        style,
+        points: records
+            .iter()
+            .filter_map(|record| Some((f64::from(record.epoch), of(record)?)))
+            .collect(),
+    };
+    let accuracy = vec![
+        line("training, augmented", TRAINING, &|record| {
+            Some(record.train_accuracy)
+        }),
+        line("test", TEST, &|record| Some(record.test.as_ref()?.top1)),
+        line("validation", VALIDATION, &|record| {
+            Some(record.validation.as_ref()?.top1)
+        }),
     ];
-    let loss = [
-        (
-            "training, as minimised",
-            TRAINING,
-            points(records, |record| Some(record.loss)),
-        ),
-        (
-            "test",
-            TEST,
-            points(records, |record| Some(record.test.as_ref()?.loss)),
-        ),
-        (
-            "validation",
-            VALIDATION,
-            points(records, |record| Some(record.validation.as_ref()?.loss)),
-        ),
+    let loss = vec![
+        line("training, as minimised", TRAINING, &|record| {
+            Some(record.loss)
+        }),
+        line("test", TEST, &|record| Some(record.test.as_ref()?.loss)),
+        line("validation", VALIDATION, &|record| {
+            Some(record.validation.as_ref()?.loss)
+        }),
     ];
-    let rate = [(
-        "at the end of the epoch",
-        TRAINING,
-        points(records, |record| Some(record.learning_rate)),
-    )];
+    let rate = vec![line("at the end of the epoch", TRAINING, &|record| {
+        Some(record.learning_rate)
+    })];
     let plots = [
         plot("top-1 accuracy", Quantity::Fraction, accuracy),
         plot("loss", Quantity::Number, loss),
@@ -68,31 +58,15 @@ pub(crate) fn curves(records: &[EpochRecord]) -> String {
     standalone("How training went", &description, drawn)
 }
 
-fn points(records: &[EpochRecord], of: impl Fn(&EpochRecord) -> Option<f64>) -> Vec<(f64, f64)> {
-    let point = |record: &EpochRecord| Some((f64::from(record.epoch), of(record)?));
-    records.iter().filter_map(point).collect()
-}
-
-fn plot<const N: usize>(
-    name: &str,
-    quantity: Quantity,
-    series: [(&str, usize, Vec<(f64, f64)>); N],
-) -> LinePlot {
-    let drawn = series
-        .into_iter()
-        .filter(|(_, _, points)| !points.is_empty());
+/// One of the plots, without the lines that have no points.
+fn plot(name: &str, quantity: Quantity, mut series: Vec<Series>) -> LinePlot {
+    series.retain(|series| !series.points.is_empty());
     LinePlot {
         title: name.to_owned(),
         description: format!("The {name}, epoch by epoch."),
         x: ("epoch".to_owned(), Quantity::Number),
         y: (name.to_owned(), quantity),
-        series: drawn
-            .map(|(name, style, points)| Series {
-                name: name.to_owned(),
-                style,
-                points,
-            })
-            .collect(),
+        series,
         marks: Vec::new(),
         size: SIZE,
     }

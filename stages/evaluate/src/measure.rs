@@ -55,6 +55,7 @@ pub fn accuracy(
         top5: scores.top5,
         mean_class: scores.mean_class_accuracy,
         loss: scores.loss,
+        ece: scores.ece,
         confusion: scores.confusion,
     };
     Ok((accuracy, correct))

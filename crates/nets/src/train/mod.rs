@@ -185,6 +185,8 @@ pub fn fit(
     let info = network.info();
     info.check_geometry(clips.dataset())?;
     settings.optimizer.check()?;
+    let (epochs, warmup) = (settings.epochs, settings.warmup_epochs);
+    settings.schedule.check(epochs, warmup)?;
     let (batch_size, seed) = (settings.batch_size, settings.seed);
     let augmentation = settings.augmentation.clone();
     let loader_settings = LoaderSettings {

@@ -64,6 +64,7 @@ fn model(report: &Report, result: &ModelResult) -> Value {
         "float_top1": result.as_float.map(|float| float.top1),
         "float_ms_per_clip": result.as_float.map(|float| float.ms_per_clip),
         "loss": result.accuracy.loss,
+        "ece": result.accuracy.ece,
         "kind": result.kind.name(),
         "architecture": result.architecture,
         "clip_set": set.map(|set| &set.name),

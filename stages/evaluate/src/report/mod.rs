@@ -132,6 +132,8 @@ pub struct Accuracy {
     pub mean_class: f64,
     /// Mean cross-entropy in nats.
     pub loss: f64,
+    /// Expected calibration error: how far confidence and accuracy are apart, from 0 to 1.
+    pub ece: f64,
     /// `confusion[truth][predicted]`, in clips.
     pub confusion: Vec<Vec<u32>>,
 }

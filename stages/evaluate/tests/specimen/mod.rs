@@ -234,6 +234,7 @@ fn accuracy(classes: usize, per_class: u32, top1: f64, seed: u64) -> (Accuracy, 
         top5: (share + 0.17).min(1.0),
         mean_class: share,
         loss: 0.8,
+        ece: 0.06,
         confusion,
     };
     (accuracy, correct)
