@@ -14,7 +14,7 @@ use fedact_nets::train::{
     Balance, EpochRecord, Keep, Observer, Progress, ScheduleSettings, Shape, TestRecord,
     TrainingSettings, fit, kept_epoch,
 };
-use fedact_nets::{FloatModel, NetsError, loss, weights};
+use fedact_nets::{FloatModel, NetsError, Outputs, loss, weights};
 use tch::{Kind, Tensor};
 
 use squares::{equal, fresh, moving_squares, settings, train};
@@ -279,10 +279,10 @@ fn an_objective_and_so_a_teacher_sees_the_mixture() {
         ..settings(1)
     };
     let mut seen = Vec::new();
-    let objective = |batch: &Batch, logits: &Tensor| {
+    let objective = |batch: &Batch, outputs: &Outputs| {
         let mixed = batch.mixed.as_ref().unwrap();
         seen.push((batch.clips.copy(), mixed.labels.copy(), mixed.share));
-        loss::of_labels(logits, batch, 0.0)
+        loss::of_labels(&outputs.logits, batch, 0.0)
     };
     fit(
         &model,

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod augmentation;
+mod precision;
 mod quantization;
 mod schedule;
 mod selection;
@@ -18,6 +19,7 @@ pub use architecture::{
 };
 pub use augmentation::{Augmentation, Views};
 pub use fedact_stage::OutOfRange;
+pub use precision::Precision;
 pub use quantization::{CalibrationSettings, Execution, Method};
 pub use schedule::{ScheduleSettings, Shape};
 pub use selection::{Balance, Keep};

@@ -2,7 +2,9 @@
 
 use fedact_nets::data::{Augmentation, Batch};
 use fedact_nets::train::TrainingSettings;
-use fedact_nets::{NetsError, Outputs, Teachers, loss};
+use fedact_nets::{
+    Classifier, FloatModel, MixedModel, NetsError, Outputs, Precision, Teachers, loss,
+};
 use tch::{Device, Tensor};
 
 use crate::{DistillParams, Distillation};
@@ -13,6 +15,8 @@ pub(crate) struct Objective<'a> {
     distillation: Distillation,
     smoothing: f64,
     device: Device,
+    /// The teachers where they answer in bfloat16.
+    twins: Option<Vec<MixedModel<'a>>>,
 }
 
 impl<'a> Objective<'a> {
@@ -22,11 +26,13 @@ impl<'a> Objective<'a> {
     pub fn new(
         params: &DistillParams,
         teachers: &'a Teachers,
-        classes: usize,
-        device: Device,
+        student: &FloatModel,
     ) -> Result<Self, NetsError> {
         let distillation = params.distillation;
-        if !teachers.is_empty() && distillation.decoupled.weight > 0.0 && classes < 2 {
+        if !teachers.is_empty()
+            && distillation.decoupled.weight > 0.0
+            && student.info.classes.len() < 2
+        {
             return Err(NetsError::Data(
                 "`distillation.decoupled` is about the classes that a clip is not of, and the clips have one class \
                  alone; set `distillation.decoupled.weight` to 0 or give clips of more classes"
@@ -58,7 +64,15 @@ impl<'a> Objective<'a> {
             teachers,
             distillation,
             smoothing: params.label_smoothing,
-            device,
+            device: student.device(),
+            // In the numbers in which the student learns: in others they would be what a step waits for.
+            twins: match params.precision {
+                Precision::Float32 => None,
+                Precision::Bfloat16 => {
+                    let twins = teachers.models.iter().map(MixedModel::new);
+                    Some(twins.collect::<Result<_, _>>()?)
+                }
+            },
         })
     }
 
@@ -81,8 +95,14 @@ impl<'a> Objective<'a> {
         } = self.distillation;
         let smoothing = self.smoothing;
         // Teachers look at what the student looks at.
-        let models = self.teachers.models.iter();
-        let seen: Vec<Outputs> = models.map(|model| model.outputs(&batch.clips)).collect();
+        let clips = &batch.clips;
+        let seen: Vec<Outputs> = match &self.twins {
+            Some(twins) => twins.iter().map(|twin| twin.outputs(clips)).collect(),
+            None => {
+                let models = self.teachers.models.iter();
+                models.map(|model| model.outputs(clips)).collect()
+            }
+        };
         let earlier = self.teachers.answers.iter();
         let earlier: Vec<Tensor> = earlier
             .flat_map(|answers| answers.to(batch, self.device))

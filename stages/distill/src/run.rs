@@ -4,12 +4,13 @@ use std::io::Write;
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
-use fedact_nets::data::hold_out;
+use fedact_nets::data::{Batch, hold_out};
 use fedact_nets::score::Scores;
 use fedact_nets::train::{EpochRecord, fit, kept_epoch};
 use fedact_nets::{
-    Adopted, Answers, Classifier, FloatModel, InputGeometry, ModelInfo, NetsError, OutOfRange,
-    Pretrained, Teachers, files, set_threads,
+    Adopted, Answers, FloatModel, InputGeometry, MixedModel, ModelInfo, NetsError, OutOfRange,
+    Outputs, Precision, Pretrained, Teachers, files, gpu, keep_memory, multiplies_bfloat16,
+    set_threads,
 };
 use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped};
 use serde_json::json;
@@ -28,6 +29,7 @@ use crate::{ComputeDevice, DistillParams};
 pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
     let params: DistillParams = job.params()?;
     set_threads(params.threads);
+    keep_memory();
     let clips = ClipSet::open(job.input("clips")?).map_err(|error| StageError::invalid(&error))?;
     distil(job, &params, &clips, reporter).map_err(|error| {
         if matches!(error, NetsError::Stopped) {
@@ -46,8 +48,11 @@ fn distil(
     clips: &ClipSet,
     reporter: &Reporter,
 ) -> Result<Metrics, NetsError> {
-    let ComputeDevice::Cpu = params.device;
-    let device = Device::Cpu;
+    let device = match params.device {
+        ComputeDevice::Cpu => Device::Cpu,
+        ComputeDevice::Cuda => gpu()?,
+    };
+    warn_of_slowness(params, reporter);
     let (train, validation) = match (clips.indices(Split::Train), params.validation_share) {
         (train, 0.0) => (train, Vec::new()),
         (train, share) => hold_out(clips, &train, share, params.seed)?,
@@ -114,6 +119,19 @@ fn describe(params: &DistillParams, clips: &ClipSet) -> Result<ModelInfo, NetsEr
     Ok(info)
 }
 
+/// Says so where the processor has to imitate the numbers that it is to compute with.
+fn warn_of_slowness(params: &DistillParams, reporter: &Reporter) {
+    let imitated = params.precision == Precision::Bfloat16
+        && params.device == ComputeDevice::Cpu
+        && !multiplies_bfloat16();
+    if imitated {
+        reporter.warn(
+            "this processor has no instructions for bfloat16: the training is right, and slower than with \
+             `precision: float32`",
+        );
+    }
+}
+
 /// Says what the network begins with.
 fn tell(adopted: &Adopted, reporter: &Reporter) {
     let file = adopted.file.file_name().unwrap_or_default();
@@ -138,21 +156,17 @@ fn train_model(
     teachers: &Teachers,
     mut watch: Watch<'_>,
 ) -> Result<(Vec<EpochRecord>, Scores), NetsError> {
-    let objective = Objective::new(
-        params,
-        teachers,
-        clips.dataset().classes.len(),
-        model.device(),
-    )?;
-    let records = fit(
-        model,
-        clips,
-        train,
-        &objective.training(params),
-        Some(&job.checkpoints),
-        |batch, outputs| objective.loss(batch, outputs),
-        &mut watch,
-    )?;
+    let objective = Objective::new(params, teachers, model)?;
+    let settings = objective.training(params);
+    let (checkpoints, watched) = (Some(job.checkpoints.as_path()), &mut watch);
+    let grade = |batch: &Batch, outputs: &Outputs| objective.loss(batch, outputs);
+    let records = match params.precision {
+        Precision::Float32 => fit(model, clips, train, &settings, checkpoints, grade, watched)?,
+        Precision::Bfloat16 => {
+            let twin = MixedModel::new(model)?;
+            fit(&twin, clips, train, &settings, checkpoints, grade, watched)?
+        }
+    };
     let scores = watch.finish(&records)?;
     Ok((records, scores))
 }

@@ -11,6 +11,7 @@ use tch::{Device, Tensor};
 use super::augment::{View, mirrored_labels, mirrored_shares};
 use super::normalise::Normalisation;
 use super::order::{Turn, drawn_equally, inverse_frequencies};
+use crate::device::send;
 use crate::random::{Purpose, key, stream};
 use crate::{InputGeometry, ModelInfo, NetsError};
 
@@ -394,10 +395,8 @@ impl<'a> Loader<'a> {
         let shape = self.input.batch_shape(prepared.indices.len());
         let device = self.settings.device;
         Batch {
-            clips: Tensor::from_slice(&prepared.values)
-                .reshape(shape)
-                .to_device(device),
-            labels: Tensor::from_slice(&prepared.labels).to_device(device),
+            clips: send(&Tensor::from_slice(&prepared.values).reshape(shape), device),
+            labels: send(&Tensor::from_slice(&prepared.labels), device),
             indices: prepared.indices,
             epoch,
             class_weights: self

@@ -8,8 +8,8 @@ mod residual;
 mod tsm;
 mod x3d;
 
-use tch::Tensor;
 use tch::nn::VarStore;
+use tch::{Kind, Tensor};
 
 use crate::Layout;
 
@@ -77,6 +77,8 @@ impl Network {
             Body::X3d(network) => network.features(clips, train),
             Body::Tsm(network) => network.features(clips, train),
         };
+        // The last layer is in 32 bits, whatever the others compute in.
+        let features = features.to_kind(Kind::Float);
         Outputs {
             logits: self.head.forward(&features),
             features,

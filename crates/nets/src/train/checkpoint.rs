@@ -197,7 +197,9 @@ fn load(
     };
     kept.set_state(part, validated, store, path)?;
     optimizer.set_state(&part("optimizer."), path)?;
-    weights::assign(store, &part("model."), path)
+    weights::assign(store, &part("model."), path)?;
+    optimizer.refresh();
+    Ok(())
 }
 
 fn text_of(settings: &TrainingSettings) -> String {

@@ -32,6 +32,12 @@ pub trait Trainable: Classifier {
     /// The parameters and buffers by name.
     fn var_store(&self) -> &VarStore;
 
+    /// What gradients are computed of, by the same names: where the network does not compute with the parameters
+    /// themselves, its copies of them.
+    fn leaves(&self) -> &VarStore {
+        self.var_store()
+    }
+
     /// With gradients, batch norm in training mode.
     fn train_outputs(&self, clips: &Tensor) -> Outputs;
 }
@@ -198,7 +204,8 @@ pub fn fit(
     let loader = Loader::new(clips, indices, loader_settings)?;
     let schedule = Schedule::new(settings, loader.batches() as u64);
     let store = network.var_store();
-    let mut optimizer = Optimizer::new(store, settings.optimizer.clone(), settings.weight_decay);
+    let (rule, decay) = (settings.optimizer.clone(), settings.weight_decay);
+    let mut optimizer = Optimizer::with_leaves(store, network.leaves(), rule, decay);
     let mut kept = Kept::new(store, settings);
     let Reached {
         mut records,
@@ -223,11 +230,10 @@ pub fn fit(
                 indices: &batch.indices,
                 clips,
             };
-            optimizer.zero_gradients();
             let outputs = network.train_outputs(&batch.clips);
             let loss = objective(&batch, &outputs);
             let value = at.finite("loss", loss.f_double_value(&[])?)?;
-            loss.f_backward()?;
+            optimizer.backward(&loss)?;
             let norm = optimizer.clip_gradients(settings.clip_gradient)?;
             at.finite("gradient norm", norm)?;
             optimizer.step(rate);
