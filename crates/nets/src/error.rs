@@ -81,6 +81,9 @@ pub enum NetsError {
     /// Data that cannot be trained or tested on.
     #[error("{0}")]
     Data(String),
+    /// A device that this machine or this libtorch does not have.
+    #[error("{0}")]
+    Device(String),
     /// Training that left the numbers.
     #[error(
         "the {what} became {value} in epoch {epoch}, batch {batch} (clips {clips}); \

@@ -7,8 +7,11 @@
 //! Everything random derives from a `seed` argument through ChaCha and not from torch's global
 //! generator, so that results do not depend on what ran before.
 
+mod allocator;
+mod device;
 mod error;
 mod info;
+mod mixed;
 mod model;
 mod networks;
 mod pretrained;
@@ -21,13 +24,16 @@ pub mod score;
 pub mod train;
 pub mod weights;
 
+pub use allocator::keep_memory;
+pub use device::{gpu, multiplies_bfloat16};
 pub use error::NetsError;
 pub use fedact_recipe::{
     Architecture, BlockLayout, ConvLayout, Convolutions, Cost, Family, HeadLayout, InvertedLayout,
-    Layout, OutOfRange, Residual, ResidualLayout, SHIFTED_SHARE, STEM_POOL, Shortcut,
+    Layout, OutOfRange, Precision, Residual, ResidualLayout, SHIFTED_SHARE, STEM_POOL, Shortcut,
     ShortcutLayout, Stem, Tsm, TsmLayout, X3d, X3dBlockLayout, X3dLayout,
 };
 pub use info::{FORMAT_VERSION, InputGeometry, MEAN, ModelInfo, STD, files, normalisation};
+pub use mixed::MixedModel;
 pub use model::{Classifier, FloatModel, Model};
 pub use networks::Network;
 pub use pretrained::{Adopted, Pretrained};

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod augmentation;
+mod precision;
 mod quantization;
 mod training;
 
@@ -15,5 +16,6 @@ pub use architecture::{
 };
 pub use augmentation::Augmentation;
 pub use fedact_stage::OutOfRange;
+pub use precision::Precision;
 pub use quantization::{CalibrationSettings, Execution, Method};
 pub use training::{OptimizerSettings, Rule, TrainingSettings};

@@ -4,11 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
+use fedact_nets::data::Batch;
 use fedact_nets::score::{Scores, predict};
 use fedact_nets::train::{EpochRecord, Observer, Progress, TestRecord, fit};
 use fedact_nets::{
-    Adopted, Classifier, FloatModel, InputGeometry, Model, ModelInfo, NetsError, Pretrained, files,
-    loss, set_threads,
+    Adopted, Classifier, FloatModel, InputGeometry, MixedModel, Model, ModelInfo, NetsError, Pretrained, files,
+    Precision, gpu, keep_memory, loss, multiplies_bfloat16, set_threads,
 };
 use fedact_stage::{Input, Job, Metrics, Reporter, StageError, Stopped, Task};
 use serde_json::json;
@@ -24,6 +25,7 @@ use crate::{ComputeDevice, DistillParams};
 pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
     let params: DistillParams = job.params()?;
     set_threads(params.threads);
+    keep_memory();
     let clips = ClipSet::open(job.input("clips")?).map_err(|error| StageError::invalid(&error))?;
     distil(job, &params, &clips, reporter).map_err(|error| {
         if matches!(error, NetsError::Stopped) {
@@ -42,8 +44,11 @@ fn distil(
     clips: &ClipSet,
     reporter: &Reporter,
 ) -> Result<Metrics, NetsError> {
-    let ComputeDevice::Cpu = params.device;
-    let device = Device::Cpu;
+    let device = match params.device {
+        ComputeDevice::Cpu => Device::Cpu,
+        ComputeDevice::Cuda => gpu()?,
+    };
+    warn_of_slowness(params, reporter);
     let train = clips.indices(Split::Train);
     let test = clips.indices(Split::Test);
     if test.is_empty() {
@@ -85,6 +90,19 @@ fn distil(
     Ok(metrics)
 }
 
+/// Says so where the processor has to imitate the numbers that it is to compute with.
+fn warn_of_slowness(params: &DistillParams, reporter: &Reporter) {
+    let imitated = params.precision == Precision::Bfloat16
+        && params.device == ComputeDevice::Cpu
+        && !multiplies_bfloat16();
+    if imitated {
+        reporter.warn(
+            "this processor has no instructions for bfloat16: the training is right, and slower than with \
+             `precision: float32`",
+        );
+    }
+}
+
 /// Says what the network begins with.
 fn tell(adopted: &Adopted, reporter: &Reporter) {
     let file = adopted.file.file_name().unwrap_or_default();
@@ -112,27 +130,36 @@ fn train_model(
     let lambda = params.distillation.lambda;
     let temperature = params.distillation.temperature;
     let smoothing = params.label_smoothing;
-    let records = fit(
-        model,
-        clips,
-        train,
-        &params.training(),
-        Some(&job.checkpoints),
-        |batch, logits| {
-            let answers: Vec<Tensor> = teachers
-                .iter()
-                .map(|teacher| teacher.classify(&batch.clips))
-                .collect();
-            match loss::soften(&answers, temperature) {
-                Some(softened) => {
-                    let labels = &batch.labels;
-                    loss::distillation(logits, &softened, labels, lambda, temperature, smoothing)
-                }
-                None => loss::cross_entropy(logits, &batch.labels, smoothing),
-            }
-        },
-        &mut watch,
-    )?;
+    let mixed = params.precision == Precision::Bfloat16;
+    // Teachers answer in the numbers in which the student learns: in others they would be what a step waits for.
+    let twins = teachers.iter().filter(|_| mixed).map(MixedModel::new);
+    let twins = twins.collect::<Result<Vec<_>, _>>()?;
+    let ask = |clips: &Tensor| -> Vec<Tensor> {
+        if mixed {
+            twins.iter().map(|twin| twin.classify(clips)).collect()
+        } else {
+            let answers = teachers.iter().map(|teacher| teacher.classify(clips));
+            answers.collect()
+        }
+    };
+    let objective = |batch: &Batch, logits: &Tensor| match loss::soften(
+        &ask(&batch.clips),
+        temperature,
+    ) {
+        Some(softened) => {
+            let labels = &batch.labels;
+            loss::distillation(logits, &softened, labels, lambda, temperature, smoothing)
+        }
+        None => loss::cross_entropy(logits, &batch.labels, smoothing),
+    };
+    let (settings, checkpoints) = (params.training(), Some(job.checkpoints.as_path()));
+    let watched = &mut watch;
+    let records = if mixed {
+        let twin = MixedModel::new(model)?;
+        fit(&twin, clips, train, &settings, checkpoints, objective, watched)?
+    } else {
+        fit(model, clips, train, &settings, checkpoints, objective, watched)?
+    };
     // Killed between the last checkpoint and the end: the last epoch was tested by another process.
     let scores = match watch.last.take() {
         Some(scores) => scores,

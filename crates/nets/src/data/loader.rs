@@ -9,6 +9,7 @@ use tch::{Device, Tensor};
 
 use super::augment::{View, mirrored_labels};
 use super::normalise::Normalisation;
+use crate::device::send;
 use crate::random::{Purpose, key, stream};
 use crate::{InputGeometry, ModelInfo, NetsError};
 
@@ -309,10 +310,8 @@ impl<'a> Loader<'a> {
         let shape = self.input.batch_shape(prepared.indices.len());
         let device = self.settings.device;
         Batch {
-            clips: Tensor::from_slice(&prepared.values)
-                .reshape(shape)
-                .to_device(device),
-            labels: Tensor::from_slice(&prepared.labels).to_device(device),
+            clips: send(&Tensor::from_slice(&prepared.values).reshape(shape), device),
+            labels: send(&Tensor::from_slice(&prepared.labels), device),
             indices: prepared.indices,
         }
     }

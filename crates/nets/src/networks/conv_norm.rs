@@ -4,6 +4,7 @@ use tch::nn::Path;
 use tch::{Kind, Tensor, no_grad};
 
 use super::initial::{descend, random};
+use super::memory::channels_last;
 use crate::ConvLayout;
 
 /// Added to a variance before its root is taken; torch's default.
@@ -11,6 +12,9 @@ pub(crate) const EPSILON: f64 = 1e-5;
 
 /// Share of a batch's statistics in the running ones; torch's default.
 const MOMENTUM: f64 = 0.1;
+
+/// What has at most as many channels, the clips, has them far from one another in memory.
+const FEW_CHANNELS: i64 = 3;
 
 /// A convolution and the batch norm behind it, where there is one.
 #[derive(Debug)]
@@ -35,8 +39,13 @@ impl ConvNorm {
         let path = descend(root, &layout.conv);
         let fan_out = layout.outputs * layout.kernel.iter().product::<i64>();
         let deviation = (2.0 / fan_out as f64).sqrt();
+        let mut weight = random(&path, "weight", &layout.weight_shape(), deviation, seed);
+        if layout.inputs > FEW_CHANNELS {
+            // As the convolution wants it, which else would turn it around in every pass.
+            no_grad(|| weight.set_data(&channels_last(&weight.detach())));
+        }
         Self {
-            weight: random(&path, "weight", &layout.weight_shape(), deviation, seed),
+            weight,
             bias: layout.bias.then(|| path.zeros("bias", &[layout.outputs])),
             norm: layout
                 .norm
@@ -130,7 +139,6 @@ mod tests {
     use tch::Device;
     use tch::nn::VarStore;
 
-    use super::super::memory::channels_last;
     use super::*;
     use crate::{Architecture, Layout};
 

@@ -8,8 +8,8 @@ mod residual;
 mod tsm;
 mod x3d;
 
-use tch::Tensor;
 use tch::nn::VarStore;
+use tch::{Kind, Tensor};
 
 use crate::Layout;
 
@@ -55,7 +55,9 @@ impl Network {
     ///
     /// With `train`, batch norm uses the batch's own statistics and updates the running ones.
     pub fn forward(&self, clips: &Tensor, train: bool) -> Tensor {
-        self.head.forward(&self.features(clips, train))
+        // The last layer is in 32 bits, whatever the others compute in.
+        self.head
+            .forward(&self.features(clips, train).to_kind(Kind::Float))
     }
 
     /// What the last layer sees: means over frames and space, \[clips, features\].

@@ -1,7 +1,7 @@
 //! R3D, MC3 and R(2+1)D (Tran et al. 2018, arXiv 1711.11248; Hara et al. 2018, arXiv 1711.09577).
 
-use tch::Tensor;
 use tch::nn::Path;
+use tch::{Kind, Tensor};
 
 use super::conv_norm::ConvNorm;
 use super::memory::channels_last;
@@ -43,7 +43,7 @@ impl ResidualNet {
         for block in &self.blocks {
             state = block.forward(&state, train);
         }
-        state.mean_dim([2i64, 3, 4].as_slice(), false, state.kind())
+        state.mean_dim([2i64, 3, 4].as_slice(), false, Kind::Float)
     }
 }
 
@@ -113,8 +113,8 @@ pub(crate) fn padded_shortcut(input: &Tensor, stride: [i64; 3], channels: i64) -
 
 #[cfg(test)]
 mod tests {
+    use tch::Device;
     use tch::nn::VarStore;
-    use tch::{Device, Kind};
 
     use super::*;
     use crate::networks::Network;

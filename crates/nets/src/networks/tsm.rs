@@ -3,8 +3,8 @@
 //!
 //! Without the dropout before the last layer.
 
-use tch::Tensor;
 use tch::nn::Path;
+use tch::{Kind, Tensor};
 
 use super::conv_norm::ConvNorm;
 use super::memory::channels_last;
@@ -38,8 +38,8 @@ impl TsmNet {
             state = block.forward(&state, frames, train);
         }
         let state = self.lift.forward(&state, train).relu6();
-        let images = state.mean_dim([2i64, 3].as_slice(), false, state.kind());
-        let kind = images.kind();
+        let kind = Kind::Float;
+        let images = state.mean_dim([2i64, 3].as_slice(), false, kind);
         images
             .unflatten(0, [-1, frames])
             .mean_dim([1i64].as_slice(), false, kind)

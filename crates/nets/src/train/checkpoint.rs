@@ -157,7 +157,9 @@ fn load(path: &Path, store: &VarStore, optimizer: &mut Optimizer) -> Result<(), 
         tensors.iter().filter_map(strip).collect()
     };
     optimizer.set_state(&part("optimizer."), path)?;
-    weights::assign(store, &part("model."), path)
+    weights::assign(store, &part("model."), path)?;
+    optimizer.refresh();
+    Ok(())
 }
 
 fn text_of(settings: &TrainingSettings) -> String {

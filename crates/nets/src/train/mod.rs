@@ -25,6 +25,12 @@ pub trait Trainable: Classifier {
     /// The parameters and buffers by name.
     fn var_store(&self) -> &VarStore;
 
+    /// What gradients are computed of, by the same names: where the network does not compute with the parameters
+    /// themselves, its copies of them.
+    fn leaves(&self) -> &VarStore {
+        self.var_store()
+    }
+
     /// Logits with gradients, batch norm in training mode.
     fn train_logits(&self, clips: &Tensor) -> Tensor;
 }
@@ -165,7 +171,8 @@ pub fn fit(
         total_steps: steps * u64::from(settings.epochs),
     };
     let store = network.var_store();
-    let mut optimizer = Optimizer::new(store, settings.optimizer.clone(), settings.weight_decay);
+    let (rule, decay) = (settings.optimizer.clone(), settings.weight_decay);
+    let mut optimizer = Optimizer::with_leaves(store, network.leaves(), rule, decay);
     let Reached {
         mut records,
         mut sums,
@@ -185,11 +192,10 @@ pub fn fit(
                 indices: &batch.indices,
                 clips,
             };
-            optimizer.zero_gradients();
             let logits = network.train_logits(&batch.clips);
             let loss = objective(&batch, &logits);
             let value = at.finite("loss", loss.f_double_value(&[])?)?;
-            loss.f_backward()?;
+            optimizer.backward(&loss)?;
             let norm = optimizer.clip_gradients(settings.clip_gradient)?;
             at.finite("gradient norm", norm)?;
             optimizer.step(rate);

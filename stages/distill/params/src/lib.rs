@@ -4,7 +4,7 @@
 
 mod definition;
 
-use fedact_recipe::{Architecture, Augmentation, OptimizerSettings, TrainingSettings};
+use fedact_recipe::{Architecture, Augmentation, OptimizerSettings, Precision, TrainingSettings};
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,8 +45,10 @@ pub struct DistillParams {
     pub seed: u64,
     /// Threads to compute with. The last bits of the weights depend on the number.
     pub threads: usize,
-    /// Where to compute.
+    /// Where to compute. There is no `auto`: what a result depends on stands in the params.
     pub device: ComputeDevice,
+    /// In which numbers to compute; parameters are kept and saved in 32 bits, and tested in them.
+    pub precision: Precision,
 }
 
 /// How teachers are listened to: `(1-λ)·CE(y, z_s) + λ·T²·KL(softmax(z_t/T) ‖ softmax(z_s/T))`.
@@ -66,6 +68,8 @@ pub enum ComputeDevice {
     /// On the processor.
     #[default]
     Cpu,
+    /// On the first GPU, where libtorch was built with CUDA.
+    Cuda,
 }
 
 impl Default for DistillParams {
@@ -86,6 +90,7 @@ impl Default for DistillParams {
             seed: 0,
             threads: 2,
             device: ComputeDevice::Cpu,
+            precision: Precision::Float32,
         }
     }
 }
@@ -207,6 +212,10 @@ mod tests {
         );
         let text = refusal(json!({"epochs": 3, "warmup_epochs": 4}));
         assert!(text.starts_with("`warmup_epochs` is 4"), "{text}");
+        let text = refusal(json!({"device": "tpu"}));
+        assert!(text.contains("tpu") && text.contains("cuda"), "{text}");
+        let text = refusal(json!({"precision": "float16"}));
+        assert!(text.contains("float16") && text.contains("bfloat16"), "{text}");
         let text = refusal(json!({"learning_rate": 0.0}));
         assert!(text.contains("above 0"), "{text}");
     }

@@ -1,0 +1,113 @@
+//! Where to compute.
+
+use std::path::{Path, PathBuf};
+
+use tch::{Cuda, Device, Tensor};
+
+use crate::NetsError;
+
+/// The file of libtorch that has the part for CUDA.
+const CUDA_LIBRARY: &str = "libtorch_cuda.so";
+
+/// The first GPU of this machine. libtorch's part for CUDA is loaded where it lies beside the part that this program is
+/// linked to; the program itself is the same with and without.
+///
+/// # Errors
+/// [`NetsError::Device`] where libtorch has no such part, or finds no GPU.
+pub fn gpu() -> Result<Device, NetsError> {
+    if !Cuda::is_available() {
+        load(&beside_libtorch()?)?;
+    }
+    if Cuda::is_available() {
+        return Ok(Device::Cuda(0));
+    }
+    Err(NetsError::Device(
+        "libtorch finds no GPU that it can use; see `nvidia-smi`, or set `device: cpu`".to_owned(),
+    ))
+}
+
+/// Where the part for CUDA would be.
+fn beside_libtorch() -> Result<PathBuf, NetsError> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mut paths = maps
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(5));
+    let libtorch = paths.find(|path| path.ends_with("/libtorch_cpu.so"));
+    let folder = libtorch.and_then(|path| Path::new(path).parent());
+    let folder = folder.ok_or_else(|| {
+        NetsError::Device("it is not known from where libtorch was loaded".to_owned())
+    })?;
+    Ok(folder.join(CUDA_LIBRARY))
+}
+
+/// Loads it for the rest of the process: what it registers with libtorch must not go away.
+fn load(library: &Path) -> Result<(), NetsError> {
+    if !library.is_file() {
+        return Err(NetsError::Device(format!(
+            "this libtorch computes on the CPU alone: {} is not there. Set `device: cpu`, or LIBTORCH to a libtorch of \
+             the same version with CUDA and build again",
+            library.display()
+        )));
+    }
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    // SAFETY: its initialisers register kernels with the libtorch beside it, which is loaded.
+    let loaded = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) };
+    let loaded = loaded.map_err(|error| {
+        NetsError::Device(format!(
+            "{} cannot be loaded: {error}. Set `device: cpu`, or mend the installation of CUDA",
+            library.display()
+        ))
+    })?;
+    std::mem::forget(loaded);
+    Ok(())
+}
+
+/// The same tensor on another device. To a GPU it goes from memory that the system keeps in place, and the call does not
+/// wait for it.
+pub(crate) fn send(tensor: &Tensor, device: Device) -> Tensor {
+    if device == Device::Cpu {
+        return tensor.shallow_clone();
+    }
+    let pinned = tensor.pin_memory(device);
+    pinned.to_device_(device, pinned.kind(), true, false)
+}
+
+/// Whether the processor multiplies numbers of bfloat16 itself. Without, the same results take longer than in 32 bits.
+pub fn multiplies_bfloat16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        std::arch::is_aarch64_feature_detected!("bf16")
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_libtorch_without_cuda_is_named_with_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join(CUDA_LIBRARY);
+        let text = load(&library).unwrap_err().to_string();
+        assert!(text.contains(&library.display().to_string()), "{text}");
+        assert!(text.contains("device: cpu") && text.contains("LIBTORCH"), "{text}");
+        std::fs::write(&library, "no library").unwrap();
+        let text = load(&library).unwrap_err().to_string();
+        assert!(text.contains("cannot be loaded"), "{text}");
+    }
+
+    #[test]
+    fn the_library_is_looked_for_where_libtorch_was_loaded_from() {
+        let _ = tch::get_num_threads();
+        let path = beside_libtorch().unwrap();
+        assert!(path.with_file_name("libtorch_cpu.so").is_file(), "{}", path.display());
+    }
+}
