@@ -32,7 +32,11 @@ fn bars(folder: &Path, train: usize, test: usize) -> ClipSet {
             let (frame, y, x) = (at / 3 / SIDE / SIDE, at / 3 / SIDE % SIDE, at / 3 % SIDE);
             let across = if label < 2 { x } else { y };
             let noise = (at * 31 + index * 17) % 61;
-            let level = if label % 2 == 0 { frame } else { FRAMES - 1 - frame };
+            let level = if label % 2 == 0 {
+                frame
+            } else {
+                FRAMES - 1 - frame
+            };
             let bar = usize::from((across + SIDE - place) % SIDE < 3) * (40 + 40 * level);
             (20 + noise + bar) as u8
         });
@@ -42,7 +46,11 @@ fn bars(folder: &Path, train: usize, test: usize) -> ClipSet {
             video_digest: "00".repeat(32),
             label,
             group: format!("g{index:02}"),
-            split: if index < train { Split::Train } else { Split::Test },
+            split: if index < train {
+                Split::Train
+            } else {
+                Split::Test
+            },
             start_seconds: 0.0,
             end_seconds: 0.3,
             shard: 0,
@@ -63,7 +71,11 @@ fn fresh(clips: &ClipSet, settings: serde_json::Value, seed: u64) -> FloatModel 
 }
 
 fn small(clips: &ClipSet, seed: u64) -> FloatModel {
-    fresh(clips, serde_json::json!({"arch": "r3d", "depth": 10, "width": 4}), seed)
+    fresh(
+        clips,
+        serde_json::json!({"arch": "r3d", "depth": 10, "width": 4}),
+        seed,
+    )
 }
 
 fn settings(epochs: u32) -> TrainingSettings {
@@ -97,7 +109,13 @@ fn train(
         |batch: &Batch, logits: &Tensor| loss::cross_entropy(logits, &batch.labels, 0.0);
     match precision {
         Precision::Float32 => fit(
-            model, clips, &indices, settings, checkpoints, objective, observer,
+            model,
+            clips,
+            &indices,
+            settings,
+            checkpoints,
+            objective,
+            observer,
         ),
         Precision::Bfloat16 => fit(
             &MixedModel::new(model)?,

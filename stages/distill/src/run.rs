@@ -8,8 +8,8 @@ use fedact_nets::data::Batch;
 use fedact_nets::score::{Scores, predict};
 use fedact_nets::train::{EpochRecord, Observer, Progress, TestRecord, fit};
 use fedact_nets::{
-    Adopted, Classifier, FloatModel, InputGeometry, MixedModel, Model, ModelInfo, NetsError, Pretrained, files,
-    Precision, gpu, keep_memory, loss, multiplies_bfloat16, set_threads,
+    Adopted, Classifier, FloatModel, InputGeometry, MixedModel, Model, ModelInfo, NetsError,
+    Precision, Pretrained, files, gpu, keep_memory, loss, multiplies_bfloat16, set_threads,
 };
 use fedact_stage::{Input, Job, Metrics, Reporter, StageError, Stopped, Task};
 use serde_json::json;
@@ -142,23 +142,37 @@ fn train_model(
             answers.collect()
         }
     };
-    let objective = |batch: &Batch, logits: &Tensor| match loss::soften(
-        &ask(&batch.clips),
-        temperature,
-    ) {
-        Some(softened) => {
-            let labels = &batch.labels;
-            loss::distillation(logits, &softened, labels, lambda, temperature, smoothing)
-        }
-        None => loss::cross_entropy(logits, &batch.labels, smoothing),
-    };
+    let objective =
+        |batch: &Batch, logits: &Tensor| match loss::soften(&ask(&batch.clips), temperature) {
+            Some(softened) => {
+                let labels = &batch.labels;
+                loss::distillation(logits, &softened, labels, lambda, temperature, smoothing)
+            }
+            None => loss::cross_entropy(logits, &batch.labels, smoothing),
+        };
     let (settings, checkpoints) = (params.training(), Some(job.checkpoints.as_path()));
     let watched = &mut watch;
     let records = if mixed {
         let twin = MixedModel::new(model)?;
-        fit(&twin, clips, train, &settings, checkpoints, objective, watched)?
+        fit(
+            &twin,
+            clips,
+            train,
+            &settings,
+            checkpoints,
+            objective,
+            watched,
+        )?
     } else {
-        fit(model, clips, train, &settings, checkpoints, objective, watched)?
+        fit(
+            model,
+            clips,
+            train,
+            &settings,
+            checkpoints,
+            objective,
+            watched,
+        )?
     };
     // Killed between the last checkpoint and the end: the last epoch was tested by another process.
     let scores = match watch.last.take() {

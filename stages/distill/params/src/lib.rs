@@ -215,7 +215,10 @@ mod tests {
         let text = refusal(json!({"device": "tpu"}));
         assert!(text.contains("tpu") && text.contains("cuda"), "{text}");
         let text = refusal(json!({"precision": "float16"}));
-        assert!(text.contains("float16") && text.contains("bfloat16"), "{text}");
+        assert!(
+            text.contains("float16") && text.contains("bfloat16"),
+            "{text}"
+        );
         let text = refusal(json!({"learning_rate": 0.0}));
         assert!(text.contains("above 0"), "{text}");
     }

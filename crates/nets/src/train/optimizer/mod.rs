@@ -110,7 +110,10 @@ impl Optimizer {
 
     fn norm_by_tensors(&self) -> Result<f64, NetsError> {
         no_grad(|| {
-            let gradients = self.variables.iter().filter_map(|one| one.gradient.as_ref());
+            let gradients = self
+                .variables
+                .iter()
+                .filter_map(|one| one.gradient.as_ref());
             let norms: Vec<Tensor> = gradients
                 .map(|gradient| gradient.to_kind(Kind::Float).norm())
                 .collect();

@@ -84,7 +84,7 @@ impl Variable {
         };
         let mut gradient = gradient.to_kind(Kind::Float);
         if scale != 1.0 {
-            gradient = gradient * scale;
+            gradient *= scale;
         }
         match settings.rule {
             Rule::Sgd => self.sgd(settings, gradient, learning_rate),
@@ -163,7 +163,9 @@ mod tests {
     fn only_tensors_without_gaps_are_dense() {
         let grid = Tensor::zeros([4, 6, 1], (Kind::Float, Device::Cpu));
         assert!(dense(&grid) && dense(&grid.transpose(0, 1)));
-        assert!(!dense(&grid.narrow(1, 0, 3)) && !dense(&grid.narrow(0, 0, 1).expand([3, 6, 1], false)));
+        assert!(
+            !dense(&grid.narrow(1, 0, 3)) && !dense(&grid.narrow(0, 0, 1).expand([3, 6, 1], false))
+        );
         assert!(same_layout(&grid, &grid.zeros_like()));
         let turned = grid.permute([1, 0, 2]).contiguous().permute([1, 0, 2]);
         assert!(!same_layout(&grid, &turned));
