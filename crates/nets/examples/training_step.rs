@@ -24,10 +24,11 @@ struct Request {
     options: Vec<String>,
 }
 
-/// Milliseconds of each step, and means of its parts.
+/// Milliseconds of each step, and means of its parts and of what the processors worked.
 struct Times {
     steps: Vec<f64>,
     parts: [f64; 3],
+    processor: f64,
 }
 
 fn main() {
@@ -101,8 +102,13 @@ fn measure(network: &impl Trainable, request: &Request) -> Times {
     let mut times = Times {
         steps: Vec::new(),
         parts: [0.0; 3],
+        processor: 0.0,
     };
+    let mut worked_before = 0.0;
     for step in 0..request.steps + 2 {
+        if step == 2 {
+            worked_before = worked();
+        }
         let started = Instant::now();
         let passed = || 1e3 * started.elapsed().as_secs_f64();
         let value = loss::cross_entropy(&network.train_outputs(&clips).logits, &labels, 0.1);
@@ -124,6 +130,7 @@ fn measure(network: &impl Trainable, request: &Request) -> Times {
             }
         }
     }
+    times.processor = (worked() - worked_before) / request.steps as f64;
     times
 }
 
@@ -133,6 +140,7 @@ fn tell(request: &Request, mut times: Times) {
     if request.has("json") {
         let line = serde_json::json!({
             "milliseconds": times.steps, "forward": forward, "backward": backward, "update": update,
+            "processor": times.processor, "peak_kib": peak_kib(),
         });
         println!("{line}");
         return;
@@ -149,4 +157,28 @@ fn tell(request: &Request, mut times: Times) {
         times.steps[0],
         1e3 * request.batch as f64 / median,
     );
+}
+
+/// Milliseconds that processors have worked for this process, all threads together, as Linux tells it: in hundredths of
+/// a second.
+fn worked() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which may have spaces: the state, and ten fields later user and system time.
+    let fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
+    let ticks = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok());
+    10.0 * ticks.sum::<f64>()
+}
+
+/// The most memory that this process has had, as Linux tells it.
+fn peak_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }

@@ -12,10 +12,12 @@ const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 /// The first GPU of this machine. libtorch's part for CUDA is loaded where it lies beside the part that this program is
 /// linked to; the program itself is the same with and without.
 ///
+/// Call it before anything that asks libtorch for a GPU: what it answers once, it answers for ever.
+///
 /// # Errors
 /// [`NetsError::Device`] where libtorch has no such part, or finds no GPU.
 pub fn gpu() -> Result<Device, NetsError> {
-    if !Cuda::is_available() {
+    if loaded_from(CUDA_LIBRARY).is_none() {
         load(&beside_libtorch()?)?;
     }
     if Cuda::is_available() {
@@ -28,16 +30,25 @@ pub fn gpu() -> Result<Device, NetsError> {
 
 /// Where the part for CUDA would be.
 fn beside_libtorch() -> Result<PathBuf, NetsError> {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let libtorch = loaded_from("libtorch_cpu.so").ok_or_else(|| {
+        NetsError::Device(
+            "it is not known from where libtorch was loaded, so that its part for CUDA cannot be found; set \
+             `device: cpu`"
+                .to_owned(),
+        )
+    })?;
+    Ok(libtorch.with_file_name(CUDA_LIBRARY))
+}
+
+/// The path of a library of this process.
+fn loaded_from(library: &str) -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    // The sixth field is the path, which may have spaces in it.
     let mut paths = maps
         .lines()
-        .filter_map(|line| line.split_whitespace().nth(5));
-    let libtorch = paths.find(|path| path.ends_with("/libtorch_cpu.so"));
-    let folder = libtorch.and_then(|path| Path::new(path).parent());
-    let folder = folder.ok_or_else(|| {
-        NetsError::Device("it is not known from where libtorch was loaded".to_owned())
-    })?;
-    Ok(folder.join(CUDA_LIBRARY))
+        .filter_map(|line| Some(Path::new(&line[line.find('/')?..])));
+    let path = paths.find(|path| path.file_name().is_some_and(|name| name == library));
+    path.map(Path::to_owned)
 }
 
 /// Loads it for the rest of the process: what it registers with libtorch must not go away.

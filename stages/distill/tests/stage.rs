@@ -126,6 +126,8 @@ fn a_student_that_hears_only_its_teacher_comes_to_agree_with_it() {
     let hears = |distillation: Value| {
         changed(|params| {
             params["seed"] = json!(11);
+            params["epochs"] = json!(12);
+            params["learning_rate"] = json!(0.03);
             params["distillation"] = distillation;
         })
     };
@@ -294,7 +296,11 @@ fn every_family_learns() {
         json!({"arch": "x3d", "width": 8}),
         json!({"arch": "tsm", "width": 8}),
     ] {
-        let learning = changed(|params| params["model"] = model.clone());
+        let learning = changed(|params| {
+            params["model"] = model.clone();
+            params["epochs"] = json!(12);
+            params["learning_rate"] = json!(0.03);
+        });
         let execution = Execution::new(learning, clips.path(), &[]);
         execution.run().unwrap();
         let text = String::from_utf8(execution.output("training.jsonl")).unwrap();
@@ -302,7 +308,9 @@ fn every_family_learns() {
             .lines()
             .map(|line| serde_json::from_str::<EpochRecord>(line).unwrap().loss)
             .collect();
-        assert!(losses[5] < 0.9 * losses[0], "{model}: {losses:?}");
+        // Batch norm over six clips is noisy: one epoch says little.
+        let last = losses[9..].iter().sum::<f64>() / 3.0;
+        assert!(last < 0.9 * losses[0], "{model}: {losses:?}");
     }
 }
 
@@ -414,4 +422,51 @@ fn data_that_cannot_be_trained_or_tested_on_is_the_users_fault_and_said_so() {
         .unwrap_err();
     assert!(error.message.contains("dataset.json"), "{}", error.message);
     assert!(error.invalid_input);
+}
+
+#[test]
+fn a_student_that_computes_in_bfloat16_agrees_with_its_teacher_and_is_saved_in_32_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = folder.path().join("clips");
+    write_clips(&clips, &CLASSES, 24, 12);
+    let half = || changed(|params| params["precision"] = json!("bfloat16"));
+    let teacher = Execution::new(half(), &clips, &[]);
+    let metrics = teacher.run().unwrap();
+    assert!(metrics["top1"].as_f64().unwrap() > 0.6, "{metrics:?}");
+    let student = Execution::new(half(), &clips, &[&teacher.job.output]);
+    let metrics = student.run().unwrap();
+    assert!(metrics["top1"].as_f64().unwrap() > 0.6, "{metrics:?}");
+    let again = Execution::new(half(), &clips, &[&teacher.job.output]);
+    again.run().unwrap();
+    assert_eq!(
+        student.output("model.safetensors"),
+        again.output("model.safetensors")
+    );
+    let full = Execution::new(params(), &clips, &[&teacher.job.output]);
+    full.run().unwrap();
+    let sizes = [&student, &full].map(|run| run.output("model.safetensors").len());
+    assert_eq!(sizes[0], sizes[1]);
+    assert_ne!(
+        student.output("model.safetensors"),
+        full.output("model.safetensors")
+    );
+}
+
+/// On a machine with a GPU that this libtorch can use there is nothing to refuse.
+#[test]
+fn a_gpu_that_is_not_there_is_refused_with_the_way_out() {
+    let clips = tempfile::tempdir().unwrap();
+    write_clips(clips.path(), &CLASSES, 6, 3);
+    let params = changed(|params| {
+        params["device"] = json!("cuda");
+        params["epochs"] = json!(1);
+    });
+    let ran = Execution::new(params, clips.path(), &[]).run();
+    match ran {
+        Ok(_) => assert!(fedact_nets::gpu().is_ok(), "it ran without a GPU"),
+        Err(error) => {
+            assert!(error.message.contains("device: cpu"), "{}", error.message);
+            assert!(error.invalid_input);
+        }
+    }
 }

@@ -85,7 +85,9 @@ impl ConvNorm {
         }
         if kernel[0] > 1 && padding[0] == kernel[0] / 2 && input.size()[2] == 1 {
             // A single frame between frames of padding: only the kernel's middle has something to see.
-            let weight = self.weight.select(2, padding[0]);
+            // Channels go to the end and back, so that the gradient lies as the weight does.
+            let weight = self.weight.permute([0, 2, 3, 4, 1]);
+            let weight = weight.select(1, padding[0]).permute([0, 3, 1, 2]);
             let (input, stride, padding) = (input.squeeze_dim(2), &stride[1..], &padding[1..]);
             return input
                 .conv2d(&weight, bias, stride, padding, [1; 2], groups)

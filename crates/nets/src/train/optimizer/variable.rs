@@ -84,7 +84,7 @@ impl Variable {
         };
         let mut gradient = gradient.to_kind(Kind::Float);
         if scale != 1.0 {
-            gradient = gradient * scale;
+            gradient *= scale;
         }
         match settings.rule {
             Rule::Sgd => self.sgd(settings, gradient, learning_rate),
