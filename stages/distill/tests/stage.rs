@@ -296,11 +296,7 @@ fn every_family_learns() {
         json!({"arch": "x3d", "width": 8}),
         json!({"arch": "tsm", "width": 8}),
     ] {
-        let learning = changed(|params| {
-            params["model"] = model.clone();
-            params["epochs"] = json!(12);
-            params["learning_rate"] = json!(0.03);
-        });
+        let learning = changed(|params| params["model"] = model.clone());
         let execution = Execution::new(learning, clips.path(), &[]);
         execution.run().unwrap();
         let text = String::from_utf8(execution.output("training.jsonl")).unwrap();
@@ -308,9 +304,7 @@ fn every_family_learns() {
             .lines()
             .map(|line| serde_json::from_str::<EpochRecord>(line).unwrap().loss)
             .collect();
-        // Batch norm over six clips is noisy: one epoch says little.
-        let last = losses[9..].iter().sum::<f64>() / 3.0;
-        assert!(last < 0.9 * losses[0], "{model}: {losses:?}");
+        assert!(losses[5] < 0.9 * losses[0], "{model}: {losses:?}");
     }
 }
 
