@@ -16,6 +16,10 @@ const MOMENTUM: f64 = 0.1;
 /// What has at most as many channels, the clips, has them far from one another in memory.
 const FEW_CHANNELS: i64 = 3;
 
+/// Weights of fewer numbers are turned around in no time. They stay as they are, and with them the last bits of what
+/// small networks learn: sums over a weight depend on how it lies.
+const MANY_NUMBERS: usize = 1 << 16;
+
 /// A convolution and the batch norm behind it, where there is one.
 #[derive(Debug)]
 pub(super) struct ConvNorm {
@@ -40,7 +44,7 @@ impl ConvNorm {
         let fan_out = layout.outputs * layout.kernel.iter().product::<i64>();
         let deviation = (2.0 / fan_out as f64).sqrt();
         let mut weight = random(&path, "weight", &layout.weight_shape(), deviation, seed);
-        if layout.inputs > FEW_CHANNELS {
+        if layout.inputs > FEW_CHANNELS && weight.numel() >= MANY_NUMBERS {
             // As the convolution wants it, which else would turn it around in every pass.
             no_grad(|| weight.set_data(&channels_last(&weight.detach())));
         }

@@ -95,7 +95,8 @@ impl Optimizer {
     /// # Errors
     /// What libtorch refuses.
     pub fn clip_gradients(&mut self, limit: f64) -> Result<f64, NetsError> {
-        let norm = if self.variables.iter().all(Variable::flat) {
+        let flat = self.variables.iter().all(Variable::flat);
+        let norm = if flat && share::worthwhile(&self.variables) {
             share::sum_of_squares(&mut self.variables).sqrt()
         } else {
             self.norm_by_tensors()?

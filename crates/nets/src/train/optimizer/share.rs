@@ -40,6 +40,13 @@ unsafe impl Send for Part {}
 // SAFETY: as above; a part is used by one thread.
 unsafe impl Sync for Part {}
 
+/// Whether there is so much to sum that it is worth another order of summation, which changes last bits: those of small
+/// networks stay what they always were.
+pub(super) fn worthwhile(variables: &[Variable]) -> bool {
+    let numbers = variables.iter().map(|variable| variable.tensor.numel());
+    numbers.sum::<usize>() > PARTS_A_THREAD * PART
+}
+
 /// The square of the norm of all gradients. Every variable must be [`flat`](Variable::flat).
 pub(super) fn sum_of_squares(variables: &mut [Variable]) -> f64 {
     let parts = parts(variables);
