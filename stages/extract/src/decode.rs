@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use fedact_clips::{ClipSet, Problem, Reason, Split};
+use fedact_clips::{ClipSet, Encoding, Problem, Reason, Split};
 use fedact_stage::{Job, Reporter, Shard, Task};
 use rayon::prelude::*;
 
@@ -133,7 +133,7 @@ impl<'a> Decoder<'a> {
             pool,
             cutter,
             earlier: Earlier::open(sets.unwrap_or_default(), encoding(params)),
-            pieces: PieceFolder::of(job, &settings),
+            pieces: PieceFolder::of(job, &settings, encoding(params) != Encoding::Raw),
         })
     }
 
