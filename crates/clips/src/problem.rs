@@ -18,7 +18,7 @@ pub enum Reason {
     TimeLimit,
     /// Decoding wanted more memory than allowed.
     MemoryLimit,
-    /// The process that decoded it crashed, alone with it as well.
+    /// The process that decoded it crashed, and another one that did nothing else did so, too.
     Crashed,
     /// The file cannot be read or is too large to be handled.
     Unreadable,

@@ -56,11 +56,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(u8, Option<O
         message.msg_control = control.as_mut_ptr().cast();
         message.msg_controllen = size_of::<Control>() as _;
         let received = loop {
-            let received = libc::recvmsg(
-                socket.as_raw_fd(),
-                &raw mut message,
-                libc::MSG_CMSG_CLOEXEC,
-            );
+            let received =
+                libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
             if received >= 0 {
                 break received;
             }

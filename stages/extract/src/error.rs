@@ -123,7 +123,9 @@ pub enum ExtractError {
         list: String,
     },
     /// The same content lies on both sides of the split.
-    #[error("{count} training videos are among the test videos as well: {examples}; all are in {list}")]
+    #[error(
+        "{count} training videos are among the test videos as well: {examples}; all are in {list}"
+    )]
     Duplicates {
         /// How many.
         count: usize,
