@@ -4,6 +4,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 20;
+
 /// Sends a question and waits for the answer.
 ///
 /// # Errors
@@ -20,8 +23,14 @@ pub(crate) fn exchange(
     write(socket, question)?;
     let mut head = [0; 8];
     read_until(socket, &mut head, deadline)?;
-    let mut answer = vec![0; length(head)?];
-    read_until(socket, &mut answer, deadline)?;
+    let length = length(head)?;
+    // Room is made as bytes come: the number may be wrong.
+    let mut answer = Vec::new();
+    while answer.len() < length {
+        let begin = answer.len();
+        answer.resize(length.min(begin + CHUNK), 0);
+        read_until(socket, &mut answer[begin..], deadline)?;
+    }
     Ok(answer)
 }
 

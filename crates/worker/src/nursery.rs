@@ -5,6 +5,7 @@
 //! one belongs to nobody else, and killing it hits no stranger.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -71,7 +72,12 @@ impl Nursery {
 
 impl Drop for Nursery {
     fn drop(&mut self) {
-        process::end(self.pid);
+        // It ends by itself, with its workers, so that what they took of the processor counts as this process's.
+        if self.socket.shutdown(Shutdown::Both).is_ok() {
+            process::wait(self.pid);
+        } else {
+            process::end(self.pid);
+        }
     }
 }
 
@@ -89,13 +95,17 @@ fn run(
     };
     let mut socket = UnixStream::from(socket);
     let nursery = process::this();
+    let mut workers = Vec::new();
     while let Ok(Some((order, file))) = receive(socket.as_fd()) {
         let answer = match (order, file) {
             (FORK, Some(file)) => {
                 // SAFETY: this process has one thread.
                 match unsafe { fork() } {
                     Ok(Fork::Copy) => work(&file, nursery, memory, &mut serve),
-                    Ok(Fork::Original(pid)) => pid,
+                    Ok(Fork::Original(pid)) => {
+                        workers.push(pid);
+                        pid
+                    }
                     Err(error) => -error.raw_os_error().unwrap_or(libc::EAGAIN),
                 }
             }
@@ -104,13 +114,18 @@ fn run(
                 if socket.read_exact(&mut worker).is_err() {
                     break;
                 }
-                process::end(libc::pid_t::from_le_bytes(worker))
+                let worker = libc::pid_t::from_le_bytes(worker);
+                workers.retain(|one| *one != worker);
+                process::end(worker)
             }
             _ => break,
         };
         if socket.write_all(&answer.to_le_bytes()).is_err() {
             break;
         }
+    }
+    for worker in workers {
+        process::end(worker);
     }
     process::exit(0)
 }

@@ -49,10 +49,16 @@ pub(crate) fn die_with(parent: libc::pid_t) {
 
 /// Kills a child that may have ended already, and gives the status with which it did.
 pub(crate) fn end(pid: libc::pid_t) -> i32 {
-    let mut status = 0;
     // SAFETY: the child has not been waited for, so the number is its own.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    wait(pid)
+}
+
+/// Waits for the end of a child, and gives the status with which it ended.
+pub(crate) fn wait(pid: libc::pid_t) -> i32 {
+    let mut status = 0;
+    // SAFETY: the status is alive until the call returns.
     unsafe {
-        libc::kill(pid, libc::SIGKILL);
         while libc::waitpid(pid, &raw mut status, 0) < 0
             && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
         {}

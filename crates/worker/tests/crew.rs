@@ -10,6 +10,20 @@ use fedact_worker::{Crew, Death};
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// What a worker takes of the processor when it is told to burn some.
+const BURNT: Duration = Duration::from_millis(100);
+
+/// What a process, or those that it has waited for, took of the processor.
+fn processor(of: libc::c_int) -> Duration {
+    // SAFETY: plain numbers, for which zero is a value; the call fills them in.
+    let used = unsafe {
+        let mut used: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(of, &raw mut used), 0);
+        used.ru_utime
+    };
+    Duration::new(used.tv_sec as u64, 1000 * used.tv_usec as u32)
+}
+
 /// Answers by the number of questions so far and the question; some words end it.
 fn crew(memory: Option<u64>) -> Crew {
     let mut asked = 0u8;
@@ -27,6 +41,11 @@ fn crew(memory: Option<u64>) -> Crew {
                 let mut eaten = Vec::new();
                 loop {
                     eaten.push(std::hint::black_box(vec![1u8; 1 << 20]));
+                }
+            }
+            b"burn" => {
+                while processor(libc::RUSAGE_SELF) < BURNT {
+                    std::hint::black_box(asked);
                 }
             }
             b"pid" => return std::process::id().to_string().into_bytes(),
@@ -122,6 +141,16 @@ fn workers_end_with_their_crew() {
     assert!(alive(&pid));
     drop(crew);
     assert!(gone_soon(&pid));
+}
+
+#[test]
+fn what_workers_take_of_the_processor_is_counted_as_this_processs() {
+    let crew = crew(None);
+    crew.ask(b"burn", LONG).unwrap().unwrap();
+    let before = processor(libc::RUSAGE_CHILDREN);
+    drop(crew);
+    let taken = processor(libc::RUSAGE_CHILDREN) - before;
+    assert!(taken >= BURNT * 9 / 10, "{taken:?}");
 }
 
 /// Told to this program when a test starts it once more, to be killed.

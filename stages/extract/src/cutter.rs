@@ -75,45 +75,63 @@ impl Cutter {
             part: candidate.part.as_ref().map(|part| part.key().to_vec()),
             clips,
         };
-        let question = serde_json::to_vec(&question).map_err(unspoken)?;
+        // Plain data, which has JSON; a worker that gets none says so.
+        let question = serde_json::to_vec(&question).unwrap_or_default();
         let patience = self.limit + GRACE;
-        let answer = match self.crew.ask(&question, patience)? {
+        let mut end = End::of(self.crew.ask(&question, patience)?);
+        if matches!(end, End::Crash(_)) {
             // Perhaps a file before it had damaged the worker: one that has seen no other decides.
-            Err(Death::Signal(_) | Death::Code(_)) => self.crew.ask_anew(&question, patience)?,
-            other => other,
-        };
-        match answer {
-            Ok(answer) => understood(answer).map(|cut| {
-                cut.map_err(|problem| Problem {
-                    path: candidate.name.clone(),
-                    ..problem
-                })
-            }),
-            Err(death) => Ok(Err(self.fatal(&candidate.name, death))),
+            end = End::of(self.crew.ask_anew(&question, patience)?);
         }
-    }
-
-    /// The problem of a file that was the death of a worker.
-    fn fatal(&self, name: &str, death: Death) -> Problem {
-        let (reason, message) = match death {
-            Death::Overdue => (
+        Ok(match end {
+            End::Answer(answer) => answer.map_err(|problem| Problem {
+                path: candidate.name.clone(),
+                ..problem
+            }),
+            End::Overdue => Err(fatal(
+                candidate,
                 Reason::TimeLimit,
                 format!(
                     "it took longer than {} s (`time_limit_seconds`) and did not let go: its process was killed",
                     self.limit.as_secs_f64()
                 ),
-            ),
-            death => (
+            )),
+            End::Crash(how) => Err(fatal(
+                candidate,
                 Reason::Crashed,
-                format!("its process crashed: {death}; alone in a process it crashed again"),
+                format!("its process crashed: {how}; so did another that did nothing else"),
+            )),
+        })
+    }
+}
+
+/// How a question ends.
+enum End {
+    Answer(Result<Cut, Problem>),
+    Overdue,
+    /// How the worker died.
+    Crash(String),
+}
+
+impl End {
+    fn of(answer: Result<Vec<u8>, Death>) -> Self {
+        match answer {
+            Ok(answer) => understood(answer).map_or_else(
+                || Self::Crash("its answer makes no sense".to_owned()),
+                Self::Answer,
             ),
-        };
-        Problem {
-            path: name.to_owned(),
-            reason,
-            message,
-            ffmpeg: Vec::new(),
+            Err(Death::Overdue) => Self::Overdue,
+            Err(death) => Self::Crash(death.to_string()),
         }
+    }
+}
+
+fn fatal(candidate: &Candidate, reason: Reason, message: String) -> Problem {
+    Problem {
+        path: candidate.name.clone(),
+        reason,
+        message,
+        ffmpeg: Vec::new(),
     }
 }
 
@@ -168,17 +186,11 @@ fn worked(question: &[u8], params: &ExtractParams) -> Result<Cut, Problem> {
         .map_err(|fault| problem("", &fault))
 }
 
-/// A worker's answer.
-///
-/// # Errors
-/// It makes no sense, as that of a worker may that is damaged and does not know.
-fn understood(mut bytes: Vec<u8>) -> Result<Result<Cut, Problem>, ExtractError> {
-    let senseless = || unspoken(serde::de::Error::custom("it breaks off"));
-    let length = bytes.first_chunk::<8>().ok_or_else(senseless)?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| senseless())?;
-    let end = length.checked_add(8).ok_or_else(senseless)?;
-    let head = bytes.get(8..end).ok_or_else(senseless)?;
-    Ok(match serde_json::from_slice(head).map_err(unspoken)? {
+/// A worker's answer; `None` where it makes no sense, as that of a worker may that is damaged and does not know.
+fn understood(mut bytes: Vec<u8>) -> Option<Result<Cut, Problem>> {
+    let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk::<8>()?)).ok()?;
+    let end = length.checked_add(8)?;
+    Some(match serde_json::from_slice(bytes.get(8..end)?).ok()? {
         Answer::Problem(problem) => Err(problem),
         Answer::Clips { summary, seconds } => {
             let [open_seconds, decode_seconds, scale_seconds] = seconds;
@@ -196,6 +208,25 @@ fn understood(mut bytes: Vec<u8>) -> Result<Result<Cut, Problem>, ExtractError> 
     })
 }
 
-fn unspoken(source: serde_json::Error) -> ExtractError {
-    ExtractError::Unspoken { source }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_understood_and_rubbish_is_not() {
+        let params = ExtractParams::default();
+        let nobody = serde_json::to_vec(&Question {
+            path: b"/no/such/file".to_vec(),
+            part: None,
+            clips: 1,
+        });
+        let bytes = answer(&nobody.unwrap(), &params);
+        let problem = understood(bytes.clone()).unwrap().unwrap_err();
+        assert_eq!(problem.reason, Reason::Unreadable);
+        let told_nothing = understood(answer(b"", &params)).unwrap().unwrap_err();
+        assert_eq!(told_nothing.reason, Reason::Crashed);
+        for rubbish in [&b""[..], b"short", &[0xff; 40], &bytes[..bytes.len() - 1]] {
+            assert!(understood(rubbish.to_vec()).is_none(), "{rubbish:?}");
+        }
+    }
 }

@@ -161,12 +161,6 @@ pub enum ExtractError {
     /// There can be no process for a video.
     #[error(transparent)]
     Worker(#[from] WorkerError),
-    /// The process that decodes videos was not understood.
-    #[error("the process that decodes videos does not speak sense")]
-    Unspoken {
-        /// What is wrong with its words.
-        source: serde_json::Error,
-    },
     /// A finished video could not be kept or found again.
     #[error("cannot keep finished work in {path}")]
     Piece {
@@ -238,7 +232,7 @@ impl ExtractError {
             Self::TooManyBad { .. } => {
                 "remove or mend these files, or raise `max_bad_share`".into()
             }
-            Self::Lost { .. } | Self::Unspoken { .. } => "run again".into(),
+            Self::Lost { .. } => "run again".into(),
             Self::Worker(_) => {
                 "see that the system has memory left and allows more processes (`ulimit -u`), then run again".into()
             }
@@ -255,7 +249,6 @@ impl ExtractError {
             self,
             Self::Threads { .. }
                 | Self::Worker(_)
-                | Self::Unspoken { .. }
                 | Self::Piece { .. }
                 | Self::Lost { .. }
                 | Self::Clips(_)

@@ -203,6 +203,26 @@ fn files_that_are_no_videos_are_left_out_named_and_counted_up_to_a_limit() {
 }
 
 #[test]
+fn a_pipe_or_a_device_is_a_problem_and_nobody_waits_for_it() {
+    let place = Place::persons();
+    let pipe = place.videos().join("sit/pipe.avi");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let device = place.videos().join("stand/endless.avi");
+    std::os::unix::fs::symlink("/dev/zero", device).unwrap();
+    let outcome = place.run(json!({"max_bad_share": 0.2}));
+    assert_eq!(outcome.metric("videos"), 12);
+    let problems: Vec<(String, Reason)> = outcome
+        .problems()
+        .into_iter()
+        .map(|problem| (problem.path, problem.reason))
+        .collect();
+    let expected =
+        ["sit/pipe.avi", "stand/endless.avi"].map(|path| (path.to_owned(), Reason::Unreadable));
+    assert_eq!(problems, expected);
+}
+
+#[test]
 fn the_same_content_on_both_sides_is_left_out_of_training() {
     let place = Place::persons();
     let outcome = place.run(json!({}));
