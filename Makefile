@@ -16,11 +16,12 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-# The command and, beside it, the library that it loads.
+# The command and, beside it, the libraries that it loads.
 install: setup
 	cargo build
 	install -D target/debug/fedact $(DESTDIR)$(PREFIX)/bin/fedact
-	install -D target/debug/deps/libfedact_work.so $(DESTDIR)$(PREFIX)/lib/libfedact_work.so
+	for library in media work; do install -D target/debug/deps/libfedact_$$library.so \
+		$(DESTDIR)$(PREFIX)/lib/libfedact_$$library.so || exit 1; done
 
 setup:
 	@scripts/setup.sh

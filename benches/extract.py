@@ -126,17 +126,20 @@ class Peer(Worker):
 class Ours(Worker):
     def __init__(self, program, paths, keep):
         self.paths, self.keep = paths, keep
-        self.start([program])
+        # The peers' frames stay in their processes, too.
+        self.start([program] if keep else [program, "--keep-frames"])
         self.say("1 8 8 /no/such/file\n")
         self.child.stdout.readline()
 
     def work(self):
-        with open(self.keep or os.devnull, "wb") as file:
-            for path in self.paths:
-                self.say(f"{COUNT} {RESIZE} {SIZE} {path}\n")
-                answer = self.child.stdout.readline()
-                pixels = self.child.stdout.read(COUNT * SIZE * SIZE * 3)
-                file.write(answer + pixels if self.keep else b"")
+        self.say("".join(f"{COUNT} {RESIZE} {SIZE} {path}\n" for path in self.paths))
+        if not self.keep:
+            for _ in self.paths:
+                self.child.stdout.readline()
+            return
+        with open(self.keep, "wb") as file:
+            for _ in self.paths:
+                file.write(self.child.stdout.readline() + self.child.stdout.read(COUNT * SIZE * SIZE * 3))
 
 
 def measure(make, paths):

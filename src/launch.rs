@@ -35,11 +35,14 @@ pub fn launcher() -> Result<Launcher, Refusal> {
     let program = std::env::current_exe()
         .map_err(|error| Refusal::failed("find the program of this process", &error))?;
     let work = Work::find()?;
-    let library = work.hand_down().map_err(|error| {
-        Refusal::failed("hand the library of the stages to their processes", &error)
+    let libraries = work.hand_down().map_err(|error| {
+        Refusal::failed(
+            "hand the libraries of the stages to their processes",
+            &error,
+        )
     })?;
     Ok(Arc::new(move |definition: &Definition, threads: usize| {
-        // It stays open as long as steps are started.
+        // They stay open as long as steps are started.
         let _open = &work;
         // Not by their paths: a build in another terminal would put other code there, and results would
         // be stored under the digest of this one.
@@ -47,7 +50,7 @@ pub fn launcher() -> Result<Launcher, Refusal> {
         command
             .arg0(&program)
             .arg("execute")
-            .arg(library.to_string())
+            .arg(libraries.of(definition).to_string())
             // The waiting policy is the user's: OpenMP's default spins for a moment, which two
             // threads of a small network gain much from (60 against 36 clips a second); on cores
             // with other work, OMP_WAIT_POLICY=PASSIVE is better.

@@ -10,6 +10,9 @@ use std::process::Command;
 
 use bench::{Bench, TINY};
 
+/// The libraries of the stages, with libtorch and without.
+const LIBRARIES: [&str; 2] = ["libfedact_work.so", "libfedact_media.so"];
+
 /// The shared libraries that the dynamic linker would load for the command.
 fn needed() -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_fedact"))
@@ -29,6 +32,21 @@ fn the_command_needs_neither_libtorch_nor_ffmpeg_to_start() {
     ] {
         assert!(!needed.contains(library), "{library}:\n{needed}");
     }
+}
+
+#[test]
+fn the_library_of_the_stages_that_need_ffmpeg_loads_no_libtorch() {
+    let built = Path::new(env!("CARGO_BIN_EXE_fedact")).parent().unwrap();
+    let output = Command::new("ldd")
+        .arg(built.join("deps/libfedact_media.so"))
+        .output()
+        .unwrap();
+    let needed = String::from_utf8(output.stdout).unwrap();
+    assert!(needed.contains("avcodec"), "{needed}");
+    assert!(
+        !needed.contains("libtorch") && !needed.contains("libc10"),
+        "{needed}"
+    );
 }
 
 /// A copy of the command in a folder of its own, where it finds no library but the one put there.
@@ -75,13 +93,15 @@ fn a_library_of_other_code_makes_nothing() {
          int fedact_work_serve(void) { return 0; }\n",
     )
     .unwrap();
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(bench.path("libfedact_work.so"))
-        .arg(source)
-        .status()
-        .unwrap();
-    assert!(compiled.success());
+    for library in LIBRARIES {
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(bench.path(library))
+            .arg(&source)
+            .status()
+            .unwrap();
+        assert!(compiled.success());
+    }
     let refusal = refusal(&bench, &command);
     assert!(refusal.contains("was built from other code"), "{refusal}");
     assert!(refusal.contains("cargo build"), "{refusal}");
@@ -91,7 +111,9 @@ fn a_library_of_other_code_makes_nothing() {
 fn a_library_that_cannot_be_loaded_is_named() {
     let bench = Bench::new("");
     let command = lonely_command(&bench);
-    std::fs::write(bench.path("libfedact_work.so"), "no library").unwrap();
+    for library in LIBRARIES {
+        std::fs::write(bench.path(library), "no library").unwrap();
+    }
     let refusal = refusal(&bench, &command);
     assert!(refusal.contains("cannot load"), "{refusal}");
 }
@@ -105,11 +127,10 @@ fn an_installed_command_finds_its_library_in_the_folder_beside() {
     let command = bench.path("bin/fedact");
     std::fs::copy(env!("CARGO_BIN_EXE_fedact"), &command).unwrap();
     let built = Path::new(env!("CARGO_BIN_EXE_fedact")).parent().unwrap();
-    std::os::unix::fs::symlink(
-        built.join("deps/libfedact_work.so"),
-        bench.path("lib/libfedact_work.so"),
-    )
-    .unwrap();
+    for library in LIBRARIES {
+        let place = bench.path("lib").join(library);
+        std::os::unix::fs::symlink(built.join("deps").join(library), place).unwrap();
+    }
     assert_eq!(refusal(&bench, &command), "");
     assert!(bench.path("artifacts/videos").exists());
 }

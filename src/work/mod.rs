@@ -1,9 +1,10 @@
-//! The library that does the work of stages: where it is, and whether it is of this build.
+//! The libraries that do the work of stages: where they are, and whether they are of this build.
 //!
-//! The command does not link libtorch and FFmpeg: the processes of steps load them with this library
-//! (package `fedact-work`). A runner opens the file when it starts and hands the open file down, so that a
-//! build in another terminal changes nothing under it; and each process compares the library's code with its
-//! own, so that no result is stored under the digest of other code than made it.
+//! The command does not link libtorch and FFmpeg: the processes of steps load them with one of two libraries, package
+//! `fedact-work` for the stages that need libtorch and `fedact-media` for the others. A runner opens the files when it
+//! starts and hands the open files down, so that a build in another terminal changes nothing under it; and each
+//! process compares the library's code with its own, so that no result is stored under the digest of other code than
+//! made it.
 
 mod library;
 
@@ -12,17 +13,45 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 
+use fedact_stage::{Definition, Library as Needed};
 use rustix::io::FdFlags;
 
 use crate::exit::{Code, Refusal};
 
 pub use library::Library;
 
-/// The library as it was when this was made.
+/// The libraries as they were when this was made.
 #[derive(Debug)]
 pub struct Work {
+    /// Of the stages that need libtorch.
+    learning: Opened,
+    /// Of the others.
+    media: Opened,
+}
+
+/// The open file of a library.
+#[derive(Debug)]
+struct Opened {
     path: PathBuf,
     file: File,
+}
+
+/// The numbers under which a child process finds the open files.
+#[derive(Debug, Clone, Copy)]
+pub struct HandedDown {
+    learning: RawFd,
+    media: RawFd,
+}
+
+impl HandedDown {
+    /// The file of the library with the work of this stage.
+    pub fn of(&self, stage: &Definition) -> RawFd {
+        if stage.libraries.contains(&Needed::Libtorch) {
+            self.learning
+        } else {
+            self.media
+        }
+    }
 }
 
 /// Why the library cannot be used.
@@ -41,16 +70,44 @@ impl From<Unusable> for Refusal {
 }
 
 impl Work {
-    /// Finds the library beside this program and opens it.
+    /// Finds the libraries beside this program and opens them.
     ///
     /// # Errors
-    /// It is not there, or cannot be read.
+    /// One is not there, or cannot be read.
     pub fn find() -> Result<Self, Unusable> {
+        Ok(Self {
+            learning: Opened::find("work")?,
+            media: Opened::find("media")?,
+        })
+    }
+
+    /// Leaves the files open for children.
+    ///
+    /// # Errors
+    /// The system refuses that.
+    pub fn hand_down(&self) -> std::io::Result<HandedDown> {
+        Ok(HandedDown {
+            learning: self.learning.hand_down()?,
+            media: self.media.hand_down()?,
+        })
+    }
+
+    /// Loads the library that has libtorch into this process; FFmpeg is in it, too.
+    ///
+    /// # Errors
+    /// As [`Library::load`].
+    pub fn load(&self) -> Result<Library, Unusable> {
+        Library::load(&self.learning.path)
+    }
+}
+
+impl Opened {
+    fn find(name: &str) -> Result<Self, Unusable> {
         let program = std::env::current_exe().map_err(|error| Unusable {
             message: format!("cannot find the program of this process: {error}"),
             remedy: "mount /proc",
         })?;
-        let places = places(program.parent().unwrap_or(Path::new("/")));
+        let places = places(name, program.parent().unwrap_or(Path::new("/")));
         for path in &places {
             match File::open(path) {
                 Ok(file) => {
@@ -81,27 +138,15 @@ impl Work {
         })
     }
 
-    /// The number under which a child process finds the open file.
-    ///
-    /// # Errors
-    /// The system refuses to leave it open for children.
-    pub fn hand_down(&self) -> std::io::Result<RawFd> {
+    fn hand_down(&self) -> std::io::Result<RawFd> {
         rustix::io::fcntl_setfd(self.file.as_fd(), FdFlags::empty())?;
         Ok(self.file.as_raw_fd())
     }
-
-    /// Loads the library into this process.
-    ///
-    /// # Errors
-    /// As [`Library::load`].
-    pub fn load(&self) -> Result<Library, Unusable> {
-        Library::load(&self.path)
-    }
 }
 
-/// Where the library may be, for a program in this folder: where cargo builds it; beside; where `make install`
+/// Where a library may be, for a program in this folder: where cargo builds it; beside; where `make install`
 /// puts it.
-fn places(folder: &Path) -> [PathBuf; 3] {
-    let name = format!("{DLL_PREFIX}fedact_work{DLL_SUFFIX}");
+fn places(name: &str, folder: &Path) -> [PathBuf; 3] {
+    let name = format!("{DLL_PREFIX}fedact_{name}{DLL_SUFFIX}");
     ["deps", "", "../lib"].map(|below| folder.join(below).join(&name))
 }

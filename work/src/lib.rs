@@ -1,7 +1,7 @@
-//! The work of all stages behind four C functions: the library that the process of a step loads.
+//! The work of the stages that need libtorch behind four C functions: a library that the process of a step loads.
 //!
 //! Loading libtorch takes a third of a second, so the command that plans is not linked to it: it loads this
-//! library in the processes of steps. Only C types cross the boundary, and no panic does.
+//! library in the processes of these steps, and `fedact-media` in those of the others. Only C types cross the boundary, and no panic does.
 
 mod inspect;
 mod measure;
@@ -14,8 +14,6 @@ use fedact_stage::{Definition, Job, Metrics, Reporter, Run, StageError};
 
 /// The stages with the functions that do their work.
 static STAGES: &[(&Definition, Run)] = &[
-    (&fedact_synthesize::DEFINITION, fedact_synthesize::run),
-    (&fedact_extract::DEFINITION, fedact_extract::run),
     (&fedact_teach::DEFINITION, fedact_teach::run),
     (&fedact_distill::DEFINITION, fedact_distill::run),
     (&fedact_quantize::DEFINITION, fedact_quantize::run),
@@ -77,7 +75,7 @@ fn work(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
         .find(|(definition, _)| definition.name == job.stage);
     let Some((_, run)) = stage else {
         return Err(StageError {
-            message: format!("there is no stage {}", job.stage),
+            message: format!("there is no stage {} that needs libtorch", job.stage),
             remedy: None,
             invalid_input: true,
             stopped: false,

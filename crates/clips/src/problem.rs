@@ -18,6 +18,8 @@ pub enum Reason {
     TimeLimit,
     /// Decoding wanted more memory than allowed.
     MemoryLimit,
+    /// The process that decoded it crashed, and another one that did nothing else did so, too.
+    Crashed,
     /// The file cannot be read or is too large to be handled.
     Unreadable,
     /// Decoded with errors: the clips are in the set, but some of their frames may be missing.

@@ -15,10 +15,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use digest::{Toolchain, code_digest};
+use sha2::{Digest, Sha256};
 use workspace::Workspace;
 
-/// The library that does the work of all stages.
-const WORK: &str = "fedact-work";
+/// The libraries that do the work of stages, with libtorch and without.
+const WORK: [&str; 2] = ["fedact-work", "fedact-media"];
 
 fn main() {
     let manifest = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
@@ -36,13 +37,14 @@ fn main() {
         let digest = code_digest(&workspace, package, &toolchain);
         writeln!(stages, "    ({package:?}, {digest:?}),").expect("a string grows");
     }
-    let work = code_digest(&workspace, WORK, &toolchain);
+    let work = WORK.map(|library| code_digest(&workspace, library, &toolchain));
+    let work = hex::encode(Sha256::digest(work.concat()));
     let libtorch = libraries::libtorch();
     let ffmpeg = libraries::ffmpeg();
     let generated = format!(
         "/// Digest of the code of each stage's package.\n\
          pub const STAGES: &[(&str, &str)] = &[\n{stages}];\n\
-         /// Digest of the code of the library that does the work of all stages.\n\
+         /// Digest of the code of the libraries that do the work of stages.\n\
          pub const WORK: &std::ffi::CStr = c{work:?};\n\
          /// The libtorch that this was built against.\n\
          pub const LIBTORCH: &str = {libtorch:?};\n\

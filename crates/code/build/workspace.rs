@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 use crate::lock::Lock;
 
 /// Where crates stand, and how deep: `stages/<stage>/params` is a crate of its own.
-const GROUPS: [(&str, usize); 3] = [("crates", 1), ("stages", 2), ("work", 0)];
+const GROUPS: [(&str, usize); 4] = [("crates", 1), ("stages", 2), ("media", 0), ("work", 0)];
 
 /// What lies in a crate's folder and never reaches the compiled crate.
 const LEFT_OUT: [&str; 4] = ["tests", "benches", "examples", "README.md"];

@@ -11,7 +11,7 @@ use fedact_nets::train::{
     EpochRecord, Observer, OptimizerSettings, Progress, TrainingSettings, fit,
 };
 use fedact_nets::{
-    Architecture, Classifier, FloatModel, InputGeometry, MixedModel, ModelInfo, NetsError,
+    Architecture, Classifier, FloatModel, InputGeometry, MixedModel, ModelInfo, NetsError, Outputs,
     Precision, loss, set_threads, weights,
 };
 use tch::{Device, Kind, Tensor};
@@ -93,6 +93,7 @@ fn settings(epochs: u32) -> TrainingSettings {
             ..Augmentation::default()
         },
         seed: 7,
+        ..TrainingSettings::default()
     }
 }
 
@@ -105,8 +106,7 @@ fn train(
     observer: &mut impl Observer,
 ) -> Result<Vec<EpochRecord>, NetsError> {
     let indices = clips.indices(Split::Train);
-    let objective =
-        |batch: &Batch, logits: &Tensor| loss::cross_entropy(logits, &batch.labels, 0.0);
+    let objective = |batch: &Batch, outputs: &Outputs| loss::of_labels(&outputs.logits, batch, 0.0);
     match precision {
         Precision::Float32 => fit(
             model,

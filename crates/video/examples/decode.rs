@@ -2,7 +2,7 @@
 //!
 //! Reads lines `FRAMES RESIZE SIZE PATH` from standard input: how many frames are wanted (evenly spread; 0 for
 //! all), and the geometry (0 0 for the whole short side, unscaled). Answers each with a line of JSON and, if that
-//! has no `error`, the frames: packed RGB, in order.
+//! has no `error`, the frames: packed RGB, in order. With the argument `--keep-frames`, the frames stay here.
 
 #![allow(clippy::print_stdout)]
 
@@ -19,6 +19,7 @@ const TIMES: usize = 10_000;
 const LIMIT: Duration = Duration::from_secs(300);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let keeps = std::env::args().any(|argument| argument == "--keep-frames");
     let mut output = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -37,7 +38,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ),
         };
         writeln!(output, "{answer}")?;
-        output.write_all(&pixels)?;
+        if !keeps {
+            output.write_all(&pixels)?;
+        }
         output.flush()?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use crate::collector::{Collector, Pass, Verdict};
 use crate::decoder::{Answer, Decoder, Frame};
 use crate::deinterlace::Deinterlacer;
 use crate::scaler::Scaler;
-use crate::{Conversion, Frames, Video, VideoError, log};
+use crate::{Conversion, Frames, Video, VideoError, fault, log};
 
 /// Packets at the end of a video without presentation times that may hold no frame of their own: packed
 /// MPEG-4 streams end with such.
@@ -122,6 +122,7 @@ impl Video {
                     packet = start;
                 }
             }
+            fault::decoding(self.source.demuxer.path());
             match self.source.packet(packet, self.index.entries())? {
                 Some(compressed) => decoder.send(compressed, wanted[packet]),
                 None => decoder.finish(),

@@ -16,6 +16,10 @@ mod deinterlace;
 mod demuxer;
 mod encode;
 mod error;
+#[cfg(feature = "fault-injection")]
+pub mod fault;
+#[cfg(not(feature = "fault-injection"))]
+mod fault;
 mod index;
 mod library;
 mod limits;
@@ -36,6 +40,7 @@ pub use encode::{Codec, EncodeError, VideoWriter};
 pub use error::VideoError;
 pub use library::{Capability, Version, capabilities, version};
 pub use limits::Limits;
+pub use log::catch as catch_log;
 pub use orientation::Orientation;
 pub use pictures::{is_picture, pictures};
 pub use timeline::Timeline;

@@ -43,8 +43,9 @@ thread_local! {
     static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
 }
 
-/// Sends FFmpeg's log here; does nothing the second time.
-fn install() {
+/// Catches FFmpeg's log from now on; does nothing the second time. Everything here does so by itself: only who copies
+/// the process (`fork`) while other threads may be at it needs to do so before.
+pub fn catch() {
     static INSTALLED: Once = Once::new();
     // SAFETY: the callback may be set at any time and from any thread; ours is a static function.
     INSTALLED.call_once(|| unsafe { av_log_set_callback(Some(keep)) });
@@ -52,7 +53,7 @@ fn install() {
 
 /// Runs `work` and returns the errors that FFmpeg reported on this thread meanwhile.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
-    install();
+    catch();
     let outer = KEPT.with(|kept| kept.borrow_mut().replace(Kept::default()));
     let result = work();
     let kept = KEPT

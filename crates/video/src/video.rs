@@ -13,7 +13,7 @@ use crate::index::Index;
 use crate::library::text;
 use crate::limits::Budget;
 use crate::source::Source;
-use crate::{Limits, Timeline, VideoError, log, tone};
+use crate::{Limits, Timeline, VideoError, fault, log, tone};
 
 /// What a video file is, as far as can be told without decoding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -102,6 +102,7 @@ impl Video {
         limits: Limits,
         open: impl FnOnce(Deadline, Arc<Budget>) -> Result<Demuxer, VideoError>,
     ) -> Result<Self, VideoError> {
+        fault::opened();
         let budget = Budget::of(limits);
         let (result, messages) =
             log::caught(|| Self::scan(open(Deadline::after(limits.time), Arc::clone(&budget))?));

@@ -76,6 +76,10 @@ pub(crate) fn digest(path: &Path) -> std::io::Result<[u8; 32]> {
 }
 
 fn digest_file(path: &Path) -> std::io::Result<[u8; 32]> {
+    // Opening a pipe waits for somebody who writes, and a device may never end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
     let mut file = std::fs::File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];

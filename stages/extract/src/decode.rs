@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use fedact_clips::{ClipSet, Problem, Reason, Split};
+use fedact_clips::{ClipSet, Encoding, Problem, Reason, Split};
 use fedact_stage::{Job, Reporter, Shard, Task};
 use rayon::prelude::*;
 
-use crate::cut::{Cut, Summary, cut, digest, problem};
+use crate::cut::{Cut, Summary, digest};
+use crate::cutter::Cutter;
 use crate::earlier::{Clips, Earlier, Found, Line};
 use crate::error::ExtractError;
 use crate::layout::Candidate;
@@ -106,6 +107,7 @@ pub(crate) struct Decoder<'a> {
     pub(crate) reporter: &'a Reporter,
     /// As many threads as the job has.
     pub(crate) pool: rayon::ThreadPool,
+    cutter: Cutter,
     earlier: Earlier,
     pieces: PieceFolder,
 }
@@ -118,6 +120,8 @@ impl<'a> Decoder<'a> {
     ) -> Result<Self, ExtractError> {
         let settings = settings_of(&sampling(params));
         let sets = job.pieces.as_ref().map(|pieces| pieces.earlier.as_slice());
+        // Before there are threads.
+        let cutter = Cutter::of(params)?;
         let threads = job.threads.max(1);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -127,8 +131,9 @@ impl<'a> Decoder<'a> {
             params,
             reporter,
             pool,
+            cutter,
             earlier: Earlier::open(sets.unwrap_or_default(), encoding(params)),
-            pieces: PieceFolder::of(job, &settings),
+            pieces: PieceFolder::of(job, &settings, encoding(params) != Encoding::Raw),
         })
     }
 
@@ -204,7 +209,7 @@ impl<'a> Decoder<'a> {
             };
             (Origin::Piece, result)
         } else {
-            let result = match cut(&candidate.path, part, self.params, clips) {
+            let result = match self.cutter.cut(candidate, clips)? {
                 // What was decoded may not be what the digest is of.
                 _ if stamp(&candidate.path) != before => Err(unreadable(candidate, CHANGED)),
                 Ok(cut) => {
@@ -212,8 +217,7 @@ impl<'a> Decoder<'a> {
                     self.pieces.save(&name, &Piece::Clips(cut))?;
                     Ok(done(summary, None))
                 }
-                Err(error) => {
-                    let problem = problem(&candidate.name, &error);
+                Err(problem) => {
                     if lasting(&problem) {
                         self.pieces.save(&name, &Piece::Problem(problem.clone()))?;
                     }
@@ -242,12 +246,11 @@ impl<'a> Decoder<'a> {
         if let Some(Piece::Clips(Cut { pixels, .. })) = self.pieces.load(&done.name) {
             return Ok(Pixels::Cut(pixels));
         }
-        let part = candidate.part.as_ref();
-        match cut(&candidate.path, part, self.params, done.clips) {
+        match self.cutter.cut(candidate, done.clips)? {
             Ok(cut) => Ok(Pixels::Cut(cut.pixels)),
-            Err(fault) => Err(ExtractError::Lost {
+            Err(problem) => Err(ExtractError::Lost {
                 path: candidate.path.clone(),
-                reason: problem(&candidate.name, &fault).message,
+                reason: problem.message,
             }),
         }
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use fedact_clips::ClipsError;
 use fedact_stage::{StageError, Stopped};
+use fedact_worker::WorkerError;
 
 /// Why no clips could be made.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,14 @@ pub enum ExtractError {
         class: String,
         /// The param that names it.
         param: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// The classes that are there.
+        known: Vec<String>,
+    },
+    /// The params leave no class.
+    #[error("`include` and `exclude` leave no class of {path}; there are: {}", known.join(", "))]
+    NothingSelected {
         /// The folder.
         path: PathBuf,
         /// The classes that are there.
@@ -99,7 +108,7 @@ pub enum ExtractError {
     },
     /// More of the listed videos are missing than allowed.
     #[error(
-        "{missing} of {listed} listed videos are missing, more than the share of {limit} that is allowed: {examples}"
+        "{missing} of {listed} listed videos are missing, more than the share of {limit} that is allowed: {examples}; all are in {list}"
     )]
     TooManyMissing {
         /// How many.
@@ -110,18 +119,24 @@ pub enum ExtractError {
         limit: f64,
         /// The first few.
         examples: String,
+        /// The file that lists all.
+        list: String,
     },
     /// The same content lies on both sides of the split.
-    #[error("{count} training videos are among the test videos as well: {examples}")]
+    #[error(
+        "{count} training videos are among the test videos as well: {examples}; all are in {list}"
+    )]
     Duplicates {
         /// How many.
         count: usize,
         /// The first few.
         examples: String,
+        /// The file that lists all.
+        list: String,
     },
     /// More files are bad than allowed.
     #[error(
-        "{bad} of {files} files cannot be used as videos, more than the share of {limit} that is allowed: {examples}"
+        "{bad} of {files} files cannot be used as videos, more than the share of {limit} that is allowed: {examples}; all are in {list}"
     )]
     TooManyBad {
         /// How many.
@@ -132,6 +147,8 @@ pub enum ExtractError {
         limit: f64,
         /// The first few with their reasons.
         examples: String,
+        /// The file that lists all.
+        list: String,
     },
     /// The threads could not be started.
     #[error("cannot start {threads} threads")]
@@ -141,6 +158,9 @@ pub enum ExtractError {
         /// What stands in the way.
         source: rayon::ThreadPoolBuildError,
     },
+    /// There can be no process for a video.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
     /// A finished video could not be kept or found again.
     #[error("cannot keep finished work in {path}")]
     Piece {
@@ -181,6 +201,9 @@ impl ExtractError {
                 format!("say which of them counts, as in `layout: {}`", layouts[0])
             }
             Self::UnknownClass { param, .. } => format!("correct the param `{param}`"),
+            Self::NothingSelected { .. } => {
+                "take a class out of `exclude`, or add one to `include`".into()
+            }
             Self::NoLists { .. } => {
                 "put the lists into the folder of videos or into a folder in it, or set another `layout` or `split_list`".into()
             }
@@ -210,6 +233,9 @@ impl ExtractError {
                 "remove or mend these files, or raise `max_bad_share`".into()
             }
             Self::Lost { .. } => "run again".into(),
+            Self::Worker(_) => {
+                "see that the system has memory left and allows more processes (`ulimit -u`), then run again".into()
+            }
             Self::Threads { .. } | Self::Clips(_) | Self::Stopped(_) => return None,
             Self::Piece { .. } => {
                 "see that the disk is not full and that the store may be written".into()
@@ -221,7 +247,11 @@ impl ExtractError {
     fn machine(&self) -> bool {
         matches!(
             self,
-            Self::Threads { .. } | Self::Piece { .. } | Self::Lost { .. } | Self::Clips(_)
+            Self::Threads { .. }
+                | Self::Worker(_)
+                | Self::Piece { .. }
+                | Self::Lost { .. }
+                | Self::Clips(_)
         )
     }
 }

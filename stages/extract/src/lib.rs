@@ -5,6 +5,7 @@
 //! What cannot be used is left out and listed in `problems.jsonl`.
 
 mod cut;
+mod cutter;
 mod decode;
 mod earlier;
 mod error;

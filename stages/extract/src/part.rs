@@ -58,6 +58,18 @@ impl Part {
         key
     }
 
+    /// The part of such bytes, if they are any.
+    pub(crate) fn from_key(key: &[u8]) -> Option<Self> {
+        let (flag, times) = key.split_first()?;
+        let (start, end) = times.split_first_chunk::<8>()?;
+        let end = f64::from_le_bytes(end.try_into().ok()?);
+        Some(Self {
+            start: f64::from_le_bytes(*start),
+            end: end.is_finite().then_some(end),
+            perhaps_cut: *flag == 1,
+        })
+    }
+
     /// Its place in an order of parts of one video.
     pub(crate) fn order(&self) -> (f64, f64) {
         (self.start, self.end.unwrap_or(f64::INFINITY))
@@ -140,6 +152,19 @@ mod tests {
         assert!(Part::within(Some(&part), &video(30)).is_err());
         let early = Part::unless_cut(0.0, 10.0);
         assert_eq!(Part::within(Some(&early), &video(60)).unwrap().1.len(), 100);
+    }
+
+    #[test]
+    fn a_part_is_the_same_again_from_its_bytes() {
+        for part in [
+            Part::seconds(0.1, None),
+            Part::seconds(1.0 / 3.0, Some(7.7)),
+            Part::unless_cut(77.0, 87.0),
+        ] {
+            assert_eq!(Part::from_key(&part.key()), Some(part));
+        }
+        assert_eq!(Part::from_key(&[0; 16]), None);
+        assert_eq!(Part::from_key(&[]), None);
     }
 
     #[test]

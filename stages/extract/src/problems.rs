@@ -1,10 +1,12 @@
 //! What is wrong with files: found, counted, told, and too much of it refused.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 
-use fedact_clips::{Problem, Reason, Split};
+use fedact_clips::{ClipsError, Problem, Reason, Split, files, write_problems};
 use fedact_extract_params::{Duplicates, ExtractParams};
-use fedact_stage::Reporter;
+use fedact_stage::{Job, Reporter};
 
 use crate::decode::Outcome;
 use crate::error::ExtractError;
@@ -14,22 +16,52 @@ use crate::part::Part;
 /// Problems that are named in a warning or an error; all are in `problems.jsonl`.
 const NAMED: usize = 3;
 
+/// Where all problems are listed if they stop the step: among its checkpoints, which stay, as its output does not.
+#[derive(Debug)]
+pub(crate) struct ProblemList(PathBuf);
+
+impl ProblemList {
+    pub(crate) fn of(job: &Job) -> Self {
+        Self(job.checkpoints.clone())
+    }
+
+    pub(crate) fn write(&self, problems: &[Problem]) -> Result<(), ExtractError> {
+        std::fs::create_dir_all(&self.0).map_err(|source| ClipsError::Write {
+            path: self.0.clone(),
+            source,
+        })?;
+        Ok(write_problems(&self.0, problems)?)
+    }
+}
+
+impl fmt::Display for ProblemList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.join(files::PROBLEMS).display().fmt(f)
+    }
+}
+
 /// Whether the file itself is at fault.
 pub(crate) fn bad(reason: Reason) -> bool {
     reason.left_out() && !matches!(reason, Reason::Missing | Reason::Duplicate)
 }
 
 /// Refuses a folder of which more is missing than allowed, before anything is decoded.
-pub(crate) fn few_missing(found: &Found, params: &ExtractParams) -> Result<(), ExtractError> {
+pub(crate) fn few_missing(
+    found: &Found,
+    params: &ExtractParams,
+    list: &ProblemList,
+) -> Result<(), ExtractError> {
     let missing: Vec<&Problem> = of(&found.problems, |reason| reason == Reason::Missing);
     let listed = found.candidates.len() + found.problems.len();
     let limit = params.max_missing_share(found.layout);
     if missing.len() as f64 > limit * listed as f64 {
+        list.write(&found.problems)?;
         return Err(ExtractError::TooManyMissing {
             missing: missing.len(),
             listed,
             limit,
             examples: examples(&missing),
+            list: list.to_string(),
         });
     }
     Ok(())
@@ -40,21 +72,26 @@ pub(crate) fn few_bad(
     problems: &[Problem],
     files: usize,
     params: &ExtractParams,
+    list: &ProblemList,
 ) -> Result<(), ExtractError> {
     let spoilt = of(problems, bad);
     if spoilt.len() as f64 > params.max_bad_share * files as f64 {
+        list.write(problems)?;
         return Err(ExtractError::TooManyBad {
             bad: spoilt.len(),
             files,
             limit: params.max_bad_share,
             examples: examples(&spoilt),
+            list: list.to_string(),
         });
     }
     let twice = of(problems, |reason| reason == Reason::Duplicate);
     if params.duplicates == Duplicates::Fail && !twice.is_empty() {
+        list.write(problems)?;
         return Err(ExtractError::Duplicates {
             count: twice.len(),
             examples: examples(&twice),
+            list: list.to_string(),
         });
     }
     Ok(())

@@ -14,7 +14,9 @@ use crate::decode::{Decoder, Done, Origin, Outcome, Pixels, Work};
 use crate::earlier;
 use crate::error::ExtractError;
 use crate::layout::{Found, find};
-use crate::problems::{bad, few_bad, few_missing, leave_out_duplicates, suspect, warn};
+use crate::problems::{
+    ProblemList, bad, few_bad, few_missing, leave_out_duplicates, suspect, warn,
+};
 use crate::sides::{at_least_two, both_sides};
 use crate::split::{by_groups, groups};
 use fedact_extract_params::{ExtractParams, Layout};
@@ -42,7 +44,8 @@ fn extract(
         .iter()
         .map(|candidate| candidate.label)
         .collect();
-    few_missing(&found, params)?;
+    let list = ProblemList::of(job);
+    few_missing(&found, params, &list)?;
     let (groups, unmatched) = groups(
         &found.candidates,
         &found.classes,
@@ -87,7 +90,7 @@ fn extract(
     problems.extend(suspect(&found.candidates, &outcomes));
     problems.sort_by(|a, b| a.path.cmp(&b.path).then(a.reason.cmp(&b.reason)));
     write_problems(&job.output, &problems)?;
-    few_bad(&problems, outcomes.len(), params)?;
+    few_bad(&problems, outcomes.len(), params, &list)?;
     warn(&problems, reporter);
     let usable = |index: usize| outcomes[index].result.is_ok();
     if found.official.is_none() {
@@ -95,15 +98,21 @@ fn extract(
             .filter(|index| usable(*index))
             .map(|index| labels[index])
             .collect();
-        at_least_two(&found.classes, &usable_labels)?;
+        if let Err(error) = at_least_two(&found.classes, &usable_labels) {
+            list.write(&problems)?;
+            return Err(error);
+        }
     }
-    both_sides(
+    if let Err(error) = both_sides(
         &found,
         &splits,
         &groups,
         usable,
-        "the files that are there cannot be used (see the warnings above)",
-    )?;
+        &format!("the files that are there cannot be used, as {list} says"),
+    ) {
+        list.write(&problems)?;
+        return Err(error);
+    }
 
     let writing = Instant::now();
     // In the pool, whose threads encode the frames where they become JPEGs.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fedact_clips::{Encoding, Reason, Split};
+use fedact_clips::{Encoding, Reason, Split, read_problems};
 use kit::{Place, bytes};
 use serde_json::json;
 
@@ -184,10 +184,42 @@ fn files_that_are_no_videos_are_left_out_named_and_counted_up_to_a_limit() {
             && text.contains("max_bad_share"),
         "{text}"
     );
+    // The output of a step that fails goes; its checkpoints stay.
+    let kept = place.folder.path().join("checkpoints");
+    assert!(
+        text.contains(kept.join("problems.jsonl").to_str().unwrap()),
+        "{text}"
+    );
+    let listed: Vec<String> = read_problems(&kept)
+        .unwrap()
+        .into_iter()
+        .map(|problem| problem.path)
+        .collect();
+    assert_eq!(listed, ["stand/report.doc", "stand/slides.ppt"]);
     assert_eq!(
         place.run(json!({"max_bad_share": 0.2})).metric("bad_files"),
         2
     );
+}
+
+#[test]
+fn a_pipe_or_a_device_is_a_problem_and_nobody_waits_for_it() {
+    let place = Place::persons();
+    let pipe = place.videos().join("sit/pipe.avi");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let device = place.videos().join("stand/endless.avi");
+    std::os::unix::fs::symlink("/dev/zero", device).unwrap();
+    let outcome = place.run(json!({"max_bad_share": 0.2}));
+    assert_eq!(outcome.metric("videos"), 12);
+    let problems: Vec<(String, Reason)> = outcome
+        .problems()
+        .into_iter()
+        .map(|problem| (problem.path, problem.reason))
+        .collect();
+    let expected =
+        ["sit/pipe.avi", "stand/endless.avi"].map(|path| (path.to_owned(), Reason::Unreadable));
+    assert_eq!(problems, expected);
 }
 
 #[test]
@@ -269,6 +301,12 @@ fn a_class_that_cannot_be_split_is_named() {
     );
     let text = place.run(json!({"include": ["wafe"]})).refusal();
     assert!(text.contains("wafe") && text.contains("stand"), "{text}");
+    let both = json!({"include": ["sit"], "exclude": ["sit"]});
+    let text = place.run(both).refusal();
+    assert!(
+        text.contains("leave no class") && text.contains("sit, stand, wave"),
+        "{text}"
+    );
     fs::create_dir(place.videos().join("void")).unwrap();
     let text = place.run(json!({"exclude": ["wave"]})).refusal();
     assert!(

@@ -216,6 +216,9 @@ fn kinetics_may_miss_many_but_not_most_and_no_whole_class() {
             && text.contains("max_missing_share"),
         "{text}"
     );
+    let list = place.folder.path().join("checkpoints/problems.jsonl");
+    assert!(text.contains(list.to_str().unwrap()), "{text}");
+    assert!(fs::read_to_string(list).unwrap().contains("\"missing\""));
     fs::remove_file(place.videos().join("seil_000002.mp4")).unwrap();
     let text = place.run(json!({})).refusal();
     assert!(

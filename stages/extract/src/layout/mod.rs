@@ -100,7 +100,7 @@ pub(crate) fn find(root: &Path, params: &ExtractParams) -> Result<Found, Extract
 /// The classes that `include` and `exclude` leave, in their order.
 ///
 /// # Errors
-/// A param that names a class that is not there.
+/// A param that names a class that is not there; params that leave none of those that are.
 fn selected(
     classes: &[String],
     params: &ExtractParams,
@@ -120,5 +120,12 @@ fn selected(
         (params.include.is_empty() || params.include.contains(class))
             && !params.exclude.contains(class)
     };
-    Ok(classes.iter().filter(wanted).cloned().collect())
+    let selected: Vec<String> = classes.iter().filter(wanted).cloned().collect();
+    if selected.is_empty() && !classes.is_empty() {
+        return Err(ExtractError::NothingSelected {
+            path: root.to_owned(),
+            known: classes.to_vec(),
+        });
+    }
+    Ok(selected)
 }

@@ -1,0 +1,61 @@
+//! The work of the stages that need FFmpeg and not libtorch: a library that the process of a step loads at once.
+//!
+//! It has the same C functions as `fedact-work`; a stage's definition says which libraries it needs, and the command
+//! chooses by that. Only C types cross the boundary, and no panic does.
+
+use std::ffi::{c_char, c_int};
+use std::panic::catch_unwind;
+
+use fedact_pipeline::child;
+use fedact_stage::{Definition, Job, Metrics, Reporter, Run, StageError};
+
+/// The stages with the functions that do their work.
+static STAGES: &[(&Definition, Run)] = &[
+    (&fedact_synthesize::DEFINITION, fedact_synthesize::run),
+    (&fedact_extract::DEFINITION, fedact_extract::run),
+];
+
+/// Which code this is: 64 hexadecimal digits, valid for ever.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedact_work_code() -> *const c_char {
+    fedact_code::WORK.as_ptr()
+}
+
+/// Carries out the job on standard input. 0: done; 1: failed, and said so; 2: there is no job.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedact_work_serve() -> c_int {
+    match catch_unwind(|| child::serve(work)) {
+        Ok(Ok(code)) => c_int::from(code),
+        Ok(Err(_)) => 2,
+        Err(_) => 1,
+    }
+}
+
+fn work(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
+    let stage = STAGES
+        .iter()
+        .find(|(definition, _)| definition.name == job.stage);
+    let Some((_, run)) = stage else {
+        return Err(StageError {
+            message: format!("there is no stage {} that needs no libtorch", job.stage),
+            remedy: None,
+            invalid_input: true,
+            stopped: false,
+        });
+    };
+    run(job, reporter)
+}
+
+#[cfg(test)]
+mod tests {
+    use fedact_stage::Library;
+
+    use super::*;
+
+    #[test]
+    fn the_stages_here_need_no_libtorch() {
+        for (definition, _) in STAGES {
+            assert!(!definition.libraries.contains(&Library::Libtorch));
+        }
+    }
+}
