@@ -15,6 +15,7 @@ use crate::Layout;
 
 pub(crate) use conv_norm::EPSILON;
 use head::Head;
+pub(crate) use memory::channels_last;
 use residual::ResidualNet;
 pub(crate) use residual::{padded_shortcut, pooled};
 use tsm::TsmNet;
