@@ -1,7 +1,7 @@
 # The two commands: `make run` and `make test`. Each sets up what is missing, builds, and does its job.
 # ARGS go to `fedact run`: make run ARGS="-f pipelines/folders.yaml"
 
-.PHONY: run test lint install setup
+.PHONY: run test lint install setup distillation-study
 
 PREFIX ?= $(HOME)/.local
 
@@ -22,6 +22,17 @@ install: setup
 	install -D target/debug/fedact $(DESTDIR)$(PREFIX)/bin/fedact
 	for library in media work; do install -D target/debug/deps/libfedact_$$library.so \
 		$(DESTDIR)$(PREFIX)/lib/libfedact_$$library.so || exit 1; done
+
+# What docs/distillation.md tells: an hour on two cores; goes on where it was interrupted.
+STUDY = -f pipelines/studies/distillation.yaml --artifacts artifacts/distillation-study
+STUDENTS = scratch scratch-mixed temperature share decoupled attention mixed one-assistant two-assistants
+distillation-study: setup
+	cargo build
+	target/debug/fedact run $(STUDY)
+	target/debug/fedact show teacher assistant second $(STUDENTS) $(STUDY) --metric top1 --against scratch \
+		> docs/distillation/generated.txt
+	target/debug/fedact show $(STUDENTS) $(STUDY) --metric top1 --against scratch \
+		--plot docs/distillation/generated.svg --overwrite
 
 setup:
 	@scripts/setup.sh
