@@ -269,6 +269,39 @@ fn a_stopped_run_keeps_its_videos_and_ends_with_the_same() {
     }
 }
 
+#[test]
+fn a_video_does_not_depend_on_what_its_thread_made_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    fs::create_dir(&whole).unwrap();
+    synthesize(&whole, &quick_params(), 1).unwrap();
+    let whole = contents(&whole);
+    let videos: Vec<&PathBuf> = whole
+        .keys()
+        .filter(|name| !name.starts_with("ucfTrainTestlist"))
+        .collect();
+    for first in 1..videos.len() {
+        // Two threads, each of which begins anywhere.
+        let output = folder.path().join(format!("from-{first}"));
+        fs::create_dir(&output).unwrap();
+        let job = job(&output, &quick_params(), 2);
+        for name in &videos[..first] {
+            let kept = job.checkpoints.join(name);
+            fs::create_dir_all(kept.parent().unwrap()).unwrap();
+            fs::write(kept, &whole[*name]).unwrap();
+        }
+        run(&job, &Reporter::silent()).unwrap();
+        let found = contents(&output);
+        for name in &videos[first..] {
+            assert!(
+                found[*name] == whole[*name],
+                "{} from {first} on",
+                name.display()
+            );
+        }
+    }
+}
+
 /// How many videos are there already; what vanishes while it counts does not count.
 fn videos_in(folder: &Path) -> usize {
     let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
