@@ -26,6 +26,10 @@ impl Disk {
         let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
         for entry in fs::read_dir(pipelines).unwrap() {
             let path = entry.unwrap().path();
+            // The studies are of their own data.
+            if path.is_dir() {
+                continue;
+            }
             let name = path.file_name().unwrap().to_owned();
             fs::copy(&path, bench.path("pipelines").join(name)).unwrap();
         }

@@ -5,6 +5,8 @@
 #[allow(dead_code)]
 mod bench;
 
+use std::collections::BTreeSet;
+
 use bench::{Bench, TINY};
 use serde_json::{Value, json};
 
@@ -237,6 +239,46 @@ fn repeated_runs_are_compared_pair_by_pair() {
     bench
         .fedact(&["show", "slow", "--against", "fast@fps=12"])
         .done();
+}
+
+#[test]
+fn the_study_of_distillation_pairs_every_student_with_the_one_that_learns_alone() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("pipelines/studies/distillation.yaml");
+    let bench = Bench::new("");
+    let graph = bench.fedact(&["graph", "--json", "-f", file.to_str().unwrap()]);
+    let graph: Value = serde_json::from_str(&graph.done().stdout).unwrap();
+    let steps = graph["steps"].as_array().unwrap();
+    let seeds = |step: &str| -> BTreeSet<u64> {
+        let instances = steps.iter().filter(|instance| instance["of"] == step);
+        instances
+            .map(|instance| instance["labels"]["seed"].as_u64().unwrap())
+            .collect()
+    };
+    let students = [
+        "scratch",
+        "direct",
+        "temperature",
+        "share",
+        "decoupled",
+        "attention",
+        "one-assistant",
+        "two-assistants",
+    ];
+    for student in students {
+        assert!(seeds(student).len() >= 5, "{student}");
+        assert_eq!(seeds(student), seeds("scratch"), "{student}");
+    }
+    // They differ in whom they listen to and how, and in nothing else.
+    let params = |step: &str| {
+        let of = |instance: &&Value| instance["of"] == step;
+        let mut params = steps.iter().find(of).unwrap()["params"].clone();
+        params.as_object_mut().unwrap().remove("distillation");
+        params
+    };
+    for student in students {
+        assert_eq!(params(student), params("scratch"), "{student}");
+    }
 }
 
 #[test]
