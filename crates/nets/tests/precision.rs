@@ -2,30 +2,22 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests, too.
 
+mod squares;
+
 use std::path::Path;
 
-use fedact_clips::{Clip, ClipSet, ClipSetWriter, Dataset, Split};
-use fedact_nets::data::{Augmentation, Batch};
+use fedact_clips::{ClipSet, Split};
 use fedact_nets::score::{Scores, predict};
-use fedact_nets::train::{
-    EpochRecord, Observer, OptimizerSettings, Progress, TrainingSettings, fit,
-};
-use fedact_nets::{
-    Architecture, Classifier, FloatModel, InputGeometry, MixedModel, ModelInfo, NetsError, Outputs,
-    Precision, loss, set_threads, weights,
-};
+use fedact_nets::train::{EpochRecord, Observer, TrainingSettings};
+use fedact_nets::{Classifier, FloatModel, MixedModel, NetsError, Precision, weights};
 use tch::{Device, Kind, Tensor};
 
-const FRAMES: usize = 4;
-const SIDE: usize = 16;
+use squares::{FRAMES, SIDE, StopsAfter, clip_set, equal, fresh, settings, untrained};
 
 /// Bright bars that stand upright or lie, and get brighter or darker, in noise.
 fn bars(folder: &Path, train: usize, test: usize) -> ClipSet {
-    set_threads(1);
     let classes = ["up-bright", "up-dark", "flat-bright", "flat-dark"];
-    let dataset = Dataset::new(classes.map(str::to_owned).to_vec(), FRAMES, SIDE, SIDE);
-    let mut writer = ClipSetWriter::create(folder, dataset).unwrap();
-    for index in 0..train + test {
+    clip_set(folder, classes, train, test, |index| {
         let label = index % 4;
         let place = index * 7 % SIDE;
         let pixels = (0..FRAMES * SIDE * SIDE * 3).map(|at| {
@@ -40,61 +32,8 @@ fn bars(folder: &Path, train: usize, test: usize) -> ClipSet {
             let bar = usize::from((across + SIDE - place) % SIDE < 3) * (40 + 40 * level);
             (20 + noise + bar) as u8
         });
-        let clip = Clip {
-            id: format!("clip-{index:04}"),
-            video: format!("video-{index:04}.mp4"),
-            video_digest: "00".repeat(32),
-            label,
-            group: format!("g{index:02}"),
-            split: if index < train {
-                Split::Train
-            } else {
-                Split::Test
-            },
-            start_seconds: 0.0,
-            end_seconds: 0.3,
-            shard: 0,
-            row: 0,
-        };
-        writer.push(clip, &pixels.collect::<Vec<u8>>()).unwrap();
-    }
-    writer.finish().unwrap();
-    ClipSet::open(folder).unwrap()
-}
-
-fn fresh(clips: &ClipSet, settings: serde_json::Value, seed: u64) -> FloatModel {
-    let architecture: Architecture = serde_json::from_value(settings).unwrap();
-    let dataset = clips.dataset();
-    let input = InputGeometry::from(dataset);
-    let info = ModelInfo::new(architecture, dataset.classes.clone(), input);
-    FloatModel::new(info, seed, Device::Cpu).unwrap()
-}
-
-fn small(clips: &ClipSet, seed: u64) -> FloatModel {
-    fresh(
-        clips,
-        serde_json::json!({"arch": "r3d", "depth": 10, "width": 4}),
-        seed,
-    )
-}
-
-fn settings(epochs: u32) -> TrainingSettings {
-    TrainingSettings {
-        epochs,
-        batch_size: 8,
-        learning_rate: 0.05,
-        warmup_epochs: 1.0,
-        weight_decay: 1e-4,
-        clip_gradient: 5.0,
-        optimizer: OptimizerSettings::default(),
-        augmentation: Augmentation {
-            scale: [0.9, 1.0],
-            shift: 0,
-            ..Augmentation::default()
-        },
-        seed: 7,
-        ..TrainingSettings::default()
-    }
+        pixels.collect()
+    })
 }
 
 fn train(
@@ -105,34 +44,13 @@ fn train(
     checkpoints: Option<&Path>,
     observer: &mut impl Observer,
 ) -> Result<Vec<EpochRecord>, NetsError> {
-    let indices = clips.indices(Split::Train);
-    let objective = |batch: &Batch, outputs: &Outputs| loss::of_labels(&outputs.logits, batch, 0.0);
     match precision {
-        Precision::Float32 => fit(
-            model,
-            clips,
-            &indices,
-            settings,
-            checkpoints,
-            objective,
-            observer,
-        ),
-        Precision::Bfloat16 => fit(
-            &MixedModel::new(model)?,
-            clips,
-            &indices,
-            settings,
-            checkpoints,
-            objective,
-            observer,
-        ),
+        Precision::Float32 => squares::train(model, clips, settings, checkpoints, observer),
+        Precision::Bfloat16 => {
+            let twin = MixedModel::new(model)?;
+            squares::train(&twin, clips, settings, checkpoints, observer)
+        }
     }
-}
-
-fn equal(one: &FloatModel, other: &FloatModel) -> bool {
-    let (one, other) = (weights::of(one.var_store()), weights::of(other.var_store()));
-    let equal = |(name, tensor): (&String, &Tensor)| tensor.equal(&other[name]);
-    one.len() == other.len() && one.iter().all(equal)
 }
 
 #[test]
@@ -141,7 +59,7 @@ fn what_is_learned_is_as_good_and_is_kept_in_32_bits() {
     let clips = bars(folder.path(), 64, 64);
     let test = clips.indices(Split::Test);
     let learned = |precision, seed| {
-        let model = small(&clips, seed);
+        let model = fresh(&clips, seed);
         train(&model, precision, &clips, &settings(8), None, &mut ()).unwrap();
         for (name, tensor) in weights::of(model.var_store()) {
             let counter = name.ends_with("num_batches_tracked");
@@ -161,7 +79,8 @@ fn logits_of_every_family_are_those_of_32_bits_but_for_rounding() {
     let folder = tempfile::tempdir().unwrap();
     let clips = bars(folder.path(), 4, 0);
     for arch in ["r3d", "mc3", "r2plus1d", "x3d", "tsm"] {
-        let model = fresh(&clips, serde_json::json!({"arch": arch, "width": 8}), 3);
+        let architecture = serde_json::json!({"arch": arch, "width": 8});
+        let model = untrained(&clips, serde_json::from_value(architecture).unwrap(), 3);
         let twin = MixedModel::new(&model).unwrap();
         let input = Tensor::randn([4, 3, 4, 32, 32], (Kind::Float, Device::Cpu));
         let (full, half) = (model.classify(&input), twin.classify(&input));
@@ -172,45 +91,28 @@ fn logits_of_every_family_are_those_of_32_bits_but_for_rounding() {
     }
 }
 
-/// Asks for a stop after so many batches.
-#[derive(Default)]
-struct StopsAfter {
-    batches: u32,
-    seen: u32,
-}
-
-impl Observer for StopsAfter {
-    fn batch(&mut self, _progress: Progress) {
-        self.seen += 1;
-    }
-
-    fn stop_requested(&self) -> bool {
-        self.seen == self.batches
-    }
-}
-
 #[test]
 fn a_stopped_training_ends_with_the_bits_of_one_that_was_not() {
     let folder = tempfile::tempdir().unwrap();
     let clips = bars(folder.path(), 16, 0);
     let (settings, precision) = (settings(2), Precision::Bfloat16);
-    let whole = small(&clips, 3);
+    let whole = fresh(&clips, 3);
     train(&whole, precision, &clips, &settings, None, &mut ()).unwrap();
-    let again = small(&clips, 3);
+    let again = fresh(&clips, 3);
     train(&again, precision, &clips, &settings, None, &mut ()).unwrap();
     assert!(equal(&whole, &again));
-    let full = small(&clips, 3);
+    let full = fresh(&clips, 3);
     train(&full, Precision::Float32, &clips, &settings, None, &mut ()).unwrap();
     assert!(!equal(&whole, &full), "bfloat16 rounds nothing");
     for batches in 1..=3 {
         let checkpoints = tempfile::tempdir().unwrap();
         let at = Some(checkpoints.path());
         let mut stops = StopsAfter { batches, seen: 0 };
-        let stopped = small(&clips, 3);
+        let stopped = fresh(&clips, 3);
         let error = train(&stopped, precision, &clips, &settings, at, &mut stops).unwrap_err();
         assert!(matches!(error, NetsError::Stopped), "{error}");
         // Other initial weights: all that counts comes from the checkpoint.
-        let resumed = small(&clips, 99);
+        let resumed = fresh(&clips, 99);
         train(&resumed, precision, &clips, &settings, at, &mut ()).unwrap();
         assert!(equal(&whole, &resumed), "stopped after {batches} batches");
     }

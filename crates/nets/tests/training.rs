@@ -13,7 +13,7 @@ use fedact_nets::train::{EpochRecord, Observer, Progress, TestRecord, TrainingSe
 use fedact_nets::{Architecture, Classifier, Model, NetsError, Outputs, loss, weights};
 use tch::{Device, Kind, Tensor};
 
-use squares::{equal, fresh, moving_squares, settings, train};
+use squares::{StopsAfter, equal, fresh, moving_squares, settings, train};
 
 #[test]
 fn training_learns_what_no_single_frame_shows() {
@@ -110,23 +110,6 @@ fn a_killed_training_goes_on_and_ends_with_the_same_bits() {
     train(&restarted, &clips, &settings, at, &mut observer).unwrap();
     assert_eq!(observer.ran, [1, 2, 3, 4]);
     assert!(equal(&whole, &restarted));
-}
-
-/// Asks for a stop after so many batches.
-#[derive(Default)]
-struct StopsAfter {
-    batches: u32,
-    seen: u32,
-}
-
-impl Observer for StopsAfter {
-    fn batch(&mut self, _progress: Progress) {
-        self.seen += 1;
-    }
-
-    fn stop_requested(&self) -> bool {
-        self.seen == self.batches
-    }
 }
 
 #[test]

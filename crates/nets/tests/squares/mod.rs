@@ -6,7 +6,9 @@ use std::path::Path;
 
 use fedact_clips::{Clip, ClipSet, ClipSetWriter, Dataset, Split};
 use fedact_nets::data::{Augmentation, Batch};
-use fedact_nets::train::{EpochRecord, Observer, OptimizerSettings, TrainingSettings, fit};
+use fedact_nets::train::{
+    EpochRecord, Observer, OptimizerSettings, Progress, Trainable, TrainingSettings, fit,
+};
 use fedact_nets::{
     Architecture, FloatModel, InputGeometry, ModelInfo, NetsError, Outputs, loss, set_threads,
     weights,
@@ -22,11 +24,8 @@ pub const SIDE: usize = 16;
 ///
 /// Tests run side by side, so each computes with one thread.
 pub fn moving_squares(folder: &Path, train: usize, test: usize) -> ClipSet {
-    set_threads(1);
-    let classes = ["left", "right", "up", "down"].map(str::to_owned).to_vec();
-    let dataset = Dataset::new(classes, FRAMES, SIDE, SIDE);
-    let mut writer = ClipSetWriter::create(folder, dataset).unwrap();
-    for index in 0..train + test {
+    let classes = ["left", "right", "up", "down"];
+    clip_set(folder, classes, train, test, |index| {
         let label = index % 4;
         let step: [i64; 2] = [[-2, 0], [2, 0], [0, -2], [0, 2]][label];
         // A walk through all starting places and three sizes.
@@ -41,6 +40,23 @@ pub fn moving_squares(folder: &Path, train: usize, test: usize) -> ClipSet {
                 pixels[pixel..pixel + 3].copy_from_slice(&[220, 200, 180]);
             }
         }
+        pixels
+    })
+}
+
+/// Clips of four classes in turns, with these pixels.
+pub fn clip_set(
+    folder: &Path,
+    classes: [&str; 4],
+    train: usize,
+    test: usize,
+    pixels: impl Fn(usize) -> Vec<u8>,
+) -> ClipSet {
+    set_threads(1);
+    let dataset = Dataset::new(classes.map(str::to_owned).to_vec(), FRAMES, SIDE, SIDE);
+    let mut writer = ClipSetWriter::create(folder, dataset).unwrap();
+    for index in 0..train + test {
+        let label = index % 4;
         let clip = Clip {
             id: format!("clip-{index:04}"),
             video: format!("video-{index:04}.mp4"),
@@ -57,7 +73,7 @@ pub fn moving_squares(folder: &Path, train: usize, test: usize) -> ClipSet {
             shard: 0,
             row: 0,
         };
-        writer.push(clip, &pixels).unwrap();
+        writer.push(clip, &pixels(index)).unwrap();
     }
     writer.finish().unwrap();
     ClipSet::open(folder).unwrap()
@@ -65,7 +81,11 @@ pub fn moving_squares(folder: &Path, train: usize, test: usize) -> ClipSet {
 
 /// An untrained network for these clips.
 pub fn fresh(clips: &ClipSet, seed: u64) -> FloatModel {
-    let architecture = Architecture::r3d(10, 4);
+    untrained(clips, Architecture::r3d(10, 4), seed)
+}
+
+/// The same of an architecture of one's own.
+pub fn untrained(clips: &ClipSet, architecture: Architecture, seed: u64) -> FloatModel {
     let dataset = clips.dataset();
     let input = InputGeometry::from(dataset);
     let info = ModelInfo::new(architecture, dataset.classes.clone(), input);
@@ -94,7 +114,7 @@ pub fn settings(epochs: u32) -> TrainingSettings {
 
 /// Trains with the labels alone.
 pub fn train(
-    model: &FloatModel,
+    network: &impl Trainable,
     clips: &ClipSet,
     settings: &TrainingSettings,
     checkpoints: Option<&Path>,
@@ -103,7 +123,7 @@ pub fn train(
     let indices = clips.indices(Split::Train);
     let objective = |batch: &Batch, outputs: &Outputs| loss::of_labels(&outputs.logits, batch, 0.0);
     fit(
-        model,
+        network,
         clips,
         &indices,
         settings,
@@ -118,4 +138,21 @@ pub fn equal(one: &FloatModel, other: &FloatModel) -> bool {
     let (one, other) = (weights::of(one.var_store()), weights::of(other.var_store()));
     let equal = |(name, tensor): (&String, &Tensor)| tensor.equal(&other[name]);
     one.len() == other.len() && one.iter().all(equal)
+}
+
+/// Asks for a stop after so many batches.
+#[derive(Default)]
+pub struct StopsAfter {
+    pub batches: u32,
+    pub seen: u32,
+}
+
+impl Observer for StopsAfter {
+    fn batch(&mut self, _progress: Progress) {
+        self.seen += 1;
+    }
+
+    fn stop_requested(&self) -> bool {
+        self.seen == self.batches
+    }
 }
