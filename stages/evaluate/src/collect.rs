@@ -5,8 +5,9 @@ use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
 use fedact_federation::history;
-use fedact_nets::files;
+use fedact_nets::data::{Augmentation, mirrored_labels};
 use fedact_nets::train::EpochRecord;
+use fedact_nets::{files, score};
 use fedact_stage::{Input, Reporter};
 
 use crate::report::{ClipSetSummary, Epoch, FederatedRun, Strategy};
@@ -51,6 +52,16 @@ pub fn summarize(
             step: name.to_owned(),
         });
     }
+    // Of each video the first clip.
+    let tested = if params.test_views.videos {
+        let videos = score::videos(set, &test).map_err(|source| EvaluateError::Testing {
+            step: name.to_owned(),
+            source,
+        })?;
+        videos.iter().map(|clips| test[clips[0]]).collect()
+    } else {
+        test.clone()
+    };
     let groups = |indices: &[usize]| -> BTreeSet<&str> {
         indices.iter().map(|index| set.group(*index)).collect()
     };
@@ -71,15 +82,57 @@ pub fn summarize(
         classes: dataset.classes.clone(),
         train_clips: train.len(),
         test_clips: test.len(),
+        tested: tested.len(),
         train_groups: train_groups.len(),
         test_groups: test_groups.len(),
         shared_groups: train_groups.intersection(&test_groups).count(),
-        majority: count(&test, majority_class) as f64 / test.len() as f64,
+        majority: count(&tested, majority_class) as f64 / tested.len() as f64,
         majority_class,
         frames: dataset.frames,
         size: (dataset.height, dataset.width),
         strips: strips::strips(name, set, params.frames_per_strip, params.seed)?,
     })
+}
+
+/// For each class of each clip set the class that a mirrored clip belongs to.
+///
+/// # Errors
+/// A pair of which no set has both classes.
+pub fn mirrored(
+    sets: &[(String, ClipSet)],
+    pairs: &[[String; 2]],
+) -> Result<Vec<Vec<usize>>, EvaluateError> {
+    let has = |set: &ClipSet, pair: &[String; 2]| {
+        pair.iter()
+            .all(|class| set.dataset().classes.contains(class))
+    };
+    if let Some([first, second]) = pairs
+        .iter()
+        .find(|pair| !sets.iter().any(|(_, set)| has(set, pair)))
+    {
+        return Err(EvaluateError::Mirror {
+            first: first.clone(),
+            second: second.clone(),
+        });
+    }
+    sets.iter()
+        .map(|(name, set)| {
+            let flips = Augmentation {
+                flip_pairs: pairs
+                    .iter()
+                    .filter(|pair| has(set, pair))
+                    .cloned()
+                    .collect(),
+                ..Augmentation::default()
+            };
+            mirrored_labels(&flips, &set.dataset().classes).map_err(|source| {
+                EvaluateError::Testing {
+                    step: name.clone(),
+                    source: source.into(),
+                }
+            })
+        })
+        .collect()
 }
 
 /// The clip set that has exactly the classes of a model: its index. Where several have them, that of a

@@ -56,6 +56,23 @@ pub enum EvaluateError {
         /// The clip set's step.
         step: String,
     },
+    /// The test split of a clip set cannot be asked about.
+    #[error("clip set `{step}`")]
+    Testing {
+        /// The clip set's step.
+        step: String,
+        /// What is wrong with it.
+        #[source]
+        source: NetsError,
+    },
+    /// No clip set has both classes of a mirrored pair.
+    #[error("`flip_pairs` names `{first}` and `{second}`, but no clip set has both classes")]
+    Mirror {
+        /// The first of the pair.
+        first: String,
+        /// The second.
+        second: String,
+    },
     /// A picture could not be encoded.
     #[error("cannot encode a picture of clip `{clip}`")]
     Picture {
@@ -88,8 +105,10 @@ impl From<EvaluateError> for StageError {
             ),
             EvaluateError::NothingToTest { .. } => Self::invalid(&error)
                 .with_remedy("extract clips with a test split that is not empty"),
+            EvaluateError::Mirror { .. } => Self::invalid(&error)
+                .with_remedy("write the names as the clip sets' classes are written, or leave the pair out"),
             EvaluateError::Model { source, .. } if !source.invalid_input() => Self::failed(&error),
-            EvaluateError::Model { .. } | EvaluateError::Clips { .. } | EvaluateError::History { .. } => {
+            EvaluateError::Model { .. } | EvaluateError::Testing { .. } | EvaluateError::Clips { .. } | EvaluateError::History { .. } => {
                 Self::invalid(&error)
             }
             EvaluateError::Picture { .. } | EvaluateError::Write { .. } => Self::failed(&error),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use fedact_clips::ClipSet;
 use fedact_nets::data::{Loader, LoaderSettings};
 use fedact_nets::quantize::{Execution, QuantizedModel};
-use fedact_nets::score::{Scores, predict};
+use fedact_nets::score::{Scores, TestViews, predict_views};
 use fedact_nets::{Classifier, ModelInfo, NetsError};
 use tch::{Device, Tensor, no_grad};
 
@@ -31,7 +31,18 @@ impl Classifier for InFloat<'_> {
     }
 }
 
-/// Accuracy on the clips at `indices`, and whether each of them was right.
+/// How models are tested on a clip set.
+#[derive(Debug, Clone, Copy)]
+pub struct Looks<'a> {
+    /// The views whose answers are averaged.
+    pub views: &'a TestViews,
+    /// For each class the class that a mirrored clip belongs to.
+    pub mirrored: &'a [usize],
+    /// Clips computed at a time.
+    pub batch_size: usize,
+}
+
+/// Accuracy on the clips at `indices`, and whether each of what is counted, clips or videos, was right.
 ///
 /// # Errors
 /// Clips that the model cannot take.
@@ -39,10 +50,18 @@ pub fn accuracy(
     classifier: &impl Classifier,
     set: &ClipSet,
     indices: &[usize],
-    batch_size: usize,
+    looks: Looks<'_>,
     seen: impl FnMut(usize),
 ) -> Result<(Accuracy, Vec<bool>), NetsError> {
-    let predictions = predict(classifier, set, indices, batch_size, seen)?;
+    let predictions = predict_views(
+        classifier,
+        set,
+        indices,
+        looks.batch_size,
+        looks.views,
+        looks.mirrored,
+        seen,
+    )?;
     let scores = Scores::from(&predictions);
     let correct = predictions
         .rows()

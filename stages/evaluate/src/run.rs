@@ -9,9 +9,9 @@ use serde_json::Value;
 use tch::Device;
 
 use crate::collect;
-use crate::measure::{self, InFloat};
+use crate::measure::{self, InFloat, Looks};
 use crate::report::{
-    AsFloat, ClipSetSummary, FederatedRun, ModelKind, ModelResult, Report, Timing,
+    AsFloat, ClipSetSummary, FederatedRun, ModelKind, ModelResult, Report, Tests, Timing,
 };
 use crate::{EvaluateError, EvaluateParams};
 
@@ -46,30 +46,42 @@ pub fn evaluate(
         .map(|(_, set)| set.indices(Split::Test))
         .collect();
 
+    let mirrored = collect::mirrored(&sets, &params.flip_pairs)?;
+    let views = params.test_views.count();
     let clips: usize = candidates
         .iter()
-        .map(|candidate| test[candidate.clip_set].len() * executions(&candidate.model))
+        .map(|candidate| test[candidate.clip_set].len() * views * executions(&candidate.model))
         .sum();
     let batches: usize = candidates
         .iter()
         .map(|candidate| params.repeats * executions(&candidate.model))
         .sum();
+    let tests = Tests {
+        views,
+        videos: params.test_views.videos,
+    };
     let testing = reporter.task("testing", clips as u64, "clips");
     let mut models = Vec::with_capacity(candidates.len());
     for (candidate, input) in candidates.iter().zip(inputs) {
         reporter.go_on()?;
         testing.detail(&candidate.step);
         let (set, indices) = (&sets[candidate.clip_set].1, &test[candidate.clip_set]);
-        let mut result =
-            examine(candidate, set, indices, params.batch_size, &testing).map_err(|source| {
-                EvaluateError::Model {
-                    step: candidate.step.clone(),
-                    source,
-                }
-            })?;
+        let looks = Looks {
+            views: &params.test_views,
+            mirrored: &mirrored[candidate.clip_set],
+            batch_size: params.batch_size,
+        };
+        let mut result = examine(candidate, set, indices, looks, &testing).map_err(|source| {
+            EvaluateError::Model {
+                step: candidate.step.clone(),
+                source,
+            }
+        })?;
         result.training = collect::training(&candidate.step, &input.path, reporter);
         result.teachers = collect::teachers(&input.path);
-        compare_with_history(candidate, &result, reporter);
+        if tests.single() {
+            compare_with_history(candidate, &result, reporter);
+        }
         models.push(result);
     }
     let timing = reporter.task("timing", batches as u64, "batches");
@@ -87,6 +99,7 @@ pub fn evaluate(
 
     let report = Report {
         title: params.title.clone(),
+        tests,
         timing: Timing {
             batch_size: params.batch_size,
             repeats: params.repeats,
@@ -146,17 +159,16 @@ fn examine(
     candidate: &Candidate,
     set: &ClipSet,
     indices: &[usize],
-    batch_size: usize,
+    looks: Looks<'_>,
     testing: &Task,
 ) -> Result<ModelResult, fedact_nets::NetsError> {
     let seen = |clips: usize| testing.advance(clips as u64);
     let model = &candidate.model;
-    let (accuracy, correct) = measure::accuracy(model, set, indices, batch_size, seen)?;
+    let (accuracy, correct) = measure::accuracy(model, set, indices, looks, seen)?;
     let as_float = match model {
         Model::Float(_) => None,
         Model::Quantized(quantized) => {
-            let (float, _) =
-                measure::accuracy(&InFloat(quantized), set, indices, batch_size, seen)?;
+            let (float, _) = measure::accuracy(&InFloat(quantized), set, indices, looks, seen)?;
             // The time is filled in when all models have been tested.
             Some(AsFloat {
                 top1: float.top1,

@@ -32,8 +32,9 @@ fn clips(folder: &Path, classes: &[&str]) -> ClipSet {
     for number in 0..10 * classes.len() {
         let label = number % classes.len();
         let clip = Clip {
-            id: format!("clip_{number:03}"),
-            video: format!("clip_{number:03}.mp4"),
+            // Two clips of every class in each video: of those, each class is counted for itself.
+            id: format!("video_{:03}#{number:03}", number / (2 * classes.len())),
+            video: format!("video_{:03}.mp4", number / (2 * classes.len())),
             video_digest: String::new(),
             label,
             group: format!("g{:02}", number / 6),
@@ -328,4 +329,44 @@ fn a_history_of_another_model_is_worth_a_warning() {
         .iter()
         .any(|event| matches!(event, Event::Message { text, .. } if text.contains("`async` ends at 100.0%")));
     assert!(warned, "{events:?}");
+}
+
+#[test]
+fn videos_are_counted_where_that_is_asked_and_all_views_of_a_clip_are_averaged() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let set = clips(&root.join("clips"), &SMALL);
+    save(root, "model", &Model::Float(float(&set, 1)));
+    let mut job = job(root, &["model"], &["clips"]);
+    job.params["test_views"] = json!({"crops": 3, "flip": true, "videos": true});
+    job.params["flip_pairs"] = json!([SMALL]);
+    let (reporter, events) = listening();
+    run(&job, &reporter).unwrap();
+    let text = std::fs::read_to_string(job.output.join("metrics.json")).unwrap();
+    let metrics: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(metrics["tests"], json!({"views": 6, "count": "video"}));
+    let set = &metrics["clip_sets"]["clips"];
+    let videos = set["tested"].as_u64().unwrap();
+    assert_eq!(metrics["models"]["model"]["clips"], videos);
+    let clips = set["test_clips"].as_u64().unwrap();
+    assert!(videos < clips, "{set}");
+    let looked = events.lock().unwrap().iter().any(|event| {
+        matches!(event, Event::Progress { task, total, .. } if task == "testing" && *total == 6 * clips)
+    });
+    assert!(looked, "each clip is looked at six times");
+    let page = std::fs::read_to_string(job.output.join("index.html")).unwrap();
+    assert!(page.contains("6 views of each clip") && page.contains("shares of videos"));
+}
+
+#[test]
+fn a_mirrored_pair_of_unknown_classes_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    let set = clips(&root.join("clips"), &SMALL);
+    save(root, "model", &Model::Float(float(&set, 1)));
+    let mut job = job(root, &["model"], &["clips"]);
+    job.params["flip_pairs"] = json!([["Turn", "Turn left"]]);
+    let error = run(&job, &Reporter::silent()).unwrap_err();
+    assert!(error.invalid_input);
+    assert!(error.message.contains("`Turn left`"), "{}", error.message);
 }

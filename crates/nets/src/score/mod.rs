@@ -11,7 +11,7 @@ use crate::data::{Loader, LoaderSettings, View};
 use crate::{Classifier, NetsError, loss};
 
 pub use fedact_recipe::TestViews;
-pub use views::predict_views;
+pub use views::{predict_views, videos};
 
 /// A classifier's answers to clips whose classes are known.
 #[derive(Debug)]

@@ -102,29 +102,39 @@ fn crops(input: InputGeometry, crops: u32) -> Vec<[f64; 4]> {
         .collect()
 }
 
-/// One row for all clips of a video that have the same label.
-fn by_video(predictions: &Predictions, clips: &ClipSet) -> Result<Predictions, NetsError> {
-    let mut rows: Vec<Vec<i64>> = Vec::new();
+/// The clips of each video that have the same label, as places in `indices`, in the order of the first of them.
+///
+/// # Errors
+/// A clip whose entry cannot be read.
+pub fn videos(clips: &ClipSet, indices: &[usize]) -> Result<Vec<Vec<usize>>, NetsError> {
+    let mut videos: Vec<Vec<usize>> = Vec::new();
     let mut known: BTreeMap<(String, usize), usize> = BTreeMap::new();
-    for (row, index) in predictions.indices.iter().enumerate() {
+    for (place, index) in indices.iter().enumerate() {
         let id = clips.clip(*index)?.id;
         let video = id.rsplit_once('#').map_or(id.as_str(), |(video, _)| video);
         let key = (video.to_owned(), clips.label(*index));
-        let place = *known.entry(key).or_insert(rows.len());
-        if place == rows.len() {
-            rows.push(Vec::new());
+        let number = *known.entry(key).or_insert(videos.len());
+        if number == videos.len() {
+            videos.push(Vec::new());
         }
-        rows[place].push(row as i64);
+        videos[number].push(place);
     }
+    Ok(videos)
+}
+
+/// One row for all clips of a video that have the same label.
+fn by_video(predictions: &Predictions, clips: &ClipSet) -> Result<Predictions, NetsError> {
+    let videos = videos(clips, &predictions.indices)?;
     let probabilities = predictions.logits.softmax(-1, Kind::Double);
-    let means: Vec<Tensor> = rows
+    let means: Vec<Tensor> = videos
         .iter()
         .map(|rows| {
-            let clips = probabilities.index_select(0, &Tensor::from_slice(rows));
+            let rows: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+            let clips = probabilities.index_select(0, &Tensor::from_slice(&rows));
             clips.mean_dim(0, false, Kind::Double)
         })
         .collect();
-    let first: Vec<i64> = rows.iter().map(|rows| rows[0]).collect();
+    let first: Vec<i64> = videos.iter().map(|rows| rows[0] as i64).collect();
     Ok(Predictions {
         logits: logits_of(&Tensor::stack(&means, 0)),
         labels: predictions

@@ -4,6 +4,7 @@
 
 mod definition;
 
+use fedact_recipe::TestViews;
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,10 @@ pub struct EvaluateParams {
     /// Clips in a batch, for testing and for timing; at least 2, because libtorch takes a slow path for
     /// a single clip.
     pub batch_size: usize,
+    /// The views of each test clip whose answers are averaged, and whether clips or videos are counted.
+    pub test_views: TestViews,
+    /// With `test_views.flip`: pairs of classes that turn into each other in a mirror, as in distillation.
+    pub flip_pairs: Vec<[String; 2]>,
     /// Batches that are timed for each model, after a warm-up; the median counts.
     pub repeats: usize,
     /// Frames in the picture of each class; no more than a clip has are shown.
@@ -34,6 +39,8 @@ impl Default for EvaluateParams {
         Self {
             title: "Action recognition, fine-tuned by a fleet of devices".to_owned(),
             batch_size: 8,
+            test_views: TestViews::default(),
+            flip_pairs: Vec::new(),
             repeats: 7,
             frames_per_strip: 8,
             seed: 1,
@@ -49,6 +56,9 @@ impl Params for EvaluateParams {
             OutOfRange::unless((low..=high).contains(&value), key, value, expected)
         };
         within("batch_size", self.batch_size, 2, 1024, "between 2 and 1024")?;
+        self.test_views
+            .check()
+            .map_err(|error| error.within("test_views"))?;
         within("repeats", self.repeats, 1, 1000, "between 1 and 1000")?;
         within(
             "frames_per_strip",
@@ -79,6 +89,10 @@ mod tests {
         assert_eq!(refuse(json!({"batch_size": 1})), "batch_size");
         assert_eq!(refuse(json!({"title": " "})), "title");
         assert_eq!(refuse(json!({"repeats": 0})), "repeats");
+        assert_eq!(
+            refuse(json!({"test_views": {"crops": 2}})),
+            "test_views.crops"
+        );
         assert_eq!(refuse(json!({"titel": "x"})), "titel");
     }
 }

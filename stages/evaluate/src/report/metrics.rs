@@ -28,6 +28,7 @@ pub fn metrics(report: &Report) -> Value {
                 "classes": set.classes,
                 "train_clips": set.train_clips,
                 "test_clips": set.test_clips,
+                "tested": set.tested,
                 "chance": set.chance(),
                 "majority": set.majority,
                 "majority_class": set.class(set.majority_class),
@@ -41,6 +42,10 @@ pub fn metrics(report: &Report) -> Value {
         "async_vs_sync": async_vs_sync(report),
         "distillation": distillation(report),
         "clip_sets": clip_sets,
+        "tests": {
+            "views": report.tests.views,
+            "count": report.tests.unit(),
+        },
         "timing": {
             "batch_size": report.timing.batch_size,
             "repeats": report.timing.repeats,

@@ -11,6 +11,8 @@ mod sections;
 mod statistics;
 mod target;
 
+use fedact_chart::units::plural;
+
 pub use comparison::{Pair, mcnemar};
 pub use federated::{Client, Ending, Evaluation, FederatedRun, Strategy, Task, Update};
 pub use statistics::{Interval, wilson};
@@ -21,6 +23,8 @@ pub use target::{AsyncVsSync, Crossing, crossing, final_accuracy, savings_curve,
 pub struct Report {
     /// The heading of the page.
     pub title: String,
+    /// How accuracy was measured.
+    pub tests: Tests,
     /// How latency was measured.
     pub timing: Timing,
     /// The clip sets that models were tested on.
@@ -29,6 +33,32 @@ pub struct Report {
     pub models: Vec<ModelResult>,
     /// The histories of those models that have one, in the same order.
     pub runs: Vec<FederatedRun>,
+}
+
+/// What was asked in a test, and what was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tests {
+    /// Views of each clip, whose answers were averaged.
+    pub views: usize,
+    /// The answers to all clips of a video were averaged, too, and videos counted.
+    pub videos: bool,
+}
+
+impl Tests {
+    /// What was counted: `clip` or `video`.
+    pub fn unit(self) -> &'static str {
+        if self.videos { "video" } else { "clip" }
+    }
+
+    /// So many of them, in words.
+    pub fn count(self, number: usize) -> String {
+        plural(number as u64, self.unit(), &format!("{}s", self.unit()))
+    }
+
+    /// Whether each clip was looked at once and counted for itself.
+    pub fn single(self) -> bool {
+        self.views == 1 && !self.videos
+    }
 }
 
 /// How milliseconds per clip were measured.
@@ -53,6 +83,8 @@ pub struct ClipSetSummary {
     pub train_clips: usize,
     /// Clips for testing.
     pub test_clips: usize,
+    /// What is counted in a test: these clips, or their videos ([`Tests::videos`]).
+    pub tested: usize,
     /// People or recordings in the training clips.
     pub train_groups: usize,
     /// People or recordings in the test clips; none of them is in the training clips if the set was
@@ -60,7 +92,8 @@ pub struct ClipSetSummary {
     pub test_groups: usize,
     /// Groups that are on both sides of the split.
     pub shared_groups: usize,
-    /// Accuracy of always naming the class that is most frequent among the training clips.
+    /// Accuracy of always naming the class that is most frequent among the training clips, of what is
+    /// counted in a test.
     pub majority: f64,
     /// That class.
     pub majority_class: usize,
@@ -151,7 +184,7 @@ pub struct ModelResult {
     pub clip_set: usize,
     /// Accuracy as the model runs: in int8 (simulated) where it is quantized.
     pub accuracy: Accuracy,
-    /// Whether each test clip was right, in the order of the clip set; for comparing models clip by clip.
+    /// Whether each test clip (or video) was right, in the order of the clip set; for comparing models one by one.
     pub correct: Vec<bool>,
     /// Trained numbers in the network.
     pub parameters: u64,

@@ -6,7 +6,7 @@
 
 use fedact_evaluate::report::{
     Accuracy, AsFloat, Client, ClipSetSummary, Ending, Epoch, Evaluation, FederatedRun, ModelKind,
-    ModelResult, Report, Strategy, Strip, Task, Timing, Update,
+    ModelResult, Report, Strategy, Strip, Task, Tests, Timing, Update,
 };
 
 /// Device profiles: name, clips a second, bytes a second each way.
@@ -289,6 +289,7 @@ fn clip_set(name: &str, classes: &[&str], per_class: usize, test: usize) -> Clip
         classes: classes.iter().map(|class| (*class).to_owned()).collect(),
         train_clips: per_class * classes.len(),
         test_clips: test * classes.len(),
+        tested: test * classes.len(),
         train_groups: 12,
         test_groups: 5,
         shared_groups: 0,
@@ -400,6 +401,10 @@ pub fn report() -> Report {
     }
     Report {
         title: "Action recognition, fine-tuned by a fleet".into(),
+        tests: Tests {
+            views: 1,
+            videos: false,
+        },
         timing: Timing {
             batch_size: 8,
             repeats: 9,

@@ -12,17 +12,18 @@ const WORST: usize = 3;
 
 /// A matrix per model.
 pub fn section(report: &Report) -> Option<Section> {
-    let mut body = vec![paragraph(
-        "A row holds the test clips of one class, a column what the network said about them. The diagonal, in blue, is \
-         right; everything off it, in orange, is a mistake. Numbers are clips; the deeper the colour, the larger the share \
+    let units = format!("{}s", report.tests.unit());
+    let mut body = vec![paragraph(format!(
+        "A row holds the test {units} of one class, a column what the network said about them. The diagonal, in blue, is \
+         right; everything off it, in orange, is a mistake. Numbers are {units}; the deeper the colour, the larger the share \
          of the row.",
-    )];
+    ))];
     for (index, set) in report.clip_sets.iter().enumerate() {
         let figures: Vec<Element> = report
             .models
             .iter()
             .filter(|model| model.clip_set == index && !model.accuracy.confusion.is_empty())
-            .map(|model| matrix(model, set))
+            .map(|model| matrix(model, set, &units))
             .collect();
         if !figures.is_empty() {
             body.push(heading(format!("On `{}`", set.name)));
@@ -39,12 +40,12 @@ pub fn section(report: &Report) -> Option<Section> {
     })
 }
 
-fn matrix(model: &ModelResult, set: &ClipSetSummary) -> Element {
+fn matrix(model: &ModelResult, set: &ClipSetSummary, units: &str) -> Element {
     let worst = worst(model, set);
     let map = HeatMap {
         title: format!("Confusion matrix of {}", model.step),
         description: format!(
-            "{} of the clips are right. {worst}",
+            "{} of the {units} are right. {worst}",
             percent(model.accuracy.top1)
         ),
         names: &set.classes,

@@ -2,8 +2,7 @@
 
 use super::Section;
 use super::kit::{cell, figures, list, paragraph, range, table, words};
-use crate::report::statistics::wilson;
-use crate::report::{ModelResult, Report, mcnemar};
+use crate::report::{ModelResult, Report, Tests, mcnemar, wilson};
 use fedact_chart::units::{count, percent, points};
 
 /// The comparison, if there is a student and its twin.
@@ -50,7 +49,7 @@ pub fn section(report: &Report) -> Option<Section> {
                 student.step,
                 scratch.step,
                 list(&named),
-                verdict(student, scratch)
+                verdict(student, scratch, report.tests)
             )),
             table(
                 "From the teacher to the student, and the student's twin without a teacher",
@@ -84,7 +83,7 @@ fn chain<'a>(report: &'a Report, student: &'a ModelResult) -> Vec<&'a ModelResul
     chain
 }
 
-fn verdict(student: &ModelResult, scratch: &ModelResult) -> String {
+fn verdict(student: &ModelResult, scratch: &ModelResult, tests: Tests) -> String {
     let gain = student.accuracy.top1 - scratch.accuracy.top1;
     let Some(pair) = mcnemar(&student.correct, &scratch.correct) else {
         return format!("The difference is {} points.", points(gain));
@@ -95,10 +94,10 @@ fn verdict(student: &ModelResult, scratch: &ModelResult) -> String {
         "which may well be chance"
     };
     format!(
-        "The difference is {} points: {} test clips are right only with a teacher, {} only without, {sure} (McNemar's \
+        "The difference is {} points: {} of the test split are right only with a teacher, {} only without, {sure} (McNemar's \
          exact test, p\u{a0}=\u{a0}{}).",
         points(gain),
-        pair.first_only,
+        tests.count(pair.first_only),
         pair.second_only,
         if pair.p < 0.001 {
             "under 0.001".to_owned()

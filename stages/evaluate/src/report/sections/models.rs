@@ -3,7 +3,7 @@
 use super::Section;
 use super::kit::{aside, cell, figures, heading, nothing, paragraph, range, table, words};
 use crate::report::statistics::wilson;
-use crate::report::{ModelKind, Report};
+use crate::report::{ModelKind, Report, Tests};
 use fedact_chart::html::Element;
 use fedact_chart::units::{bytes, count, percent, points, significant};
 
@@ -17,6 +17,7 @@ pub fn section(report: &Report) -> Option<Section> {
          value with 95% confidence; top-5, whose right class is among the five most likely. Mean class accuracy counts \
          every class alike, however many clips it has.",
     )];
+    body.extend(views(report.tests).map(paragraph));
     for (index, set) in report.clip_sets.iter().enumerate() {
         let models: Vec<_> = report
             .models
@@ -54,8 +55,8 @@ pub fn section(report: &Report) -> Option<Section> {
             .collect();
         body.push(table(
             &format!(
-                "Tested on {} clips of {} classes in {}; guessing gives {}, the most frequent class {}",
-                set.test_clips,
+                "Tested on {} of {} classes in {}; guessing gives {}, the most frequent class {}",
+                report.tests.count(set.tested),
                 set.classes.len(),
                 set.name,
                 percent(set.chance()),
@@ -64,7 +65,10 @@ pub fn section(report: &Report) -> Option<Section> {
             &[
                 words("model"),
                 figures("top-1", "share of clips whose most likely class is right"),
-                figures("top-5", "share of clips whose class is among the five most likely"),
+                figures(
+                    "top-5",
+                    "share of clips whose class is among the five most likely",
+                ),
                 figures("mean class", "mean over the classes of their accuracy"),
                 figures("parameters", "trained numbers"),
                 figures("size", "bytes of those numbers as a device stores them"),
@@ -86,6 +90,24 @@ pub fn section(report: &Report) -> Option<Section> {
         id: "models",
         title: "Every model in a row",
         body,
+    })
+}
+
+/// What is unusual in the way that accuracy was measured.
+fn views(tests: Tests) -> Option<String> {
+    if tests.single() {
+        return None;
+    }
+    let views = match tests.views {
+        1 => "Each clip was looked at once".to_owned(),
+        views => format!("The answers to {views} views of each clip were averaged"),
+    };
+    Some(if tests.videos {
+        format!(
+            "{views}, and the answers to all clips of a video were averaged and count once: the figures are shares of videos."
+        )
+    } else {
+        format!("{views}.")
     })
 }
 

@@ -11,17 +11,22 @@ pub fn section(report: &Report) -> Option<Section> {
     let mut notes: Vec<String> = Vec::new();
     for set in &report.clip_sets {
         let half = {
-            let interval = wilson(0.5, set.test_clips);
+            let interval = wilson(0.5, set.tested);
             (interval.high - interval.low) / 2.0
         };
         notes.push(format!(
-            "{} has {}, of which {} from {} are for testing. Guessing is right about {}; always naming {}, the most \
-             frequent class in training, about {}. With so many test clips an accuracy near one half is known to ±{:.1} \
+            "{} has {}, of which {} from {} are for testing{}. Guessing is right about {}; always naming {}, the most \
+             frequent class in training, about {}. With so many an accuracy near one half is known to ±{:.1} \
              points (Wilson's interval, 95%), and smaller differences between models mean little.",
             set.name,
             plural((set.train_clips + set.test_clips) as u64, "clip", "clips"),
             set.test_clips,
             plural(set.test_groups as u64, "person or recording", "people or recordings"),
+            if report.tests.videos {
+                format!(", {}", report.tests.count(set.tested))
+            } else {
+                String::new()
+            },
             percent(set.chance()),
             set.class(set.majority_class),
             percent(set.majority),

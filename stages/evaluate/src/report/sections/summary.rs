@@ -115,16 +115,20 @@ fn same_accuracy(report: &Report) -> Option<Finding> {
         name: "Accuracy after fine-tuning",
         figure: percent(model.accuracy.top1),
         note: if others.is_empty() {
-            format!("`{}`, on {} test clips", run.step, model.correct.len())
+            format!(
+                "`{}`, on {} of the test split",
+                run.step,
+                report.tests.count(model.correct.len())
+            )
         } else {
             list(&others)
         },
         sentence: format!(
-            "In the end `{}` is right about {} of {} test clips{} (95% confidence: \
+            "In the end `{}` is right about {} of {} of the test split{} (95% confidence: \
              {}–{}){compared}. Guessing would be right about {}, always naming the most frequent class about {}.",
             run.step,
             percent(model.accuracy.top1),
-            model.correct.len(),
+            report.tests.count(model.correct.len()),
             if set.shared_groups == 0 {
                 ", all of people or recordings that are not among its training clips of this set"
             } else {
