@@ -4,10 +4,9 @@
 //! chooses by that. Only C types cross the boundary, and no panic does.
 
 use std::ffi::{c_char, c_int};
-use std::panic::catch_unwind;
 
 use fedact_pipeline::child;
-use fedact_stage::{Definition, Job, Metrics, Reporter, Run, StageError};
+use fedact_stage::{Definition, Run};
 
 /// The stages with the functions that do their work.
 static STAGES: &[(&Definition, Run)] = &[
@@ -24,26 +23,7 @@ pub extern "C" fn fedact_work_code() -> *const c_char {
 /// Carries out the job on standard input. 0: done; 1: failed, and said so; 2: there is no job.
 #[unsafe(no_mangle)]
 pub extern "C" fn fedact_work_serve() -> c_int {
-    match catch_unwind(|| child::serve(work)) {
-        Ok(Ok(code)) => c_int::from(code),
-        Ok(Err(_)) => 2,
-        Err(_) => 1,
-    }
-}
-
-fn work(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
-    let stage = STAGES
-        .iter()
-        .find(|(definition, _)| definition.name == job.stage);
-    let Some((_, run)) = stage else {
-        return Err(StageError {
-            message: format!("there is no stage {} that needs no libtorch", job.stage),
-            remedy: None,
-            invalid_input: true,
-            stopped: false,
-        });
-    };
-    run(job, reporter)
+    c_int::from(child::serve_one_of(STAGES, "FFmpeg alone"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::panic::catch_unwind;
 
 use fedact_pipeline::child;
-use fedact_stage::{Definition, Job, Metrics, Reporter, Run, StageError};
+use fedact_stage::{Definition, Run};
 
 /// The stages with the functions that do their work.
 static STAGES: &[(&Definition, Run)] = &[
@@ -30,11 +30,7 @@ pub extern "C" fn fedact_work_code() -> *const c_char {
 /// Carries out the job on standard input. 0: done; 1: failed, and said so; 2: there is no job.
 #[unsafe(no_mangle)]
 pub extern "C" fn fedact_work_serve() -> c_int {
-    match catch_unwind(|| child::serve(work)) {
-        Ok(Ok(code)) => c_int::from(code),
-        Ok(Err(_)) => 2,
-        Err(_) => 1,
-    }
+    c_int::from(child::serve_one_of(STAGES, "libtorch"))
 }
 
 /// What was loaded with this library: `fedact_code::Loaded` as JSON, valid for ever; null where that fails.
@@ -67,19 +63,4 @@ pub unsafe extern "C" fn fedact_work_measure(description: *const c_char) -> *con
 fn lasting(text: Option<String>) -> *const c_char {
     text.and_then(|text| CString::new(text).ok())
         .map_or(std::ptr::null(), |text| text.into_raw().cast_const())
-}
-
-fn work(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
-    let stage = STAGES
-        .iter()
-        .find(|(definition, _)| definition.name == job.stage);
-    let Some((_, run)) = stage else {
-        return Err(StageError {
-            message: format!("there is no stage {} that needs libtorch", job.stage),
-            remedy: None,
-            invalid_input: true,
-            stopped: false,
-        });
-    };
-    run(job, reporter)
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
 use crate::data::{Augmentation, Batch, Views};
+use crate::info::write_json;
 use crate::{InputGeometry, NetsError, weights};
 
 /// The version of `answers.json` that this crate writes and reads.
@@ -101,16 +102,7 @@ impl Answers {
     pub fn save(info: &AnswersInfo, logits: Tensor, folder: &Path) -> Result<(), NetsError> {
         let tensors = BTreeMap::from([("logits".to_owned(), logits)]);
         weights::write(&folder.join(answers_files::LOGITS), &tensors)?;
-        let path = folder.join(answers_files::INFO);
-        let write = || -> std::io::Result<()> {
-            let mut text = serde_json::to_vec_pretty(info)?;
-            text.push(b'\n');
-            std::fs::write(&path, text)
-        };
-        write().map_err(|source| NetsError::Write {
-            path: path.clone(),
-            source,
-        })
+        write_json(&folder.join(answers_files::INFO), info)
     }
 
     /// Reads the answers to the training clips of a set.

@@ -2,12 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
+use fedact_recipe::ComputeDevice;
 use tch::{Cuda, Device, Tensor};
 
 use crate::NetsError;
 
 /// The file of libtorch that has the part for CUDA.
 const CUDA_LIBRARY: &str = "libtorch_cuda.so";
+
+/// The device that a recipe names.
+///
+/// # Errors
+/// As [`gpu`].
+pub fn device(named: ComputeDevice) -> Result<Device, NetsError> {
+    match named {
+        ComputeDevice::Cpu => Ok(Device::Cpu),
+        ComputeDevice::Cuda => gpu(),
+    }
+}
 
 /// The first GPU of this machine. libtorch's part for CUDA is loaded where it lies beside the part that this program is
 /// linked to; the program itself is the same with and without.

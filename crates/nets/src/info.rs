@@ -163,14 +163,7 @@ impl ModelInfo {
     /// # Errors
     /// Names the file and what the system says.
     pub fn save(&self, folder: &Path) -> Result<(), NetsError> {
-        let path = folder.join(files::INFO);
-        let failed = |source| NetsError::Write {
-            path: path.clone(),
-            source,
-        };
-        let mut text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
-        text.push(b'\n');
-        std::fs::write(&path, text).map_err(failed)
+        write_json(&folder.join(files::INFO), self)
     }
 
     /// Refuses a description that no network could have.
@@ -265,6 +258,17 @@ impl ModelInfo {
             },
         ))
     }
+}
+
+/// Writes a description as JSON that people can read, too.
+pub(crate) fn write_json(path: &Path, description: &impl Serialize) -> Result<(), NetsError> {
+    let failed = |source| NetsError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let mut text = serde_json::to_vec_pretty(description).map_err(|error| failed(error.into()))?;
+    text.push(b'\n');
+    std::fs::write(path, text).map_err(failed)
 }
 
 #[cfg(test)]

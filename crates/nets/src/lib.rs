@@ -28,12 +28,12 @@ pub mod weights;
 
 pub use allocator::keep_memory;
 pub use answers::{ANSWERS_VERSION, Answers, AnswersInfo, answers_files, fingerprint};
-pub use device::{gpu, multiplies_bfloat16};
+pub use device::{device, gpu, multiplies_bfloat16};
 pub use error::NetsError;
 pub use fedact_recipe::{
-    Architecture, BlockLayout, ConvLayout, Convolutions, Cost, Family, HeadLayout, InvertedLayout,
-    Layout, OutOfRange, Precision, Residual, ResidualLayout, SHIFTED_SHARE, STEM_POOL, Shortcut,
-    ShortcutLayout, Stem, Tsm, TsmLayout, X3d, X3dBlockLayout, X3dLayout,
+    Architecture, BlockLayout, ComputeDevice, ConvLayout, Convolutions, Cost, Family, HeadLayout,
+    InvertedLayout, Layout, OutOfRange, Precision, Residual, ResidualLayout, SHIFTED_SHARE,
+    STEM_POOL, Shortcut, ShortcutLayout, Stem, Tsm, TsmLayout, X3d, X3dBlockLayout, X3dLayout,
 };
 pub use info::{FORMAT_VERSION, InputGeometry, MEAN, ModelInfo, STD, files, normalisation};
 pub use mixed::MixedModel;

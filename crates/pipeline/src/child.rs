@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::OwnedFd;
 
-use fedact_stage::{Event, Job, Metrics, Reporter, StageError};
+use fedact_stage::{Definition, Event, Job, Metrics, Reporter, Run, StageError};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Signal, getpgrp, getpid, kill_process, kill_process_group};
 
@@ -41,6 +41,32 @@ pub fn serve(run: impl FnOnce(&Job, &Reporter) -> Result<Metrics, StageError>) -
     let code = u8::from(result.is_err());
     reporter.send(&Event::closing(result));
     Ok(code)
+}
+
+/// Serves one job of one of these stages, which are those that need `libraries` (for messages), and lets no panic out.
+///
+/// Returns the exit code for the process: 0 where the stage ended well, 1 where it failed and said so, 2 where there
+/// is no job.
+pub fn serve_one_of(stages: &[(&Definition, Run)], libraries: &str) -> u8 {
+    let work = |job: &Job, reporter: &Reporter| {
+        let stage = stages
+            .iter()
+            .find(|(definition, _)| definition.name == job.stage);
+        match stage {
+            Some((_, run)) => run(job, reporter),
+            None => Err(StageError {
+                message: format!("there is no stage {} that needs {libraries}", job.stage),
+                remedy: None,
+                invalid_input: true,
+                stopped: false,
+            }),
+        }
+    };
+    match std::panic::catch_unwind(|| serve(work)) {
+        Ok(Ok(code)) => code,
+        Ok(Err(_)) => 2,
+        Err(_) => 1,
+    }
 }
 
 /// A descriptor of the same stream that programs started from here do not inherit.

@@ -5,6 +5,7 @@
 
 mod architecture;
 mod augmentation;
+mod device;
 mod precision;
 mod quantization;
 mod schedule;
@@ -18,6 +19,7 @@ pub use architecture::{
     Stem, Tsm, TsmLayout, X3d, X3dBlockLayout, X3dLayout,
 };
 pub use augmentation::{Augmentation, Views};
+pub use device::ComputeDevice;
 pub use fedact_stage::OutOfRange;
 pub use precision::Precision;
 pub use quantization::{CalibrationSettings, Execution, Method};

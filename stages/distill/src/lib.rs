@@ -7,7 +7,5 @@ mod objective;
 mod run;
 mod watch;
 
-pub use fedact_distill_params::{
-    ComputeDevice, DEFINITION, Decoupled, DistillParams, Distillation,
-};
+pub use fedact_distill_params::{DEFINITION, Decoupled, DistillParams, Distillation};
 pub use run::run;

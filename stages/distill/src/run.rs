@@ -8,18 +8,17 @@ use fedact_nets::data::{Batch, hold_out};
 use fedact_nets::score::Scores;
 use fedact_nets::train::{EpochRecord, fit, kept_epoch};
 use fedact_nets::{
-    Adopted, Answers, FloatModel, InputGeometry, MixedModel, ModelInfo, NetsError, OutOfRange,
-    Outputs, Precision, Pretrained, Teachers, files, gpu, keep_memory, multiplies_bfloat16,
-    set_threads,
+    Adopted, Answers, ComputeDevice, FloatModel, InputGeometry, MixedModel, ModelInfo, NetsError,
+    OutOfRange, Outputs, Precision, Pretrained, Teachers, device, files, keep_memory,
+    multiplies_bfloat16, set_threads,
 };
 use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped};
 use serde_json::json;
-use tch::Device;
 
+use crate::DistillParams;
 use crate::curves::curves;
 use crate::objective::Objective;
 use crate::watch::Watch;
-use crate::{ComputeDevice, DistillParams};
 
 /// Trains the model, measures it on the test split and writes its folder.
 ///
@@ -48,10 +47,7 @@ fn distil(
     clips: &ClipSet,
     reporter: &Reporter,
 ) -> Result<Metrics, NetsError> {
-    let device = match params.device {
-        ComputeDevice::Cpu => Device::Cpu,
-        ComputeDevice::Cuda => gpu()?,
-    };
+    let device = device(params.device)?;
     warn_of_slowness(params, reporter);
     let (train, validation) = match (clips.indices(Split::Train), params.validation_share) {
         (train, 0.0) => (train, Vec::new()),

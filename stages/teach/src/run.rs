@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fedact_clips::{ClipSet, Split};
 use fedact_nets::data::{Batch, Loader, LoaderSettings};
 use fedact_nets::{
-    ANSWERS_VERSION, Answers, AnswersInfo, Classifier, FloatModel, NetsError, Teachers,
+    ANSWERS_VERSION, Answers, AnswersInfo, Classifier, FloatModel, NetsError, Teachers, device,
     fingerprint, set_threads, weights,
 };
 use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped};
@@ -41,7 +41,8 @@ fn ask_all(
     let folders = inputs
         .iter()
         .map(|input| (input.name.as_str(), input.path.as_path()));
-    let teachers = Teachers::load(folders, clips, None, Device::Cpu)?;
+    let device = device(params.device)?;
+    let teachers = Teachers::load(folders, clips, None, device)?;
     let train = clips.indices(Split::Train);
     let (Some(normalisation), Some(input), false) =
         (teachers.normalisation(), teachers.input(), train.is_empty())
@@ -71,6 +72,7 @@ fn ask_all(
         let settings = LoaderSettings {
             augmentation: Some(params.augmentation.clone()),
             views: Some(params.drawn()),
+            device,
             ..LoaderSettings::in_order(params.batch_size, &teacher.info)
         };
         let loader = Loader::new(clips, &train, settings)?;

@@ -249,3 +249,18 @@ fn the_params_default_to_those_of_distill() {
     let params: TeachParams = serde_json::from_value(json!({})).unwrap();
     assert_eq!(params.augmentation, Augmentation::default());
 }
+
+/// On a machine with a GPU that this libtorch can use there is nothing to refuse.
+#[test]
+fn a_gpu_that_is_not_there_is_refused_with_the_way_out() {
+    let house = House::new();
+    let mut job = house.job("said", &["first"]);
+    job.params["device"] = json!("cuda");
+    match ask(&job) {
+        Ok(_) => assert!(fedact_nets::gpu().is_ok(), "it ran without a GPU"),
+        Err(error) => {
+            assert!(error.message.contains("device: cpu"), "{}", error.message);
+            assert!(error.invalid_input && !house.path("said/answers.json").exists());
+        }
+    }
+}

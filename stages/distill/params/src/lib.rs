@@ -5,8 +5,8 @@
 mod definition;
 
 use fedact_recipe::{
-    Architecture, Augmentation, Balance, Keep, OptimizerSettings, Precision, ScheduleSettings,
-    TestViews, TrainingSettings,
+    Architecture, Augmentation, Balance, ComputeDevice, Keep, OptimizerSettings, Precision,
+    ScheduleSettings, TestViews, TrainingSettings,
 };
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
@@ -105,17 +105,6 @@ pub struct Decoupled {
     pub target: f64,
     /// β: the others among themselves. Published: 8 for most pairs of networks.
     pub others: f64,
-}
-
-/// Where to compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ComputeDevice {
-    /// On the processor.
-    #[default]
-    Cpu,
-    /// On the first GPU, where libtorch was built with CUDA.
-    Cuda,
 }
 
 impl Default for DistillParams {

@@ -4,7 +4,7 @@
 
 mod definition;
 
-use fedact_recipe::{Augmentation, Views};
+use fedact_recipe::{Augmentation, ComputeDevice, Views};
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub struct TeachParams {
     pub seed: u64,
     /// Clips computed at a time.
     pub batch_size: usize,
+    /// Where to compute. The last bits of the answers depend on it.
+    pub device: ComputeDevice,
     /// Threads to compute with. The last bits of the answers depend on the number.
     pub threads: usize,
 }
@@ -35,6 +37,7 @@ impl Default for TeachParams {
             views: 20,
             seed: 0,
             batch_size: 16,
+            device: ComputeDevice::Cpu,
             threads: 2,
         }
     }
