@@ -1,20 +1,20 @@
 //! Whole runs on the virtual clock, with a trainer that is a formula.
 #![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
 
+mod kit;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use fedact_federation::aggregator::{Client, Config, EndReason};
+use fedact_federation::aggregator::{Config, EndReason};
 use fedact_federation::central::{CentralRun, CentralSetting};
 use fedact_federation::clock::DeviceClock;
-use fedact_federation::device::{Catalogue, DropOut};
-use fedact_federation::history::{ClientSummary, Record};
-use fedact_federation::layout::Layout;
+use fedact_federation::device::DropOut;
+use fedact_federation::history::Record;
 use fedact_federation::simulation::{Assignment, Host, Participant, Score, Setting, Simulation};
-use fedact_federation::strategy::{AlphaDecay, FedAsync, FedAvg, Mixing, Strategy};
+use fedact_federation::strategy::{ServerStep, Strategy};
+use kit::{CLIPS, FOUR_TO_ONE, fedasync, participants, run, start};
 use proptest::prelude::*;
-
-const CLIPS: u64 = 12;
 
 /// Moves each parameter half-way to a target of the client's own; some clients may send rubbish.
 #[derive(Default)]
@@ -55,97 +55,27 @@ impl Host for Formula {
     }
 }
 
-fn participants(rates: &[f64], jitter: f64, seed: u64) -> Vec<Participant> {
-    let mut profile = Catalogue::built_in().profile("laptop").unwrap().clone();
-    profile.jitter.value = jitter;
-    rates
-        .iter()
-        .enumerate()
-        .map(|(client, rate)| Participant {
-            summary: ClientSummary {
-                id: format!("g{client:02}"),
-                device: "laptop".into(),
-                clips: CLIPS,
-                clips_per_second: *rate,
-            },
-            clock: DeviceClock::new(profile.clone(), *rate, seed, client as u64),
-            steps_per_task: 3,
-        })
-        .collect()
-}
-
-fn fedasync() -> Strategy {
-    Strategy::FedAsync(FedAsync {
-        alpha: 0.6,
-        alpha_decay: AlphaDecay::default(),
-        mixing: Mixing::default(),
-        max_staleness: None,
-    })
-}
-
 fn fedavg() -> Strategy {
-    Strategy::FedAvg(FedAvg::default())
+    kit::fedavg(ServerStep::default())
 }
 
+/// Rules for a model of four numbers, with a fixed bound on norms.
 fn rules(
     strategy: Strategy,
     participants: Vec<Participant>,
     client_epochs: u64,
 ) -> (Config, Setting) {
-    let layout = Layout::vector(4);
-    let bytes = layout.message_bytes();
+    let (config, setting) = kit::rules(strategy, participants, client_epochs, 4);
     let config = Config {
-        strategy,
-        clients: vec![
-            Client {
-                samples_per_task: CLIPS
-            };
-            participants.len()
-        ],
-        layout,
-        budget_samples: client_epochs * CLIPS,
         max_update_distance: Some(100.0),
-        norm_bound: None,
-        max_samples: None,
-        max_refusals_in_a_row: 1000,
-        seed: 5,
-    };
-    let setting = Setting {
-        participants,
-        evaluate_every_samples: 8 * CLIPS,
-        round_deadline_seconds: None,
-        target_top1: None,
-        samples_per_client_epoch: CLIPS as f64,
-        bytes_down: bytes,
-        bytes_up: bytes,
+        ..config
     };
     (config, setting)
-}
-
-fn start() -> Record {
-    Record::Start {
-        strategy: "test".into(),
-        mixing: None,
-        seed: 5,
-        parameters: 4,
-        model_bytes: 80,
-        clients: Vec::new(),
-        settings: serde_json::Value::Null,
-    }
 }
 
 fn begin(config: Config, setting: Setting, host: &mut Formula) -> Simulation {
     Simulation::begin(config, setting, vec![0.0; 4], start(), host).unwrap()
 }
-
-fn run((config, setting): (Config, Setting), host: &mut Formula) -> Simulation {
-    let mut simulation = begin(config, setting, host);
-    while simulation.step(host).unwrap().is_none() {}
-    simulation
-}
-
-/// Half the devices are four times as fast as the other half.
-const FOUR_TO_ONE: [f64; 8] = [4.0, 4.0, 4.0, 4.0, 1.0, 1.0, 1.0, 1.0];
 
 #[test]
 fn all_three_strategies_do_equal_work() {

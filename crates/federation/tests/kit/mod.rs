@@ -248,12 +248,16 @@ impl Logistic {
             });
             (features, label)
         };
-        let data = (0..clients)
+        let mut data: Vec<Vec<_>> = (0..clients)
             .map(|client| {
                 let share = if client % 2 == 0 { 0.75 } else { 0.25 };
                 (0..CLIPS).map(|_| clip(share)).collect()
             })
             .collect();
+        // What the centre trains on; in turn one of each client's, as a shuffled order would have them.
+        let pooled = |place: usize| data[place % clients][place / clients];
+        let all = (0..clients * CLIPS as usize).map(pooled).collect();
+        data.push(all);
         Self {
             clients: data,
             test: (0..1000).map(|_| clip(0.5)).collect(),
