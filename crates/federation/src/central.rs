@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::aggregator::EndReason;
 use crate::clock::{DeviceClock, Load};
 use crate::history::{ClientSummary, Record};
 use crate::simulation::{Assignment, Host, Participant, Score};
@@ -25,6 +26,8 @@ pub struct CentralSetting {
     pub samples_per_client_epoch: f64,
     /// Clips in a step of SGD.
     pub batch_size: u64,
+    /// The run ends when an evaluation finds so large a share of right answers.
+    pub target_top1: Option<f64>,
 }
 
 /// Where a central run stands, but for its parameters.
@@ -84,19 +87,24 @@ impl CentralRun {
         }
     }
 
-    /// Trains up to the next evaluation and tests. Says whether the budget is spent.
+    /// Trains up to the next evaluation and tests. Gives the reason once the run is over.
     ///
     /// # Errors
     /// The host's.
-    pub fn step<H: Host>(&mut self, host: &mut H) -> Result<bool, H::Error> {
-        let left = self.setting.budget_samples - self.state.samples;
-        if left == 0 {
-            return Ok(true);
+    pub fn step<H: Host>(&mut self, host: &mut H) -> Result<Option<EndReason>, H::Error> {
+        if let Some(reason) = self.end() {
+            // Good enough before anything was learned.
+            if self.state.version == 0 {
+                self.record_end(reason, host)?;
+            }
+            return Ok(Some(reason));
         }
+        let left = self.setting.budget_samples - self.state.samples;
         let samples = left.min(self.setting.evaluate_every_samples.max(1));
         let assignment = Assignment {
             client: self.setting.participants.len(),
             nth: self.state.version,
+            samples_before: self.state.samples,
             base_version: self.state.version,
             samples,
             progress: self.state.samples as f64 / self.setting.budget_samples as f64,
@@ -128,20 +136,20 @@ impl CentralRun {
         self.state.version += 1;
         self.state.score = host.evaluate(&self.parameters)?;
         self.record_evaluation(host)?;
-        let spent = self.state.samples >= self.setting.budget_samples;
-        if spent {
-            host.record(Record::End {
-                reason: "budget-spent".to_owned(),
-                time: self.state.now,
-                version: self.state.version,
-                samples: self.state.samples,
-                client_epochs: self.client_epochs(),
-                bytes_up: self.state.bytes_up,
-                bytes_down: 0,
-                top1: self.state.score.top1,
-            })?;
+        let reason = self.end();
+        if let Some(reason) = reason {
+            self.record_end(reason, host)?;
         }
-        Ok(spent)
+        Ok(reason)
+    }
+
+    /// Why the run is over, if it is.
+    pub fn end(&self) -> Option<EndReason> {
+        let target = self.setting.target_top1;
+        if target.is_some_and(|target| self.state.score.top1 >= target) {
+            return Some(EndReason::TargetReached);
+        }
+        (self.state.samples >= self.setting.budget_samples).then_some(EndReason::BudgetSpent)
     }
 
     /// Where it stands.
@@ -216,6 +224,19 @@ impl CentralRun {
         }
         self.state.now = slowest;
         Ok(())
+    }
+
+    fn record_end<H: Host>(&self, reason: EndReason, host: &mut H) -> Result<(), H::Error> {
+        host.record(Record::End {
+            reason: reason.code().to_owned(),
+            time: self.state.now,
+            version: self.state.version,
+            samples: self.state.samples,
+            client_epochs: self.client_epochs(),
+            bytes_up: self.state.bytes_up,
+            bytes_down: 0,
+            top1: self.state.score.top1,
+        })
     }
 
     fn record_evaluation<H: Host>(&self, host: &mut H) -> Result<(), H::Error> {

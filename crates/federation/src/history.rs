@@ -30,7 +30,7 @@ pub struct ClientSummary {
 pub enum Record {
     /// The first line: who takes part and under which rules.
     Start {
-        /// `fedasync`, `fedavg` or `central`.
+        /// `fedasync`, `fedavg`, `fedbuff`, `fadas`, `ca2fl`, `ace`, `fedcompass` or `central`.
         strategy: String,
         /// `constant`, `polynomial` or `hinge`, for `fedasync` alone.
         mixing: Option<String>,
@@ -80,7 +80,7 @@ pub enum Record {
         version: u64,
         /// Versions made since `base_version`.
         staleness: u64,
-        /// The weight it got: `α_t` for `fedasync`, its share of the round for `fedavg`, 0 if refused.
+        /// The weight it got: `α_t` for `fedasync`, its share of the combined change for all others, 0 if refused.
         weight: f64,
         /// Bytes it took to upload.
         bytes_up: u64,

@@ -1,8 +1,9 @@
 //! Federated optimisation without a tensor library: strategies, virtual clock, validation of updates, history.
 //!
-//! * [`strategy`]: how updates become versions (FedAsync, FedAvg).
+//! * [`strategy`]: how updates become versions (FedAsync, FedAvg, FedBuff, FADAS, CA2FL, ACE, FedCompass), and
+//!   what they share: robust combinations, the server's optimizers, differential privacy.
 //! * [`aggregator`]: the server as a pure state machine over flat `f32` parameters with a [`layout`];
-//!   [`validation`] says what an update must be before it counts.
+//!   [`validation`] says what an update must be before it counts, [`vector`] has the arithmetic.
 //! * [`clock`] and [`device`]: how long tasks take on which device, and in which order they end.
 //! * [`simulation`]: the aggregator driven by the clock; [`central`]: the baseline without clients.
 //! * [`partition`]: which client holds which clips.
@@ -20,3 +21,4 @@ pub mod partition;
 pub mod simulation;
 pub mod strategy;
 pub mod validation;
+pub mod vector;

@@ -1,7 +1,9 @@
 //! The server's state machine, event by event.
 #![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
 
-use fedact_federation::aggregator::{Action, Aggregator, Client, Config, EndReason, Event, Update};
+use fedact_federation::aggregator::{
+    Action, Aggregator, Client, Config, Contents, EndReason, Event, Update,
+};
 use fedact_federation::layout::Layout;
 use fedact_federation::strategy::{AlphaDecay, FedAsync, FedAvg, Mixing, Strategy};
 use fedact_federation::validation::Refusal;
@@ -29,6 +31,8 @@ fn config(strategy: Strategy, clients: usize) -> Config {
         layout: Layout::vector(2),
         budget_samples: 1000,
         max_update_distance: None,
+        norm_bound: None,
+        max_samples: None,
         max_refusals_in_a_row: 100,
         seed: 0,
     }
@@ -49,19 +53,31 @@ fn sent(actions: &[Action], to: usize) -> Option<(u64, u64)> {
             client,
             task,
             version,
+            ..
         } if *client == to => Some((*task, *version)),
         _ => None,
     })
 }
 
-fn update(client: usize, (task, base_version): (u64, u64), parameters: &[f32]) -> Update {
+/// An update with these numbers: as parameters or as a change, whichever the server takes.
+fn update(
+    server: &Aggregator,
+    client: usize,
+    (task, base_version): (u64, u64),
+    numbers: &[f32],
+) -> Update {
+    let contents = if server.config().strategy.takes_parameters() {
+        Contents::Parameters(numbers.to_vec())
+    } else {
+        Contents::Change(numbers.to_vec())
+    };
     Update {
         client,
         task,
         base_version,
         samples: SAMPLES[client],
         layout: Layout::vector(2).fingerprint(),
-        parameters: parameters.to_vec(),
+        contents,
     }
 }
 
@@ -78,7 +94,7 @@ fn fedasync_mixes_each_update_at_once_by_its_staleness() {
     let first = ready(&mut server, 0).unwrap();
     let second = ready(&mut server, 1).unwrap();
     // Fresh: α = 0.5, so (0, 0) and (2, 4) give (1, 2).
-    let actions = server.handle(Event::UpdateArrived(update(0, first, &[2.0, 4.0])));
+    let actions = server.handle(Event::UpdateArrived(update(&server, 0, first, &[2.0, 4.0])));
     assert_eq!(
         actions,
         [Action::Mixed {
@@ -92,7 +108,12 @@ fn fedasync_mixes_each_update_at_once_by_its_staleness() {
     );
     assert_eq!(server.parameters()[..], [1.0, 2.0]);
     // Staleness 1: α = 0.5 / 2, so (1, 2) and (5, 2) give (2, 2).
-    let actions = server.handle(Event::UpdateArrived(update(1, second, &[5.0, 2.0])));
+    let actions = server.handle(Event::UpdateArrived(update(
+        &server,
+        1,
+        second,
+        &[5.0, 2.0],
+    )));
     assert!(
         matches!(actions[..], [Action::Mixed { staleness: 1, weight, .. }] if weight == 0.25),
         "{actions:?}"
@@ -109,14 +130,18 @@ fn fedavg_waits_for_all_and_weighs_by_samples() {
     let second = ready(&mut server, 1).unwrap();
     assert!(
         server
-            .handle(Event::UpdateArrived(update(0, first, &[4.0, 0.0])))
+            .handle(Event::UpdateArrived(update(&server, 0, first, &[4.0, 0.0])))
             .is_empty()
     );
-    assert!(!server.is_at_rest());
     assert_eq!(ready(&mut server, 0), None, "the round is not over");
     assert_eq!(server.parameters()[..], [0.0, 0.0]);
     // (10·(4, 0) + 30·(0, 4)) / 40 = (1, 3); client 0 has been waiting and gets the next task.
-    let actions = server.handle(Event::UpdateArrived(update(1, second, &[0.0, 4.0])));
+    let actions = server.handle(Event::UpdateArrived(update(
+        &server,
+        1,
+        second,
+        &[0.0, 4.0],
+    )));
     assert_eq!(server.parameters()[..], [1.0, 3.0]);
     let weights: Vec<f64> = actions
         .iter()
@@ -140,12 +165,27 @@ fn fedavg_waits_for_all_and_weighs_by_samples() {
 #[test]
 fn every_kind_of_bad_update_is_refused_with_its_reason_and_changes_nothing() {
     type Spoil = fn(&mut Update);
-    let cases: [(Spoil, Refusal); 8] = [
-        (|u| u.parameters[1] = f32::NAN, Refusal::NotFinite),
-        (|u| u.parameters[0] = f32::NEG_INFINITY, Refusal::NotFinite),
-        (|u| u.parameters[0] = 1e30, Refusal::TooFar),
-        (|u| u.parameters.push(0.0), Refusal::WrongLayout),
+    let cases: [(Spoil, Refusal); 9] = [
+        (
+            |u| u.contents.numbers_mut()[1] = f32::NAN,
+            Refusal::NotFinite,
+        ),
+        (
+            |u| u.contents.numbers_mut()[0] = f32::NEG_INFINITY,
+            Refusal::NotFinite,
+        ),
+        (|u| u.contents.numbers_mut()[0] = 1e30, Refusal::TooFar),
+        (|u| u.contents.numbers_mut().push(0.0), Refusal::WrongLayout),
         (|u| u.layout ^= 1, Refusal::WrongLayout),
+        (
+            |u| {
+                u.contents = match u.contents.clone() {
+                    Contents::Parameters(numbers) => Contents::Change(numbers),
+                    Contents::Change(numbers) => Contents::Parameters(numbers),
+                }
+            },
+            Refusal::WrongContents,
+        ),
         (|u| u.samples = 1_000_000, Refusal::WrongSampleCount),
         (|u| u.base_version = 7, Refusal::UnknownBaseVersion),
         (|u| u.task = 99, Refusal::UnknownTask),
@@ -157,7 +197,7 @@ fn every_kind_of_bad_update_is_refused_with_its_reason_and_changes_nothing() {
             let mut server = Aggregator::new(config, vec![0.0, 0.0]);
             let task = ready(&mut server, 0).unwrap();
             ready(&mut server, 1).unwrap();
-            let mut bad = update(0, task, &[1.0, 1.0]);
+            let mut bad = update(&server, 0, task, &[1.0, 1.0]);
             spoil(&mut bad);
             let actions = server.handle(Event::UpdateArrived(bad));
             assert_eq!(refusal(&actions), Some(reason));
@@ -172,7 +212,7 @@ fn every_kind_of_bad_update_is_refused_with_its_reason_and_changes_nothing() {
 fn strangers_and_repeats_are_refused() {
     let mut server = server(fedasync(), 2);
     let task = ready(&mut server, 0).unwrap();
-    let good = update(0, task, &[2.0, 2.0]);
+    let good = update(&server, 0, task, &[2.0, 2.0]);
     let mut strange = good.clone();
     strange.client = 17;
     let actions = server.handle(Event::UpdateArrived(strange));
@@ -197,9 +237,9 @@ fn an_update_staler_than_the_limit_is_refused() {
     let slow = ready(&mut server, 1).unwrap();
     for _ in 0..3 {
         let task = ready(&mut server, 0).unwrap();
-        server.handle(Event::UpdateArrived(update(0, task, &[1.0, 1.0])));
+        server.handle(Event::UpdateArrived(update(&server, 0, task, &[1.0, 1.0])));
     }
-    let actions = server.handle(Event::UpdateArrived(update(1, slow, &[1.0, 1.0])));
+    let actions = server.handle(Event::UpdateArrived(update(&server, 1, slow, &[1.0, 1.0])));
     assert_eq!(refusal(&actions), Some(Refusal::TooStale));
     assert_eq!(server.version(), 3);
 }
@@ -210,10 +250,20 @@ fn a_round_goes_on_without_the_lost_and_the_refused() {
     let first = ready(&mut server, 0).unwrap();
     let second = ready(&mut server, 1).unwrap();
     ready(&mut server, 2).unwrap();
-    server.handle(Event::UpdateArrived(update(0, first, &[f32::NAN, 0.0])));
+    server.handle(Event::UpdateArrived(update(
+        &server,
+        0,
+        first,
+        &[f32::NAN, 0.0],
+    )));
     server.handle(Event::ClientLost { client: 2 });
     assert_eq!(server.version(), 0);
-    server.handle(Event::UpdateArrived(update(1, second, &[1.0, 2.0])));
+    server.handle(Event::UpdateArrived(update(
+        &server,
+        1,
+        second,
+        &[1.0, 2.0],
+    )));
     assert_eq!(server.version(), 1);
     assert_eq!(server.parameters()[..], [1.0, 2.0]);
 }
@@ -223,11 +273,11 @@ fn a_deadline_closes_its_own_round_and_the_late_are_refused() {
     let mut server = server(Strategy::FedAvg(FedAvg::default()), 2);
     let first = ready(&mut server, 0).unwrap();
     let late = ready(&mut server, 1).unwrap();
-    server.handle(Event::UpdateArrived(update(0, first, &[1.0, 2.0])));
+    server.handle(Event::UpdateArrived(update(&server, 0, first, &[1.0, 2.0])));
     assert!(server.handle(Event::RoundDeadline { round: 5 }).is_empty());
     server.handle(Event::RoundDeadline { round: 0 });
     assert_eq!(server.version(), 1);
-    let actions = server.handle(Event::UpdateArrived(update(1, late, &[9.0, 9.0])));
+    let actions = server.handle(Event::UpdateArrived(update(&server, 1, late, &[9.0, 9.0])));
     assert_eq!(refusal(&actions), Some(Refusal::LateForRound));
     assert_eq!(server.parameters()[..], [1.0, 2.0]);
 }
@@ -238,9 +288,9 @@ fn a_run_ends_when_its_budget_is_spent_and_sends_nothing_more() {
     config.budget_samples = 20;
     let mut server = Aggregator::new(config, vec![0.0, 0.0]);
     let task = ready(&mut server, 0).unwrap();
-    server.handle(Event::UpdateArrived(update(0, task, &[1.0, 1.0])));
+    server.handle(Event::UpdateArrived(update(&server, 0, task, &[1.0, 1.0])));
     let task = ready(&mut server, 0).unwrap();
-    let actions = server.handle(Event::UpdateArrived(update(0, task, &[1.0, 1.0])));
+    let actions = server.handle(Event::UpdateArrived(update(&server, 0, task, &[1.0, 1.0])));
     assert_eq!(
         actions.last(),
         Some(&Action::Finished {
@@ -248,7 +298,7 @@ fn a_run_ends_when_its_budget_is_spent_and_sends_nothing_more() {
         })
     );
     assert_eq!(ready(&mut server, 0), None);
-    let actions = server.handle(Event::UpdateArrived(update(0, task, &[1.0, 1.0])));
+    let actions = server.handle(Event::UpdateArrived(update(&server, 0, task, &[1.0, 1.0])));
     assert_eq!(refusal(&actions), Some(Refusal::RunFinished));
 }
 
@@ -258,14 +308,19 @@ fn a_run_of_nothing_but_refusals_ends_and_outsiders_cannot_end_it() {
     config.max_refusals_in_a_row = 3;
     let mut server = Aggregator::new(config, vec![0.0, 0.0]);
     for _ in 0..10 {
-        let mut strange = update(0, (0, 0), &[1.0, 1.0]);
+        let mut strange = update(&server, 0, (0, 0), &[1.0, 1.0]);
         strange.client = 17;
         server.handle(Event::UpdateArrived(strange));
     }
     assert_eq!(server.finished(), None);
     for _ in 0..3 {
         let task = ready(&mut server, 0).unwrap();
-        server.handle(Event::UpdateArrived(update(0, task, &[f32::NAN, 1.0])));
+        server.handle(Event::UpdateArrived(update(
+            &server,
+            0,
+            task,
+            &[f32::NAN, 1.0],
+        )));
     }
     assert_eq!(server.finished(), Some(EndReason::AllUpdatesRefused));
 }
@@ -276,7 +331,7 @@ fn rounds_ask_a_sample_that_follows_from_the_seed() {
         let mut config = config(
             Strategy::FedAvg(FedAvg {
                 clients_per_round: Some(2),
-                over_selection: 0.0,
+                ..FedAvg::default()
             }),
             3,
         );
@@ -291,7 +346,9 @@ fn rounds_ask_a_sample_that_follows_from_the_seed() {
             let asked: Vec<usize> = (0..3).filter(|client| tasks[*client].is_some()).collect();
             for client in &asked {
                 let task = tasks[*client].take().unwrap();
-                let actions = server.handle(Event::UpdateArrived(update(*client, task, &[0.0; 2])));
+                let actions = server.handle(Event::UpdateArrived(update(
+                    &server, *client, task, &[0.0; 2],
+                )));
                 for (other, task) in tasks.iter_mut().enumerate() {
                     *task = task.or(sent(&actions, other));
                 }

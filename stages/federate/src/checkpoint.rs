@@ -1,7 +1,7 @@
 //! The checkpoint of a run: one file, replaced as a whole.
 //!
 //! ```text
-//! magic      16 bytes   "fedact-federate1"
+//! magic      16 bytes   "fedact-federate2"
 //! digest     32 bytes   SHA-256 of everything behind it
 //! length      8 bytes   of the header, little-endian
 //! header                JSON: Header
@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::FederateError;
 
-const MAGIC: &[u8; 16] = b"fedact-federate1";
+const MAGIC: &[u8; 16] = b"fedact-federate2";
 const PREFIX: usize = MAGIC.len() + 32 + 8;
 
 /// File name within the folder for checkpoints.
@@ -29,7 +29,7 @@ pub const FILE: &str = "federate.checkpoint";
 /// A named row of numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vector {
-    /// A version's number, or a name of the run's own.
+    /// What it is of the run's.
     pub name: String,
     /// The numbers.
     pub numbers: std::sync::Arc<Vec<f32>>,

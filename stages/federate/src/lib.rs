@@ -5,13 +5,19 @@
 
 mod checkpoint;
 mod clients;
+mod drive;
 mod error;
+mod kept;
+mod metrics;
 mod run;
 mod sgd;
 mod worker;
+mod world;
 
 pub use error::FederateError;
-pub use fedact_federate_params::{Budget, DEFINITION, Devices, FederateParams, StrategyKind};
+pub use fedact_federate_params::{
+    Allotment, Budget, DEFINITION, Devices, FederateParams, StrategyKind,
+};
 pub use run::run;
 
 /// Passes over all clips between two evaluations of the run at the centre: what `evaluate_every`

@@ -1,5 +1,6 @@
 //! What the simulation needs from outside: real training and testing with libtorch.
 
+use std::ops::Range;
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
@@ -188,10 +189,12 @@ impl<'a> Worker<'a> {
         Ok(Scores::from(&predictions))
     }
 
-    fn train_epoch(
+    /// Trains on the clips of an epoch whose places in its order are within `places`.
+    fn train_stretch(
         &mut self,
         worker: ClientId,
         epoch: u64,
+        places: Range<u64>,
         sgd: Sgd,
         base: &[Tensor],
     ) -> Result<(), FederateError> {
@@ -204,15 +207,47 @@ impl<'a> Worker<'a> {
             progress,
             ..
         } = self;
-        loaders[worker].run(epoch, |batch| {
-            let logits = model.logits(&batch.clips, params.execution);
-            let loss = loss::cross_entropy(&logits, &batch.labels, params.label_smoothing);
+        let loader = &loaders[worker];
+        let batch_size = params.batch_size as u64;
+        // The last batch may be larger than the others.
+        let first = (places.start / batch_size).min(loader.batches().saturating_sub(1) as u64);
+        let mut place = first * batch_size;
+        let outcome = loader.run_from(epoch, first as usize, |batch| {
+            let length = batch.labels.size1().map_err(NetsError::from)?;
+            let from = places.start.saturating_sub(place) as i64;
+            let until = (places.end - place).min(length as u64) as i64;
+            place += length as u64;
+            let clips = batch.clips.narrow(0, from, until - from);
+            let labels = batch.labels.narrow(0, from, until - from);
+            let logits = model.logits(&clips, params.execution);
+            let loss = loss::cross_entropy(&logits, &labels, params.label_smoothing);
             loss.f_backward().map_err(NetsError::from)?;
             sgd.step(tensors, base, velocity);
             model.refresh_scales();
             progress.advance(0);
+            if place >= places.end {
+                return Err(Halt::Done);
+            }
             Ok(())
-        })
+        });
+        match outcome {
+            Ok(()) | Err(Halt::Done) => Ok(()),
+            Err(Halt::Failed(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// Why no further batch is wanted.
+enum Halt {
+    /// The stretch is done.
+    Done,
+    /// A step or a batch failed.
+    Failed(NetsError),
+}
+
+impl From<NetsError> for Halt {
+    fn from(error: NetsError) -> Self {
+        Self::Failed(error)
     }
 }
 
@@ -241,12 +276,12 @@ impl Host for Worker<'_> {
             }
         }
         let per_epoch = self.loaders[task.client].samples() as u64;
-        let epochs = task.samples / per_epoch;
-        // Every task of a worker but the centre's last has the same number of epochs, so this is how
-        // many it has made before.
-        let first = task.nth * self.epochs_per_task(task.client);
-        for epoch in first..first + epochs {
-            self.train_epoch(task.client, epoch, sgd, &started_from)?;
+        let (mut from, end) = (task.samples_before, task.samples_before + task.samples);
+        while from < end {
+            let (epoch, start) = (from / per_epoch, from % per_epoch);
+            let stop = per_epoch.min(start + (end - from));
+            self.train_stretch(task.client, epoch, start..stop, sgd, &started_from)?;
+            from += stop - start;
         }
         let trained = self.parameters()?;
         if self.keeps_velocity && !trained.iter().all(|number| number.is_finite()) {
@@ -267,16 +302,6 @@ impl Host for Worker<'_> {
 
     fn record(&mut self, record: Record) -> Result<(), FederateError> {
         Ok(self.history.write(&record)?)
-    }
-}
-
-impl Worker<'_> {
-    fn epochs_per_task(&self, worker: ClientId) -> u64 {
-        if worker + 1 == self.loaders.len() {
-            crate::central_epochs_per_segment(self.params, self.loaders.len() - 1)
-        } else {
-            u64::from(self.params.local_epochs)
-        }
     }
 }
 

@@ -123,21 +123,10 @@ impl FedAsync {
     }
 }
 
-/// `model = (1 - weight)·model + weight·update`, element by element (algorithm 1, the updater).
-///
-/// # Panics
-/// If the slices differ in length, which validation has ruled out.
-pub fn mix(model: &mut [f32], update: &[f32], weight: f64) {
-    assert_eq!(model.len(), update.len(), "an update of another length");
-    let (kept, taken) = ((1.0 - weight) as f32, weight as f32);
-    for (number, new) in model.iter_mut().zip(update) {
-        *number = kept * *number + taken * new;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::mix;
 
     fn fedasync(mixing: Mixing) -> FedAsync {
         FedAsync {
@@ -182,15 +171,6 @@ mod tests {
         assert_eq!(fedasync.weight(799, 0), 0.6);
         assert_eq!(fedasync.weight(800, 0), 0.3);
         assert_eq!(fedasync.weight(1200, 0), 0.15);
-    }
-
-    #[test]
-    fn a_full_weight_replaces_and_none_keeps() {
-        let mut model = [0.1_f32, 0.2];
-        mix(&mut model, &[0.7, 0.9], 0.0);
-        assert_eq!(model, [0.1, 0.2]);
-        mix(&mut model, &[0.7, 0.9], 1.0);
-        assert_eq!(model, [0.7, 0.9]);
     }
 
     #[test]

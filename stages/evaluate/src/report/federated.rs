@@ -7,7 +7,7 @@ use super::target::{final_accuracy, smoothed};
 /// How a run combined what the clients learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strategy {
-    /// `fedasync`: every update is mixed in at once.
+    /// `fedasync` and its kin: nobody waits for the slowest.
     Async,
     /// `fedavg`: rounds that wait for their slowest member.
     Sync,
@@ -153,7 +153,9 @@ impl FederatedRun {
         let mut run = Self {
             step: step.to_owned(),
             strategy: match strategy.as_str() {
-                "fedasync" => Strategy::Async,
+                "fedasync" | "fedbuff" | "fadas" | "ca2fl" | "ace" | "fedcompass" => {
+                    Strategy::Async
+                }
                 "fedavg" => Strategy::Sync,
                 "central" => Strategy::Central,
                 _ => Strategy::Other,
@@ -255,6 +257,9 @@ impl FederatedRun {
         };
         match &self.mixing {
             Some(mixing) => format!("{strategy}, {mixing}"),
+            None if self.strategy == Strategy::Async && self.strategy_name != "fedasync" => {
+                format!("{strategy}, {}", self.strategy_name)
+            }
             None => strategy.to_owned(),
         }
     }
@@ -419,6 +424,22 @@ mod tests {
         assert_eq!(run.ending.bytes_up, 20);
         assert_eq!(run.final_accuracy(), None);
         assert!(FederatedRun::from_records("x", &records()[1..]).is_none());
+    }
+
+    #[test]
+    fn further_asynchronous_strategies_are_called_by_their_names() {
+        let mut records = records();
+        let Record::Start {
+            strategy, mixing, ..
+        } = &mut records[0]
+        else {
+            panic!("{:?}", records[0]);
+        };
+        *strategy = "fedbuff".into();
+        *mixing = None;
+        let run = FederatedRun::from_records("buffered", &records).unwrap();
+        assert_eq!(run.strategy, Strategy::Async);
+        assert_eq!(run.title(), "buffered (asynchronous, fedbuff)");
     }
 
     #[test]

@@ -3,41 +3,22 @@
 //! The work is in `fedact-federate`, one folder up.
 
 mod definition;
+mod strategy;
 
 use std::collections::BTreeMap;
 
 use fedact_federation::device::{Catalogue, DeviceProfile};
-use fedact_federation::strategy::{AlphaDecay, Mixing};
+use fedact_federation::strategy::{
+    AlphaDecay, Combination, FedBuff, Mixing, Privacy, ServerOptimizer,
+};
+use fedact_federation::validation::NormBound;
 use fedact_recipe::{Augmentation, Execution};
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use definition::DEFINITION;
-
-/// How the fine-tuned model comes about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum StrategyKind {
-    /// Asynchronously: every update is mixed in on arrival, weighted down by its staleness (Xie et
-    /// al. 2019).
-    Fedasync,
-    /// Synchronously: rounds that wait for their slowest client (McMahan et al. 2016).
-    Fedavg,
-    /// At the centre, on the clips of all clients: the baseline that gives up privacy.
-    Central,
-}
-
-impl StrategyKind {
-    /// The name used in params and histories.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fedasync => "fedasync",
-            Self::Fedavg => "fedavg",
-            Self::Central => "central",
-        }
-    }
-}
+pub use strategy::{Allotment, StrategyKind};
 
 /// Which device each client runs on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -89,7 +70,7 @@ impl Default for Budget {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FederateParams {
-    /// `fedasync`, `fedavg` or `central`.
+    /// `fedasync`, `fedavg`, `fedbuff`, `fadas`, `ca2fl`, `ace`, `fedcompass` or `central`.
     pub strategy: StrategyKind,
     /// `fedasync`: how staleness lowers an update's weight.
     pub mixing: Mixing,
@@ -97,10 +78,24 @@ pub struct FederateParams {
     pub alpha: f64,
     /// `fedasync`: versions at which `alpha` falls.
     pub alpha_decay: AlphaDecay,
-    /// `fedasync`: updates staler than this are refused; null: none.
+    /// Updates staler than this are refused, under every strategy but `fedavg`; null: none.
     pub max_staleness: Option<u64>,
+    /// `fedbuff`, `fadas`, `ca2fl`, `ace`: updates that make a version; null: 1 for `ace`, else 4.
+    pub buffer_size: Option<usize>,
+    /// `fedbuff`, `fedcompass`: an update counts `(1 + staleness)^(-this)`; 0: staleness is not weighed.
+    pub staleness_exponent: f64,
+    /// The server's optimizer, under every strategy but `fedasync`: `sgd`, `adam`, `yogi` or `fadas`; null:
+    /// plain averaging, at a fifth of its length for `ace`, and `fadas` for itself.
+    pub server: Option<ServerOptimizer>,
+    /// `fedavg`, `fedbuff`, `fadas`: how updates are combined; all but `mean` withstand some bad ones.
+    pub combination: Combination,
+    /// `fedavg`, `fedbuff`, `fadas`: clipping and noise, so that the models tell little of any one client;
+    /// null: none.
+    pub privacy: Option<Privacy>,
+    /// `fedcompass`: how work is allotted.
+    pub allotment: Allotment,
     /// Weight of the proximal term `(rho/2)·‖x - x_t‖²` in the clients' objective; null: 0.005 for
-    /// `fedasync` and 0 for `fedavg`, which a value turns into FedProx. The centre has none.
+    /// `fedasync` and 0 for all others; a value turns `fedavg` into FedProx. The centre has none.
     pub rho: Option<f64>,
     /// `fedavg`: answers that make a round; null: those of all clients.
     pub clients_per_round: Option<usize>,
@@ -108,8 +103,13 @@ pub struct FederateParams {
     pub over_selection: f64,
     /// `fedavg`: virtual seconds after which a round closes with what it has; null: never.
     pub round_deadline_seconds: Option<f64>,
-    /// Updates further from the server's model than this (Euclidean norm) are refused; null: none.
+    /// Updates that go further than this are refused; null: none. How far an update goes is the Euclidean norm
+    /// of its change or, under `fedasync`, its distance from the server's model.
     pub max_update_norm: Option<f64>,
+    /// A bound on the same norm that follows the running median of the clients' norms; null: none.
+    pub norm_bound: Option<NormBound>,
+    /// `fedavg`, `fedcompass`: no update counts for more clips than this; null: no cap.
+    pub max_samples: Option<u64>,
     /// How many clients the subjects of the train split are spread over; fewer subjects make
     /// fewer clients.
     pub clients: usize,
@@ -138,6 +138,9 @@ pub struct FederateParams {
     pub augmentation: Augmentation,
     /// When the run ends.
     pub budget: Budget,
+    /// The run ends sooner, when a test finds so large a share of right answers; null: it does not. The test
+    /// split decides, so what it then says of the model is a little too good.
+    pub target_top1: Option<f64>,
     /// Client-epochs between two evaluations on the test split. At the centre: rounded to passes over
     /// all clips.
     pub evaluate_every: u64,
@@ -160,11 +163,19 @@ impl Default for FederateParams {
             alpha: 0.6,
             alpha_decay: AlphaDecay::default(),
             max_staleness: None,
+            buffer_size: None,
+            staleness_exponent: FedBuff::default().staleness_exponent,
+            server: None,
+            combination: Combination::default(),
+            privacy: None,
+            allotment: Allotment::default(),
             rho: None,
             clients_per_round: None,
             over_selection: 0.0,
             round_deadline_seconds: None,
             max_update_norm: None,
+            norm_bound: None,
+            max_samples: None,
             clients: 8,
             devices: Devices::InTurn(
                 [
@@ -187,6 +198,7 @@ impl Default for FederateParams {
             label_smoothing: 0.0,
             augmentation: Augmentation::default(),
             budget: Budget::default(),
+            target_top1: None,
             evaluate_every: 8,
             execution: Execution::default(),
             checkpoint_every: 8,
@@ -201,8 +213,8 @@ impl FederateParams {
     pub fn proximal_weight(&self) -> f64 {
         match self.strategy {
             StrategyKind::Fedasync => self.rho.unwrap_or(0.005),
-            StrategyKind::Fedavg => self.rho.unwrap_or(0.0),
             StrategyKind::Central => 0.0,
+            _ => self.rho.unwrap_or(0.0),
         }
     }
 
@@ -237,69 +249,6 @@ impl FederateParams {
             let known: Vec<&str> = catalogue.profiles.keys().map(String::as_str).collect();
             let expected = format!("one of {}, or described under `profiles`", known.join(", "));
             OutOfRange::unless(catalogue.profile(name).is_ok(), "devices", name, &expected)?;
-        }
-        Ok(())
-    }
-
-    fn check_strategy(&self) -> Result<(), OutOfRange> {
-        const POSITIVE: &str = "a finite number above 0";
-        let share = |value: f64| value > 0.0 && value <= 1.0;
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        OutOfRange::unless(
-            share(self.alpha),
-            "alpha",
-            self.alpha,
-            "above 0 and at most 1",
-        )?;
-        let factor = self.alpha_decay.factor;
-        OutOfRange::unless(
-            share(factor),
-            "alpha_decay.factor",
-            factor,
-            "above 0 and at most 1",
-        )?;
-        match self.mixing {
-            Mixing::Constant {} => {}
-            Mixing::Polynomial { a } => {
-                OutOfRange::unless(positive(a), "mixing.a", a, POSITIVE)?;
-            }
-            Mixing::Hinge { a, b } => {
-                OutOfRange::unless(positive(a), "mixing.a", a, POSITIVE)?;
-                let fits = b.is_finite() && b >= 0.0;
-                OutOfRange::unless(fits, "mixing.b", b, "a finite number, 0 or more")?;
-            }
-        }
-        if let Some(rho) = self.rho {
-            OutOfRange::unless(
-                (0.0..=100.0).contains(&rho),
-                "rho",
-                rho,
-                "between 0 and 100",
-            )?;
-        }
-        if let Some(clients) = self.clients_per_round {
-            let fits = (1..=self.clients).contains(&clients);
-            OutOfRange::unless(
-                fits,
-                "clients_per_round",
-                clients,
-                "between 1 and `clients`",
-            )?;
-        }
-        let more = self.over_selection;
-        OutOfRange::unless(
-            (0.0..=10.0).contains(&more),
-            "over_selection",
-            more,
-            "between 0 and 10",
-        )?;
-        for (key, value) in [
-            ("round_deadline_seconds", self.round_deadline_seconds),
-            ("max_update_norm", self.max_update_norm),
-        ] {
-            if let Some(value) = value {
-                OutOfRange::unless(positive(value), key, value, POSITIVE)?;
-            }
         }
         Ok(())
     }

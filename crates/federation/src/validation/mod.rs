@@ -1,5 +1,9 @@
 //! What an update must be before it counts, and the reason code of each refusal.
 
+mod norms;
+
+pub use norms::{BeyondBound, NormBound, NormWindow};
+
 use serde::{Deserialize, Serialize};
 
 /// Why an update was refused.
@@ -18,14 +22,22 @@ pub enum Refusal {
     WrongSampleCount,
     /// The update is for another network, or has another number of parameters.
     WrongLayout,
-    /// A parameter is NaN or infinite.
+    /// The update carries parameters where the strategy takes changes, or the other way round.
+    WrongContents,
+    /// A number is NaN or infinite.
     NotFinite,
-    /// The update lies further from the server's model than the norm bound allows.
+    /// The update goes further than the fixed bound allows.
     TooFar,
+    /// The update goes further than the bound that follows the running median allows.
+    UnusualNorm,
+    /// Too few norms are known to judge it by.
+    NormNotKnownYet,
     /// More versions were made since its base than the strategy allows.
     TooStale,
     /// Its round was closed without it.
     LateForRound,
+    /// The others of its buffer or round are further from it than from each other.
+    Outlier,
     /// The run had ended.
     RunFinished,
 }
@@ -40,10 +52,14 @@ impl Refusal {
             Self::UnknownBaseVersion => "unknown-base-version",
             Self::WrongSampleCount => "wrong-sample-count",
             Self::WrongLayout => "wrong-layout",
+            Self::WrongContents => "wrong-contents",
             Self::NotFinite => "not-finite",
             Self::TooFar => "too-far",
+            Self::UnusualNorm => "unusual-norm",
+            Self::NormNotKnownYet => "norm-not-known-yet",
             Self::TooStale => "too-stale",
             Self::LateForRound => "late-for-round",
+            Self::Outlier => "outlier",
             Self::RunFinished => "run-finished",
         }
     }
@@ -55,35 +71,19 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// Checks the numbers of an update against the server's model: finite, and no further from it than
-/// `max_distance` in the Euclidean norm. What is mixed in is `α_t` of exactly this distance, so the
-/// bound limits what one update can do.
+/// Checks how far an update goes, as the Euclidean norm of what it changes: finite, which it is if all its
+/// numbers are, and at most `most`.
 ///
 /// # Errors
 /// The reason.
-pub fn check_numbers(
-    model: &[f32],
-    update: &[f32],
-    max_distance: Option<f64>,
-) -> Result<(), Refusal> {
-    if model.len() != update.len() {
-        return Err(Refusal::WrongLayout);
-    }
-    if !update.iter().all(|number| number.is_finite()) {
+pub fn check_norm(norm: f64, most: Option<f64>) -> Result<(), Refusal> {
+    if !norm.is_finite() {
         return Err(Refusal::NotFinite);
     }
-    let Some(max_distance) = max_distance else {
-        return Ok(());
-    };
-    let squared: f64 = model
-        .iter()
-        .zip(update)
-        .map(|(number, new)| (f64::from(*new) - f64::from(*number)).powi(2))
-        .sum();
-    if squared.sqrt() > max_distance {
-        return Err(Refusal::TooFar);
+    match most {
+        Some(most) if norm > most => Err(Refusal::TooFar),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -91,24 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_checked_for_length_value_and_distance() {
-        let model = [0.0_f32, 0.0];
-        assert_eq!(check_numbers(&model, &[3.0, 4.0], Some(5.0)), Ok(()));
+    fn norms_are_checked_for_value_and_bound() {
+        assert_eq!(check_norm(5.0, Some(5.0)), Ok(()));
+        assert_eq!(check_norm(5.1, Some(5.0)), Err(Refusal::TooFar));
+        assert_eq!(check_norm(1e30, None), Ok(()));
+        assert_eq!(check_norm(f64::NAN, None), Err(Refusal::NotFinite));
         assert_eq!(
-            check_numbers(&model, &[3.0, 4.1], Some(5.0)),
-            Err(Refusal::TooFar)
-        );
-        assert_eq!(
-            check_numbers(&model, &[3.0, f32::NAN], None),
+            check_norm(f64::INFINITY, Some(1.0)),
             Err(Refusal::NotFinite)
-        );
-        assert_eq!(
-            check_numbers(&model, &[f32::INFINITY, 0.0], None),
-            Err(Refusal::NotFinite)
-        );
-        assert_eq!(
-            check_numbers(&model, &[1.0], None),
-            Err(Refusal::WrongLayout)
         );
     }
 
@@ -118,6 +108,8 @@ mod tests {
             Refusal::TaskAlreadyApplied,
             Refusal::TooStale,
             Refusal::NotFinite,
+            Refusal::NormNotKnownYet,
+            Refusal::Outlier,
         ] {
             assert_eq!(serde_json::to_value(refusal).unwrap(), refusal.code());
         }

@@ -5,163 +5,30 @@
 //! makes of the devices' speeds and nothing is ever drawn for it. Tasks that have not arrived when
 //! the run ends are never computed.
 
+mod host;
+mod setting;
+mod snapshot;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::aggregator::{
-    Action, Aggregator, ClientId, Config, EndReason, Event, State, TaskId, Update,
+    Action, Aggregator, ClientId, Config, Contents, EndReason, Event, TaskId, Update,
 };
-use crate::clock::{DeviceClock, EventQueue, Load, TaskTimes};
-use crate::history::{ClientSummary, Record};
+use crate::clock::{EventQueue, Load, TaskTimes};
+use crate::history::Record;
 
-/// One task as the trainer sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Assignment {
-    /// Who works; for fine-tuning at the centre, one more than the last client.
-    pub client: ClientId,
-    /// How many tasks this worker was given before.
-    pub nth: u64,
-    /// The version it starts from.
-    pub base_version: u64,
-    /// Clips to process, repeats counted.
-    pub samples: u64,
-    /// Share of the run's budget that had been spent when it was given out: what a learning-rate
-    /// schedule depends on.
-    pub progress: f64,
-}
+pub use host::{Assignment, Host, Score};
+pub use setting::{Participant, Setting, Totals};
+pub use snapshot::{SimulationState, Snapshot};
 
-/// How good a model is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Score {
-    /// Share of test clips whose most likely class is right.
-    pub top1: f64,
-    /// Mean cross-entropy.
-    pub loss: f64,
-}
-
-/// What a run needs from outside: learning, testing, and somewhere to write.
-pub trait Host {
-    /// Why it may fail.
-    type Error;
-
-    /// Trains from `base` and gives the new parameters, flat.
-    ///
-    /// # Errors
-    /// Ends the run.
-    fn train(&mut self, assignment: &Assignment, base: &[f32]) -> Result<Vec<f32>, Self::Error>;
-
-    /// Tests on the test split.
-    ///
-    /// # Errors
-    /// Ends the run.
-    fn evaluate(&mut self, parameters: &[f32]) -> Result<Score, Self::Error>;
-
-    /// Writes a line of history.
-    ///
-    /// # Errors
-    /// Ends the run.
-    fn record(&mut self, record: Record) -> Result<(), Self::Error>;
-}
-
-/// One client with its device.
-#[derive(Debug, Clone)]
-pub struct Participant {
-    /// Its name and device, for the history.
-    pub summary: ClientSummary,
-    /// How long its tasks take.
-    pub clock: DeviceClock,
-    /// Steps of SGD of one of its tasks.
-    pub steps_per_task: u64,
-}
-
-/// Everything about a run that its checkpoints need not hold.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// The clients, in the order of [`Config::clients`].
-    pub participants: Vec<Participant>,
-    /// Samples between two evaluations.
-    pub evaluate_every_samples: u64,
-    /// Virtual seconds after which a round of FedAvg closes with what it has.
-    pub round_deadline_seconds: Option<f64>,
-    /// Samples that make one client-epoch: the mean number of clips of a client.
-    pub samples_per_client_epoch: f64,
-    /// What a model costs to send to a client.
-    pub bytes_down: u64,
-    /// What an update costs to send back.
-    pub bytes_up: u64,
-}
-
-/// What the run has cost and met so far.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Totals {
-    /// Bytes uploaded by finished tasks.
-    pub bytes_up: u64,
-    /// Bytes of all downloads that began.
-    pub bytes_down: u64,
-    /// Updates that counted.
-    pub updates: u64,
-    /// Updates that were refused.
-    pub refused: u64,
-    /// Tasks that devices lost.
-    pub lost: u64,
-    /// Sum of the staleness of the updates that counted.
-    pub staleness_sum: u64,
-    /// The largest staleness of an update that counted.
-    pub max_staleness: u64,
-    /// Fewest local steps of an update that counted.
-    pub min_steps: Option<u64>,
-    /// Most local steps of an update that counted.
-    pub max_steps: u64,
-}
-
-impl Totals {
-    /// Mean staleness of the updates that counted.
-    pub fn mean_staleness(&self) -> f64 {
-        if self.updates == 0 {
-            return 0.0;
-        }
-        self.staleness_sum as f64 / self.updates as f64
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Due {
-    Ready { client: ClientId },
-    Arrival { task: TaskId },
-    Loss { task: TaskId },
-    Deadline { round: u64 },
-}
+use snapshot::{Due, Given};
 
 #[derive(Debug, Clone)]
 struct Flight {
     assignment: Assignment,
     times: TaskTimes,
     base: Arc<Vec<f32>>,
-}
-
-/// Everything about a run between two events but its parameters.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SimulationState {
-    now: f64,
-    due: Vec<(f64, Due)>,
-    flights: Vec<(TaskId, Assignment, TaskTimes)>,
-    given: Vec<u64>,
-    totals: Totals,
-    next_evaluation: u64,
-    last_score: Option<(u64, Score)>,
-    aggregator: State,
-}
-
-/// A run between two events: [`Simulation::resume`] goes on from it as if nothing had happened.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// All but the parameters.
-    pub state: SimulationState,
-    /// The parameters of the current version and of those that tasks in flight started from.
-    pub versions: BTreeMap<u64, Arc<Vec<f32>>>,
 }
 
 /// A run.
@@ -171,7 +38,7 @@ pub struct Simulation {
     setting: Setting,
     queue: EventQueue<Due>,
     flights: BTreeMap<TaskId, Flight>,
-    given: Vec<u64>,
+    given: Vec<Given>,
     totals: Totals,
     next_evaluation: u64,
     last_score: Option<(u64, Score)>,
@@ -199,7 +66,7 @@ impl Simulation {
             aggregator: Aggregator::new(config, parameters),
             queue: EventQueue::default(),
             flights: BTreeMap::new(),
-            given: vec![0; clients],
+            given: vec![Given::default(); clients],
             totals: Totals::default(),
             next_evaluation: setting.evaluate_every_samples,
             last_score: None,
@@ -215,9 +82,13 @@ impl Simulation {
 
     /// Carries on from a snapshot taken under the same config and setting.
     ///
-    /// Gives nothing if the snapshot lacks a version that it refers to or does not fit.
+    /// Gives nothing if the snapshot lacks something that it refers to or does not fit.
     pub fn resume(config: Config, setting: Setting, snapshot: Snapshot) -> Option<Self> {
-        let Snapshot { state, versions } = snapshot;
+        let Snapshot {
+            state,
+            versions,
+            rows,
+        } = snapshot;
         let length = config.layout.len();
         let clients = setting.participants.len();
         let fits = state.given.len() == clients
@@ -225,8 +96,9 @@ impl Simulation {
             && versions
                 .values()
                 .all(|parameters| parameters.len() == length);
-        let aggregator_version = state.aggregator.version();
-        let parameters = Arc::clone(versions.get(&aggregator_version).filter(|_| fits)?);
+        let version = state.aggregator.version();
+        let parameters = Arc::clone(versions.get(&version).filter(|_| fits)?);
+        let aggregator = Aggregator::restore(config, state.aggregator, parameters, &rows)?;
         let mut flights = BTreeMap::new();
         for (task, assignment, times) in state.flights {
             let base = Arc::clone(versions.get(&assignment.base_version)?);
@@ -244,7 +116,7 @@ impl Simulation {
             queue.push(time, due);
         }
         Some(Self {
-            aggregator: Aggregator::restore(config, state.aggregator, parameters),
+            aggregator,
             setting,
             queue,
             flights,
@@ -255,11 +127,8 @@ impl Simulation {
         })
     }
 
-    /// The run as it stands, unless a round is half summed up: then there is nothing to keep yet.
-    pub fn snapshot(&self) -> Option<Snapshot> {
-        if !self.aggregator.is_at_rest() {
-            return None;
-        }
+    /// The run as it stands. Numbers are shared with it, not copied.
+    pub fn snapshot(&self) -> Snapshot {
         let mut versions = BTreeMap::from([(
             self.aggregator.version(),
             Arc::clone(self.aggregator.parameters()),
@@ -272,7 +141,7 @@ impl Simulation {
             .iter()
             .map(|(task, flight)| (*task, flight.assignment, flight.times))
             .collect();
-        Some(Snapshot {
+        Snapshot {
             state: SimulationState {
                 now: self.queue.now(),
                 due: self.queue.pending(),
@@ -284,7 +153,8 @@ impl Simulation {
                 aggregator: self.aggregator.state().clone(),
             },
             versions,
-        })
+            rows: self.aggregator.rows(),
+        }
     }
 
     /// Lets the next event happen. Gives the reason once the run is over.
@@ -294,6 +164,11 @@ impl Simulation {
     pub fn step<H: Host>(&mut self, host: &mut H) -> Result<Option<EndReason>, H::Error> {
         if let Some(reason) = self.aggregator.finished() {
             return Ok(Some(reason));
+        }
+        if self.is_good_enough() {
+            let reason = EndReason::TargetReached;
+            self.handle(Event::Stop { reason }, host)?;
+            return Ok(self.aggregator.finished());
         }
         match self.queue.pop() {
             None => {
@@ -337,6 +212,12 @@ impl Simulation {
         self.aggregator.samples() as f64 / self.setting.samples_per_client_epoch
     }
 
+    fn is_good_enough(&self) -> bool {
+        let score = self.last_score.map(|(_, score)| score.top1);
+        let target = self.setting.target_top1;
+        target.is_some_and(|target| score.is_some_and(|top1| top1 >= target))
+    }
+
     fn arrive<H: Host>(&mut self, task: TaskId, host: &mut H) -> Result<(), H::Error> {
         let Some(Flight {
             assignment,
@@ -347,10 +228,18 @@ impl Simulation {
             return Ok(());
         };
         let parameters = host.train(&assignment, &base)?;
+        let contents = if self.aggregator.config().strategy.takes_parameters() {
+            Contents::Parameters(parameters)
+        } else {
+            Contents::Change(change(parameters, &base))
+        };
         // Let go of the base before mixing: if it is the current version, it need not be copied.
         drop(base);
+        let steps = self.steps(assignment.client, assignment.samples);
         let participant = &self.setting.participants[assignment.client];
         self.totals.bytes_up += self.setting.bytes_up;
+        self.totals.max_steps = self.totals.max_steps.max(steps);
+        self.totals.min_steps = Some(self.totals.min_steps.unwrap_or(steps).min(steps));
         host.record(Record::Task {
             client: participant.summary.id.clone(),
             base_version: assignment.base_version,
@@ -359,7 +248,7 @@ impl Simulation {
             training_end: times.training_end,
             upload_end: times.upload_end,
             samples: assignment.samples,
-            steps: participant.steps_per_task,
+            steps,
             bytes_down: self.setting.bytes_down,
             bytes_up: self.setting.bytes_up,
         })?;
@@ -369,11 +258,22 @@ impl Simulation {
             base_version: assignment.base_version,
             samples: assignment.samples,
             layout: self.aggregator.config().layout.fingerprint(),
-            parameters,
+            contents,
         };
         self.handle(Event::UpdateArrived(update), host)?;
+        if self.is_good_enough() {
+            // It need not be given another task.
+            return Ok(());
+        }
         let client = assignment.client;
         self.handle(Event::ClientReady { client }, host)
+    }
+
+    /// Steps of a task of so many samples, a step that was begun counting as one.
+    fn steps(&self, client: ClientId, samples: u64) -> u64 {
+        let ordinary = self.aggregator.config().clients[client].samples_per_task;
+        let steps = self.setting.participants[client].steps_per_task;
+        (samples * steps).div_ceil(ordinary.max(1))
     }
 
     fn lose<H: Host>(&mut self, task: TaskId, now: f64, host: &mut H) -> Result<(), H::Error> {
@@ -393,7 +293,7 @@ impl Simulation {
     }
 
     fn handle<H: Host>(&mut self, event: Event, host: &mut H) -> Result<(), H::Error> {
-        let actions = self.aggregator.handle(event);
+        let actions = self.aggregator.handle_at(self.queue.now(), event);
         let mut finished = None;
         let mut mixed = false;
         for action in actions {
@@ -402,7 +302,11 @@ impl Simulation {
                     client,
                     task,
                     version,
-                } => self.send(client, task, version),
+                    samples,
+                } => self.send(client, task, version, samples),
+                Action::GroupOpened { group, closes_at } => {
+                    self.queue.push(closes_at, Due::Deadline { round: group });
+                }
                 Action::RoundOpened { round, .. } => {
                     if let Some(seconds) = self.setting.round_deadline_seconds {
                         let due = self.queue.now() + seconds;
@@ -418,13 +322,9 @@ impl Simulation {
                     ..
                 } => {
                     mixed = true;
-                    let steps = self.setting.participants[client].steps_per_task;
                     self.totals.updates += 1;
                     self.totals.staleness_sum += staleness;
                     self.totals.max_staleness = self.totals.max_staleness.max(staleness);
-                    self.totals.max_steps = self.totals.max_steps.max(steps);
-                    let least = self.totals.min_steps.unwrap_or(steps).min(steps);
-                    self.totals.min_steps = Some(least);
                     let update = (client, base_version, version, staleness, weight);
                     let record = self.update_record(update, None);
                     host.record(record)?;
@@ -456,15 +356,19 @@ impl Simulation {
         Ok(())
     }
 
-    fn send(&mut self, client: ClientId, task: TaskId, version: u64) {
+    fn send(&mut self, client: ClientId, task: TaskId, version: u64, samples: u64) {
         let config = self.aggregator.config();
-        let samples = config.clients[client].samples_per_task;
-        let nth = self.given[client];
-        self.given[client] += 1;
+        let Given {
+            tasks: nth,
+            samples: samples_before,
+        } = self.given[client];
+        self.given[client].tasks += 1;
+        self.given[client].samples += samples;
         let progress = self.aggregator.samples() as f64 / config.budget_samples.max(1) as f64;
         let assignment = Assignment {
             client,
             nth,
+            samples_before,
             base_version: version,
             samples,
             progress: progress.min(1.0),
@@ -541,4 +445,13 @@ impl Simulation {
             top1: score.top1,
         })
     }
+}
+
+/// What a task has changed: its parameters less those that it started from, in the place of the former.
+fn change(mut parameters: Vec<f32>, base: &[f32]) -> Vec<f32> {
+    // A row of another length is refused for it; whatever it lacks is no difference.
+    for (number, base) in parameters.iter_mut().zip(base) {
+        *number -= base;
+    }
+    parameters
 }

@@ -1,0 +1,69 @@
+//! Who takes part, at what cost, and what it came to.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::DeviceClock;
+use crate::history::ClientSummary;
+
+/// One client with its device.
+#[derive(Debug, Clone)]
+pub struct Participant {
+    /// Its name and device, for the history.
+    pub summary: ClientSummary,
+    /// How long its tasks take.
+    pub clock: DeviceClock,
+    /// Steps of SGD of one of its ordinary tasks.
+    pub steps_per_task: u64,
+}
+
+/// Everything about a run that its checkpoints need not hold.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// The clients, in the order of [`Config::clients`].
+    pub participants: Vec<Participant>,
+    /// Samples between two evaluations.
+    pub evaluate_every_samples: u64,
+    /// Virtual seconds after which a round of FedAvg closes with what it has.
+    pub round_deadline_seconds: Option<f64>,
+    /// The run ends when an evaluation finds so large a share of right answers.
+    pub target_top1: Option<f64>,
+    /// Samples that make one client-epoch: the mean number of clips of a client.
+    pub samples_per_client_epoch: f64,
+    /// What a model costs to send to a client.
+    pub bytes_down: u64,
+    /// What an update costs to send back.
+    pub bytes_up: u64,
+}
+
+/// What the run has cost and met so far.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Bytes uploaded by finished tasks.
+    pub bytes_up: u64,
+    /// Bytes of all downloads that began.
+    pub bytes_down: u64,
+    /// Updates that counted.
+    pub updates: u64,
+    /// Updates that were refused.
+    pub refused: u64,
+    /// Tasks that devices lost.
+    pub lost: u64,
+    /// Sum of the staleness of the updates that counted.
+    pub staleness_sum: u64,
+    /// The largest staleness of an update that counted.
+    pub max_staleness: u64,
+    /// Fewest local steps of a task that reached the server.
+    pub min_steps: Option<u64>,
+    /// Most local steps of a task that reached the server.
+    pub max_steps: u64,
+}
+
+impl Totals {
+    /// Mean staleness of the updates that counted.
+    pub fn mean_staleness(&self) -> f64 {
+        if self.updates == 0 {
+            return 0.0;
+        }
+        self.staleness_sum as f64 / self.updates as f64
+    }
+}

@@ -1,0 +1,118 @@
+//! A run that is killed, whenever, and goes on from what was kept ends as if nothing had happened.
+
+mod kit;
+
+use fedact_federation::clock::DeviceClock;
+use fedact_federation::device::DropOut;
+use fedact_federation::simulation::{Participant, Simulation};
+use fedact_federation::validation::NormBound;
+use kit::{Attack, FOUR_TO_ONE, LOGISTIC, Logistic, every_strategy, participants, rules, start};
+use proptest::prelude::*;
+
+/// Unequal devices, two of which lose tasks now and then.
+fn fleet(seed: u64) -> Vec<Participant> {
+    let mut members = participants(&FOUR_TO_ONE, 0.3, seed);
+    for client in [2, 7] {
+        let mut profile = members[client].clock.profile().clone();
+        profile.drop_out = Some(DropOut {
+            probability: 0.3,
+            return_seconds: 5.0,
+        });
+        let rate = members[client].clock.clips_per_second();
+        members[client].clock = DeviceClock::new(profile, rate, seed, client as u64);
+    }
+    members
+}
+
+fn bits(simulation: &Simulation) -> Vec<u32> {
+    let numbers = simulation.aggregator().parameters().iter();
+    numbers.map(|number| number.to_bits()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_run_resumed_after_any_event_ends_bit_for_bit_the_same_under_every_strategy(
+        cut in 0..90_usize,
+        seed in 0..1000_u64,
+        bounded in any::<bool>(),
+    ) {
+        for (name, strategy) in every_strategy() {
+            let rules = || {
+                let (mut config, mut setting) = rules(strategy.clone(), fleet(seed), 64, LOGISTIC);
+                config.norm_bound = bounded.then(NormBound::default);
+                setting.round_deadline_seconds = Some(20.0);
+                (config, setting)
+            };
+            let problem = || Logistic::new(8, 3).attacked(&[(4, Attack::Everything)]);
+            let mut whole = problem();
+            let expected = kit::run(rules(), &mut whole);
+
+            let mut host = problem();
+            let (config, setting) = rules();
+            let mut simulation =
+                Simulation::begin(config, setting, vec![0.0; LOGISTIC], start(), &mut host).unwrap();
+            for _ in 0..cut {
+                simulation.step(&mut host).unwrap();
+            }
+            // What a killed process leaves behind: the state through its file format, and the rows.
+            let mut snapshot = simulation.snapshot();
+            drop(simulation);
+            let json = serde_json::to_string(&snapshot.state).unwrap();
+            snapshot.state = serde_json::from_str(&json).unwrap();
+            let (config, setting) = rules();
+            let mut resumed = Simulation::resume(config, setting, snapshot).unwrap();
+            while resumed.step(&mut host).unwrap().is_none() {}
+
+            prop_assert_eq!(bits(&resumed), bits(&expected), "{}", name);
+            // Compared as text, for a loss that is not a number equals nothing.
+            let text = |host: &Logistic| serde_json::to_string(&host.records).unwrap();
+            prop_assert_eq!(text(&host), text(&whole), "{}", name);
+            prop_assert_eq!(resumed.totals(), expected.totals(), "{}", name);
+            prop_assert_eq!(resumed.aggregator().rows(), expected.aggregator().rows(), "{}", name);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_lacks_a_row_is_not_resumed() {
+    for (name, strategy) in every_strategy() {
+        let rules = || rules(strategy.clone(), fleet(1), 64, LOGISTIC);
+        let (config, setting) = rules();
+        let mut host = Logistic::new(8, 3);
+        let mut simulation =
+            Simulation::begin(config, setting, vec![0.0; LOGISTIC], start(), &mut host).unwrap();
+        let gathered = |simulation: &Simulation| {
+            let rows = simulation.aggregator().rows();
+            rows.into_keys()
+                .find(|row| row.starts_with("sum/") || row.starts_with("held/"))
+        };
+        let mut found = None;
+        for _ in 0..60 {
+            simulation.step(&mut host).unwrap();
+            found = gathered(&simulation);
+            if found.is_some() {
+                break;
+            }
+        }
+        // FedAsync and ACE gather nothing between two events.
+        let Some(row) = found else {
+            assert!(["fedasync", "ace"].contains(&name), "{name}");
+            continue;
+        };
+        let whole = simulation.snapshot();
+        let mut lacking = whole.clone();
+        lacking.rows.remove(&row);
+        let (config, setting) = rules();
+        assert!(
+            Simulation::resume(config, setting, lacking).is_none(),
+            "{name}"
+        );
+        let (config, setting) = rules();
+        assert!(
+            Simulation::resume(config, setting, whole).is_some(),
+            "{name}"
+        );
+    }
+}

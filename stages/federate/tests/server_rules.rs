@@ -1,0 +1,124 @@
+//! What the server may be told beside the three published ways: every further strategy, its end, its privacy.
+#![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
+
+mod bars;
+
+use bars::{finished, job, params, survives_a_kill};
+use fedact_federate::run;
+use fedact_federation::history::Record;
+use fedact_stage::{Event, Reporter};
+use serde_json::{Value, json};
+
+/// Params of every strategy but the first three, each with something that the server remembers.
+fn further_strategies() -> Vec<Value> {
+    let mut all = Vec::new();
+    for (strategy, more) in [
+        (
+            "fedbuff",
+            json!({"buffer_size": 3, "server": {"kind": "sgd", "momentum": 0.5}}),
+        ),
+        ("fadas", json!({"buffer_size": 2})),
+        (
+            "fedbuff",
+            json!({"combination": {"kind": "median"}, "norm_bound": {}}),
+        ),
+        ("ca2fl", json!({"buffer_size": 2})),
+        ("ace", json!({})),
+        ("fedcompass", json!({"allotment": {"max_work": 3.0}})),
+    ] {
+        let mut params = params(strategy);
+        for (key, value) in more.as_object().unwrap() {
+            params[key] = value.clone();
+        }
+        all.push(params);
+    }
+    all
+}
+
+#[test]
+fn every_further_strategy_runs_to_its_end_and_tells_its_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    for params in further_strategies() {
+        let strategy = params["strategy"].as_str().unwrap().to_owned();
+        let job = job(folder.path(), params.clone());
+        let (metrics, history) = finished(&job);
+        assert_eq!(metrics["strategy"], params["strategy"]);
+        assert_eq!(metrics["end"], "budget-spent", "{strategy}");
+        assert!(metrics["versions"].as_u64().unwrap() > 0, "{strategy}");
+        let server = &metrics["server"]["kind"];
+        assert_eq!(server, if strategy == "fadas" { "fadas" } else { "sgd" });
+        match strategy.as_str() {
+            "fedcompass" => assert_eq!(metrics.get("buffer_size"), None),
+            "ace" => assert_eq!(metrics["buffer_size"], 1),
+            _ => assert!(metrics["buffer_size"].as_u64().unwrap() > 1),
+        }
+        let counted = metrics["updates"].as_u64().unwrap() + metrics["refused"].as_u64().unwrap();
+        let told = history
+            .iter()
+            .filter(|record| matches!(record, Record::Update { .. }));
+        assert_eq!(counted, told.count() as u64, "{strategy}");
+        let sizes: std::collections::BTreeSet<u64> = history
+            .iter()
+            .filter_map(|record| match record {
+                Record::Task { samples, .. } => Some(*samples),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            sizes.len() > 1,
+            strategy == "fedcompass",
+            "{strategy}: {sizes:?}"
+        );
+    }
+}
+
+#[test]
+fn a_private_run_tells_what_it_has_spent_and_what_few_clients_cost() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut params = params("fedbuff");
+    params["privacy"] = json!({"clip": 1.0, "noise": 0.5});
+    params["budget"] = json!({"client_epochs": 8});
+    let job = job(folder.path(), params);
+    let messages = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sink = std::sync::Arc::clone(&messages);
+    let reporter = Reporter::to_function(move |event| {
+        if let Event::Message { text, .. } = event {
+            sink.lock().unwrap().push(text.clone());
+        }
+    });
+    let metrics = run(&job, &reporter).unwrap();
+    assert!(metrics["privacy"]["epsilon"].as_f64().unwrap() > 1.0);
+    let messages = messages.lock().unwrap().join("\n");
+    assert!(
+        messages.contains("differential privacy: epsilon"),
+        "{messages}"
+    );
+    assert!(messages.contains("with 4 clients the noise"), "{messages}");
+}
+
+#[test]
+fn a_run_that_is_good_enough_ends_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for strategy in ["fedasync", "fedbuff", "central"] {
+        let mut params = params(strategy);
+        params["target_top1"] = json!(0.01);
+        let job = job(folder.path(), params);
+        let (metrics, history) = finished(&job);
+        assert_eq!(metrics["end"], "target-reached", "{strategy}");
+        let Some(Record::End { reason, .. }) = history.last() else {
+            panic!("{:?}", history.last());
+        };
+        assert_eq!(reason, "target-reached");
+        assert!(
+            metrics["client_epochs"].as_f64().unwrap() < 24.0,
+            "{strategy}"
+        );
+    }
+}
+
+#[test]
+fn a_killed_run_of_every_further_strategy_ends_bit_for_bit_the_same() {
+    for params in further_strategies() {
+        survives_a_kill(params);
+    }
+}
