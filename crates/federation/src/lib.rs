@@ -5,6 +5,7 @@
 //!   [`validation`] says what an update must be before it counts.
 //! * [`clock`] and [`device`]: how long tasks take on which device, and in which order they end.
 //! * [`simulation`]: the aggregator driven by the clock; [`central`]: the baseline without clients.
+//! * [`message`]: updates as bytes, compressed, and what compression leaves out.
 //! * [`history`]: what happened, as JSON lines.
 //! * [`bound`]: the terms of the convergence bound for a run's own constants.
 
@@ -15,6 +16,7 @@ pub mod clock;
 pub mod device;
 pub mod history;
 pub mod layout;
+pub mod message;
 pub mod simulation;
 pub mod strategy;
 pub mod validation;
