@@ -4,6 +4,7 @@
 //! * [`aggregator`]: the server as a pure state machine over flat `f32` parameters with a [`layout`];
 //!   [`validation`] says what an update must be before it counts.
 //! * [`clock`] and [`device`]: how long tasks take on which device, and in which order they end.
+//! * [`energy`]: joules of the devices, modelled.
 //! * [`simulation`]: the aggregator driven by the clock; [`central`]: the baseline without clients.
 //! * [`message`]: updates as bytes, compressed, and what compression leaves out.
 //! * [`history`]: what happened, as JSON lines.
@@ -14,6 +15,7 @@ pub mod bound;
 pub mod central;
 pub mod clock;
 pub mod device;
+pub mod energy;
 pub mod history;
 pub mod layout;
 pub mod message;
