@@ -40,7 +40,7 @@ fn examples(count: usize, centres: &[f32], purpose: u64) -> Examples {
     for class in &classes {
         for centre in &centres[class * FEATURES..][..FEATURES] {
             let normal: f32 = StandardNormal.sample(&mut rng);
-            features.push(0.1 * centre + 0.5 * normal);
+            features.push(0.05 * centre + 0.5 * normal);
         }
     }
     Examples { features, classes }
@@ -105,7 +105,11 @@ impl Host for Learners {
         let (mut right, mut loss) = (0, 0.0);
         for (features, class) in self.test.features.chunks(FEATURES).zip(&self.test.classes) {
             let shares = shares(parameters, features);
-            right += usize::from(shares.iter().all(|share| *share <= shares[*class]));
+            // Of equal shares the first, as NumPy has it.
+            let best = (0..CLASSES)
+                .rev()
+                .max_by(|a, b| shares[*a].total_cmp(&shares[*b]));
+            right += usize::from(best == Some(*class));
             loss -= f64::from(shares[*class].max(1e-30).ln());
         }
         let tests = self.test.classes.len() as f64;
