@@ -1,6 +1,7 @@
 //! The bound earns its word: runs of the real aggregator on the real clock, on problems whose constants are known, stay below it,
 //! and what mixes wrongly does not.
-#![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
+// Helpers of tests are outside of test functions.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::convert::Infallible;
 
