@@ -16,18 +16,12 @@ pub(super) fn write(
 ) {
     match numbers {
         Numbers::Fp32 => {
-            for plane in 0..4 {
-                body.extend(
-                    values
-                        .iter()
-                        .map(|value| (value.to_bits() >> (8 * plane)) as u8),
-                );
-            }
+            let words = values.iter().map(|value| value.to_bits());
+            planes(body, &words.collect::<Vec<u32>>(), 4);
         }
         Numbers::Fp16 => {
-            let halves: Vec<u16> = values.iter().map(|value| half(*value)).collect();
-            body.extend(halves.iter().map(|half| *half as u8));
-            body.extend(halves.iter().map(|half| (half >> 8) as u8));
+            let words = values.iter().map(|value| u32::from(half(*value)));
+            planes(body, &words.collect::<Vec<u32>>(), 2);
         }
         Numbers::Int8 => {
             body.extend((block as u32).to_le_bytes());
@@ -38,6 +32,21 @@ pub(super) fn write(
             for (values, scale) in values.chunks(block).zip(&scales) {
                 round(body, values, *scale, rng);
             }
+        }
+    }
+}
+
+/// Appends the lowest byte of each word, then the next one, up to `width`.
+fn planes(body: &mut Vec<u8>, words: &[u32], width: usize) {
+    let begin = body.len();
+    body.resize(begin + width * words.len(), 0);
+    for (plane, bytes) in body[begin..]
+        .chunks_exact_mut(words.len().max(1))
+        .enumerate()
+    {
+        let shift = 8 * plane;
+        for (byte, word) in bytes.iter_mut().zip(words) {
+            *byte = (word >> shift) as u8;
         }
     }
 }
@@ -123,12 +132,18 @@ fn half(value: f32) -> u16 {
 
 /// What 1 stands for in a block: its largest magnitude over 127; NaN if one of its numbers is not finite.
 fn scale(values: &[f32]) -> f32 {
-    let (mut largest, mut finite) = (0.0_f32, true);
-    for value in values {
-        largest = largest.max(value.abs());
-        finite &= value.is_finite();
+    // Without their sign, floats are ordered as their bits are, which the processor compares many at a time; those that are not
+    // finite come last.
+    const INFINITY: i32 = f32::INFINITY.to_bits() as i32;
+    let largest = values
+        .iter()
+        .map(|value| (value.to_bits() & 0x7fff_ffff) as i32)
+        .fold(0, i32::max);
+    if largest < INFINITY {
+        f32::from_bits(largest as u32) / 127.0
+    } else {
+        f32::NAN
     }
-    if finite { largest / 127.0 } else { f32::NAN }
 }
 
 /// Appends each number in units of the scale, rounded up with the probability of its fraction, so that its expectation is
@@ -141,7 +156,11 @@ fn round(body: &mut Vec<u8>, values: &[f32], scale: f32, rng: &mut impl Rng) {
         if scale > 0.0 {
             body.extend(values.iter().zip(&chance).map(|(value, chance)| {
                 let upward = (chance >> 8) as f32 * (1.0 / (1 << 24) as f32);
-                (value / scale + upward).floor().clamp(-127.0, 127.0) as i8 as u8
+                let raised = value / scale + upward;
+                // The floor, in instructions that every processor has for many numbers at a time.
+                let towards_zero = raised as i32;
+                let floor = towards_zero - i32::from(towards_zero as f32 > raised);
+                floor.clamp(-127, 127) as i8 as u8
             }));
         } else {
             body.extend(std::iter::repeat_n(0, values.len()));
