@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -28,6 +29,7 @@ pub fn derived_rng(seed: u64, purpose: &[u64]) -> ChaCha8Rng {
 }
 
 const TASK_TIMES: u64 = 1;
+const WINDOW_SHIFT: u64 = 4;
 
 /// When the parts of a task end, in virtual seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -40,7 +42,7 @@ pub struct TaskTimes {
     pub training_end: f64,
     /// The update is at the server.
     pub upload_end: f64,
-    /// The device drops out at this time, and the task is lost.
+    /// The device drops out, leaves or gives up at this time, and the task is lost.
     pub lost_at: Option<f64>,
 }
 
@@ -63,22 +65,45 @@ pub fn transfer_seconds(bytes: u64, megabits_per_second: f64, latency_seconds: f
 /// One device as the clock sees it.
 #[derive(Debug, Clone)]
 pub struct DeviceClock {
-    profile: DeviceProfile,
+    profile: Arc<DeviceProfile>,
     clips_per_second: f64,
     seed: u64,
     client: u64,
+    /// How much later than the profile's its windows of availability are.
+    shift: f64,
+    deadline_seconds: Option<f64>,
 }
 
 impl DeviceClock {
     /// The device of client number `client` in a run with this seed, which trains on
-    /// `clips_per_second` of the run's model before jitter.
-    pub fn new(profile: DeviceProfile, clips_per_second: f64, seed: u64, client: u64) -> Self {
+    /// `clips_per_second` of the run's model before jitter. Clients of one kind may share a profile: with a source for every
+    /// figure, a hundred thousand copies would be most of a run's memory.
+    pub fn new(
+        profile: impl Into<Arc<DeviceProfile>>,
+        clips_per_second: f64,
+        seed: u64,
+        client: u64,
+    ) -> Self {
+        let profile = profile.into();
+        let shift = profile.availability.as_ref().map_or(0.0, |availability| {
+            let share: f64 = derived_rng(seed, &[WINDOW_SHIFT, client]).random();
+            share * availability.spread_seconds
+        });
         Self {
             profile,
             clips_per_second,
             seed,
             client,
+            shift,
+            deadline_seconds: None,
         }
+    }
+
+    /// The same device, giving up on every task that takes longer than this, in virtual seconds from its start.
+    #[must_use]
+    pub fn with_deadline(mut self, seconds: Option<f64>) -> Self {
+        self.deadline_seconds = seconds;
+        self
     }
 
     /// Clips a second that it trains on before jitter.
@@ -91,9 +116,32 @@ impl DeviceClock {
         &self.profile
     }
 
-    /// When the parts of the client's task number `nth` end, if it starts at `start`. Training time
-    /// and transfer time are each stretched by a log-normal factor of mean 1.
+    /// When it takes part next: `time` itself, if it does so then.
+    pub fn available_from(&self, time: f64) -> f64 {
+        self.window(time).0.max(time)
+    }
+
+    /// When it is back, if it was lost at `lost_at`: after the time that its profile says, and in one of its windows.
+    pub fn back_at(&self, lost_at: f64) -> f64 {
+        let drop_out = self.profile.drop_out.as_ref();
+        self.available_from(lost_at + drop_out.map_or(0.0, |drop_out| drop_out.return_seconds))
+    }
+
+    fn window(&self, time: f64) -> (f64, f64) {
+        let availability = self.profile.availability.as_ref();
+        availability.map_or((f64::NEG_INFINITY, f64::INFINITY), |availability| {
+            availability.window(time, self.shift)
+        })
+    }
+
+    /// When the parts of the client's task number `nth` end, if it starts at `start`, or when the device is there next.
+    /// Training time and transfer time are each stretched by a log-normal factor of mean 1.
+    ///
+    /// The task is lost at the first of: the device drops out, its window closes, the deadline passes. With a draw for
+    /// each task whether it drops out, and not for each second, tasks that take long are lost no more often.
     pub fn schedule(&self, nth: u64, start: f64, load: Load) -> TaskTimes {
+        let (opens, closes) = self.window(start);
+        let start = start.max(opens);
         let mut rng = derived_rng(self.seed, &[TASK_TIMES, self.client, nth]);
         let sigma = self.profile.jitter.value;
         let mut stretch = || {
@@ -107,10 +155,17 @@ impl DeviceClock {
         let training = load.samples as f64 / self.clips_per_second * stretch();
         let upload = transfer_seconds(load.bytes_up, up, latency) * stretch();
         let upload_end = start + download + training + upload;
-        let lost_at = self.profile.drop_out.as_ref().and_then(|drop_out| {
+        let drops_at = self.profile.drop_out.as_ref().and_then(|drop_out| {
             (rng.random::<f64>() < drop_out.probability)
                 .then(|| start + rng.random::<f64>() * (upload_end - start))
         });
+        let ends = self
+            .deadline_seconds
+            .map_or(closes, |seconds| closes.min(start + seconds));
+        let lost_at = match drops_at {
+            Some(at) => Some(at.min(ends)),
+            None => (upload_end > ends).then_some(ends),
+        };
         TaskTimes {
             start,
             download_end: start + download,
@@ -271,7 +326,7 @@ mod tests {
     #[test]
     fn a_device_loses_as_many_tasks_as_its_profile_says_and_within_the_task() {
         let mut clock = clock("phone", 0.1, 1, 0);
-        clock.profile.drop_out = Some(DropOut {
+        Arc::make_mut(&mut clock.profile).drop_out = Some(DropOut {
             probability: 0.25,
             return_seconds: 60.0,
         });
@@ -284,6 +339,67 @@ mod tests {
             lost.iter()
                 .all(|(at, times)| *at >= 100.0 && *at <= times.upload_end)
         );
+    }
+
+    /// At hand from second 100 to 200 of every 1,000.
+    fn at_times(clock: &DeviceClock) -> DeviceClock {
+        let mut profile = clock.profile().clone();
+        profile.availability = Some(crate::device::Availability {
+            every_seconds: 1000.0,
+            windows: vec![[100.0, 200.0]],
+            spread_seconds: 0.0,
+        });
+        DeviceClock::new(profile, 5.0, clock.seed, clock.client)
+    }
+
+    #[test]
+    fn a_task_begins_when_its_device_is_there_and_is_lost_when_it_leaves() {
+        // Nine seconds, as above.
+        let clock = at_times(&clock("phone", 0.0, 1, 0));
+        assert_eq!(clock.available_from(0.0), 100.0);
+        assert_eq!(clock.available_from(150.0), 150.0);
+        assert_eq!(clock.available_from(200.0), 1100.0);
+        let times = clock.schedule(0, 20.0, LOAD);
+        assert_eq!(
+            (times.start, times.upload_end, times.lost_at),
+            (100.0, 109.0, None)
+        );
+        let times = clock.schedule(1, 191.0, LOAD);
+        assert_eq!((times.upload_end, times.lost_at), (200.0, None));
+        let times = clock.schedule(2, 195.0, LOAD);
+        assert_eq!(times.lost_at, Some(200.0));
+        assert_eq!(clock.back_at(200.0), 1100.0);
+    }
+
+    #[test]
+    fn a_device_gives_up_at_its_deadline_and_is_back_at_once() {
+        let clock = clock("phone", 0.0, 1, 0);
+        let patient = clock.clone().with_deadline(Some(9.0));
+        assert_eq!(patient.schedule(0, 10.0, LOAD).lost_at, None);
+        let impatient = clock.with_deadline(Some(8.5));
+        assert_eq!(impatient.schedule(0, 10.0, LOAD).lost_at, Some(18.5));
+        assert_eq!(impatient.back_at(18.5), 18.5);
+    }
+
+    #[test]
+    fn clients_of_one_kind_may_come_at_different_times() {
+        let mut profile = Catalogue::built_in().profile("phone").unwrap().clone();
+        profile.availability = Some(crate::device::Availability {
+            every_seconds: 1000.0,
+            windows: vec![[100.0, 200.0]],
+            spread_seconds: 500.0,
+        });
+        let profile = Arc::new(profile);
+        let first =
+            |client| DeviceClock::new(Arc::clone(&profile), 5.0, 1, client).available_from(50.0);
+        let times: Vec<f64> = (0..50).map(first).collect();
+        assert!(
+            times.iter().all(|time| (50.0..700.0).contains(time)),
+            "{times:?}"
+        );
+        let early = times.iter().filter(|time| **time < 350.0).count();
+        assert!((15..35).contains(&early), "{early}");
+        assert_eq!(times, (0..50).map(first).collect::<Vec<_>>());
     }
 
     proptest! {
@@ -304,6 +420,26 @@ mod tests {
                 prop_assert_eq!(now, queue.now());
                 last = now;
             }
+        }
+
+        #[test]
+        fn a_task_is_whole_within_its_window_or_lost_within_it(
+            start in 0.0..5000.0_f64,
+            nth in 0..100_u64,
+            probability in 0.0..0.9_f64,
+            deadline in prop::option::of(1.0..30.0_f64),
+        ) {
+            let mut device = at_times(&clock("phone", 0.5, 3, 1)).with_deadline(deadline);
+            Arc::make_mut(&mut device.profile).drop_out =
+                Some(DropOut { probability, return_seconds: 7.0 });
+            let times = device.schedule(nth, start, LOAD);
+            prop_assert!(times.start >= start && times.start % 1000.0 >= 100.0);
+            let end = times.lost_at.unwrap_or(times.upload_end);
+            prop_assert!(end >= times.start && end <= (times.start / 1000.0).floor() * 1000.0 + 200.0);
+            prop_assert!(end <= times.start + deadline.unwrap_or(f64::INFINITY) + 1e-9);
+            let back = device.back_at(end);
+            prop_assert!(back >= end + 7.0);
+            prop_assert_eq!(device.available_from(back), back);
         }
 
         #[test]

@@ -5,8 +5,10 @@
 //! * [`aggregator`]: the server as a pure state machine over flat `f32` parameters with a [`layout`];
 //!   [`validation`] says what an update must be before it counts, [`vector`] has the arithmetic.
 //! * [`clock`] and [`device`]: how long tasks take on which device, and in which order they end.
+//! * [`energy`]: joules of the devices, modelled.
 //! * [`simulation`]: the aggregator driven by the clock; [`central`]: the baseline without clients.
 //! * [`partition`]: which client holds which clips.
+//! * [`message`]: updates as bytes, compressed, and what compression leaves out.
 //! * [`history`]: what happened, as JSON lines.
 //! * [`bound`]: the terms of the convergence bound for a run's own constants.
 
@@ -15,8 +17,10 @@ pub mod bound;
 pub mod central;
 pub mod clock;
 pub mod device;
+pub mod energy;
 pub mod history;
 pub mod layout;
+pub mod message;
 pub mod partition;
 pub mod simulation;
 pub mod strategy;

@@ -1,18 +1,26 @@
-//! The terms of FedAsync's convergence bound for a run's own constants (Xie et al. 2019, arXiv
-//! 1903.03934, theorem 2: `F` L-smooth and μ-weakly convex, `ρ > μ`, `γ < 1/L`, staleness at most
-//! `K`, between `H_min` and `H_max` local steps).
+//! How small FedAsync makes the gradient: the published bound's terms, and one with every constant.
+//!
+//! * [`terms`]: the factors that a run decides, of the bound as published. For a network, whose constants nobody
+//!   knows, it says which term dominates and what would lower it; [`explain`] puts that into words.
+//! * [`guarantee`]: a bound with explicit constants for problems whose own are known. It is the one that tests hold runs of the
+//!   real aggregator against.
+//!
+//! The published one (Xie, Koyejo, Gupta 2019, arXiv 1903.03934, theorem 2: `F` L-smooth and μ-weakly convex, `ρ > μ`, `γ < 1/L`,
+//! staleness at most `K`, between `H_min` and `H_max` local steps):
 //!
 //! ```text
 //! min_t E‖∇F(x_t)‖² ≤ E[F(x_0) - F(x_T)] / (α·γ·ε·T·H_min)
 //!                    + O(γ·H_max³ + α·K·H_max) / (ε·H_min)
 //!                    + O(α²·γ·K²·H_max² + γ·K²·H_max²) / (ε·H_min)
 //! ```
-//!
-//! `ε` and the constants within `O(·)` are the problem's own and unknown for a network, so what is
-//! given are the factors that a run decides: they say which term dominates and how it moves when a
-//! param does, not how small the gradient is.
+
+mod explain;
+mod guarantee;
 
 use serde::Serialize;
+
+pub use explain::explain;
+pub use guarantee::{Bound, Problem, Schedule, guarantee};
 
 /// What a run decides about the bound.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

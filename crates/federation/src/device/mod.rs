@@ -1,9 +1,15 @@
 //! Device profiles: what a client runs on, as data (`devices.yaml`, built into the library).
 
+mod availability;
+mod measured;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use availability::Availability;
+pub use measured::Measurement;
 
 /// A number with where it comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,11 +56,17 @@ pub struct DeviceProfile {
     pub memory_gigabytes: Figure,
     /// Power drawn while it trains.
     pub watts: Figure,
+    /// Power drawn while it only downloads or uploads; left out: a quarter of `watts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer_watts: Option<Figure>,
     /// Spread of the time that a task takes: the standard deviation of its logarithm.
     pub jitter: Figure,
     /// Whether it loses tasks; left out: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop_out: Option<DropOut>,
+    /// When it takes part; left out: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub availability: Option<Availability>,
 }
 
 impl DeviceProfile {
@@ -75,6 +87,11 @@ impl DeviceProfile {
             if !(figure.value.is_finite() && figure.value > 0.0) {
                 return Some((key, figure.value, POSITIVE));
             }
+        }
+        if let Some(figure) = &self.transfer_watts
+            && !(figure.value.is_finite() && figure.value >= 0.0)
+        {
+            return Some(("transfer_watts", figure.value, "a finite number, 0 or more"));
         }
         if !(0.0..=3600.0).contains(&self.latency_seconds.value) {
             let value = self.latency_seconds.value;
@@ -97,7 +114,7 @@ impl DeviceProfile {
                 ));
             }
         }
-        None
+        self.availability.as_ref().and_then(Availability::fault)
     }
 }
 
@@ -137,7 +154,7 @@ impl Catalogue {
     /// # Panics
     /// Never in a build whose tests pass: the file is part of the library.
     pub fn built_in() -> Self {
-        serde_yaml::from_str(include_str!("devices.yaml"))
+        serde_yaml::from_str(include_str!("../devices.yaml"))
             .unwrap_or_else(|error| panic!("the built-in devices.yaml: {error}"))
     }
 
@@ -200,6 +217,7 @@ mod tests {
                 &profile.latency_seconds,
                 &profile.memory_gigabytes,
                 &profile.watts,
+                profile.transfer_watts.as_ref().unwrap(),
                 &profile.jitter,
             ] {
                 assert!(!figure.source.is_empty(), "{name}: {figure:?}");
