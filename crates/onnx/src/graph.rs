@@ -155,7 +155,6 @@ impl<'a> Graph<'a> {
             channels: 3,
             size,
             arrangement,
-            step: None,
         };
         self.operation(
             "Transpose",

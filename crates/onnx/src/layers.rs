@@ -50,8 +50,8 @@ impl Graph<'_> {
             .into_iter()
             .chain(kernel.iter().copied())
             .collect();
-        let (weight, scales) = self.weight(&layer.conv, &weight, &shape)?;
-        let bias = self.bias(&layer.conv, &bias, input, scales.as_deref());
+        let weight = self.weight(&layer.conv, &weight, &shape)?;
+        let bias = self.bias(&layer.conv, &bias);
         let padding = over(layer.padding);
         let mut attributes = vec![
             integers("kernel_shape", &kernel),
@@ -156,10 +156,7 @@ impl Graph<'_> {
             integers("pads", &[padding.clone(), padding].concat()),
         ];
         self.operation("MaxPool", &[&input.name], &output, attributes);
-        Value {
-            step: input.step,
-            ..output
-        }
+        output
     }
 
     /// The values at every so many frames, rows and columns.
@@ -193,7 +190,6 @@ impl Graph<'_> {
             .collect();
         let output = Value {
             size: std::array::from_fn(|axis| (input.size[axis] + steps[axis] - 1) / steps[axis]),
-            step: input.step,
             ..input.named(self.fresh(format!("{}/kept", input.name)))
         };
         self.slice(input, &output, [&starts, &ends, axes, along]);
@@ -225,7 +221,6 @@ impl Graph<'_> {
     pub fn more_channels(&mut self, input: &Value, channels: i64) -> Value {
         let output = Value {
             channels: input.channels + channels,
-            step: input.step,
             ..input.named(self.fresh(format!("{}/padded", input.name)))
         };
         let axes = input.dimensions().len();
@@ -263,8 +258,8 @@ impl Graph<'_> {
     pub fn head(&mut self, features: &Value, layout: &HeadLayout) -> Result<(), OnnxError> {
         let shape = [self.description.classes.len() as i64, layout.inputs];
         let (weight, bias) = self.weights.head(&layout.name, &shape)?;
-        let (weight, scales) = self.weight(&layout.name, &weight, &shape)?;
-        let bias = self.bias(&layout.name, &bias, features, scales.as_deref());
+        let weight = self.weight(&layout.name, &weight, &shape)?;
+        let bias = self.bias(&layout.name, &bias);
         let output = Value {
             channels: shape[0],
             ..features.named(OUTPUT.to_owned())
@@ -290,7 +285,6 @@ impl Graph<'_> {
         };
         let output = |graph: &mut Self, word: &str| Value {
             arrangement: wanted,
-            step: input.step,
             ..input.named(graph.fresh(format!("{}/{word}", input.name)))
         };
         match (input.arrangement, wanted) {

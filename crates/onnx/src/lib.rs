@@ -59,6 +59,16 @@ pub enum Form {
     Pictures,
 }
 
+impl Form {
+    /// Of its convolutions.
+    pub fn dimensions(self) -> u32 {
+        match self {
+            Self::Volumes => 3,
+            Self::Pictures => 2,
+        }
+    }
+}
+
 /// One of the forms in which a model can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant {

@@ -142,8 +142,6 @@ pub mod kind {
     pub const UINT8: i32 = 2;
     /// -128 to 127.
     pub const INT8: i32 = 3;
-    /// 32 bits.
-    pub const INT32: i32 = 6;
     /// 64 bits.
     pub const INT64: i32 = 7;
 }

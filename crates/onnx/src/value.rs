@@ -21,16 +21,13 @@ pub(crate) struct Value {
     /// Frames, height, width.
     pub size: [i64; 3],
     pub arrangement: Arrangement,
-    /// The step of its bytes, where it has just been rounded to them.
-    pub step: Option<f32>,
 }
 
 impl Value {
-    /// The same under another name, not rounded.
+    /// One of the same shape under another name.
     pub fn named(&self, name: String) -> Self {
         Self {
             name,
-            step: None,
             ..self.clone()
         }
     }

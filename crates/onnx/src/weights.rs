@@ -25,7 +25,6 @@ pub(crate) struct Floats {
 /// A weight in bytes, with a scale an output channel.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Bytes {
-    pub shape: Vec<i64>,
     pub values: Vec<i8>,
     pub scales: Vec<f32>,
 }
@@ -163,7 +162,6 @@ impl Weights {
             return Err(self.refuse(format!("`{name}` holds the scale {bad}")));
         }
         Ok(Bytes {
-            shape: found.clone(),
             values: values.clone(),
             scales,
         })

@@ -9,8 +9,8 @@ use fedact_nets::score::Scores;
 use fedact_nets::train::{EpochRecord, fit, kept_epoch};
 use fedact_nets::{
     Adopted, Answers, FloatModel, InputGeometry, MixedModel, ModelInfo, NetsError, OutOfRange,
-    Outputs, Precision, Pretrained, Teachers, files, gpu, keep_memory, multiplies_bfloat16,
-    set_threads,
+    Outputs, Precision, Pretrained, Sampling, Teachers, files, gpu, keep_memory,
+    multiplies_bfloat16, set_threads,
 };
 use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped};
 use serde_json::json;
@@ -113,6 +113,7 @@ fn describe(params: &DistillParams, clips: &ClipSet) -> Result<ModelInfo, NetsEr
     OutOfRange::unless(frames <= stored, "frames", frames, &expected)?;
     let whole = InputGeometry::from(dataset);
     let mut info = ModelInfo::new(params.model, dataset.classes.clone(), whole);
+    info.sampling = Sampling::of(clips)?;
     if (1..stored).contains(&frames) {
         (info.input.frames, info.window_of) = (frames, Some(stored));
     }
