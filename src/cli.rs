@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::{Code, Refusal};
-use crate::{accept, completions, diff, doctor, export, gc, graph, import, launch, output, pin};
-use crate::{remote, run, schema, show, stage, status, verify, why};
+use crate::{accept, completions, diff, doctor, export, gc, graph, import, launch, onnx, output};
+use crate::{pin, predict, remote, run, schema, show, stage, status, verify, why};
 
 /// Videos in, a small action-recognition model out, fine-tuned by a fleet of unequal devices.
 #[derive(Debug, Parser)]
@@ -48,6 +48,10 @@ pub enum Command {
     Pin(pin::Arguments),
     /// Let pinned results go.
     Unpin(pin::UnpinArguments),
+    /// Say what a model sees in videos: the classes, and how probable they are.
+    Predict(predict::Arguments),
+    /// Write a model as ONNX files, for other runtimes.
+    Onnx(onnx::Arguments),
     /// Write results into one file, for another machine or a CI cache.
     Export(export::Arguments),
     /// Take the results of an exported file into the store.

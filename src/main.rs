@@ -15,8 +15,10 @@ mod import;
 mod launch;
 mod memory;
 mod named;
+mod onnx;
 mod output;
 mod pin;
+mod predict;
 mod progress;
 mod registry;
 mod remote;
@@ -62,6 +64,8 @@ fn dispatch(command: Command) -> Result<exit::Code, Refusal> {
         Command::Gc(arguments) => gc::command(&arguments),
         Command::Pin(arguments) => pin::command(&arguments),
         Command::Unpin(arguments) => pin::unpin(&arguments),
+        Command::Predict(arguments) => predict::command(&arguments),
+        Command::Onnx(arguments) => onnx::command(&arguments),
         Command::Export(arguments) => export::command(&arguments),
         Command::Import(arguments) => import::command(&arguments),
         Command::Remote(arguments) => remote::command(&arguments),

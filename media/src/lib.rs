@@ -3,15 +3,20 @@
 //! It has the same C functions as `fedact-work`; a stage's definition says which libraries it needs, and the command
 //! chooses by that. Only C types cross the boundary, and no panic does.
 
+mod caption;
+mod render;
+
 use std::ffi::{c_char, c_int};
 
 use fedact_pipeline::child;
 use fedact_stage::{Definition, Run};
 
-/// The stages with the functions that do their work.
+/// The stages, and the parts of `fedact predict`, with the functions that do their work.
 static STAGES: &[(&Definition, Run)] = &[
     (&fedact_synthesize::DEFINITION, fedact_synthesize::run),
     (&fedact_extract::DEFINITION, fedact_extract::run),
+    (&fedact_predict::CUT, fedact_extract::cut_videos),
+    (&fedact_predict::RENDER, render::run),
 ];
 
 /// Which code this is: 64 hexadecimal digits, valid for ever.

@@ -3,6 +3,7 @@
 //! Loading libtorch takes a third of a second, so the command that plans is not linked to it: it loads this
 //! library in the processes of these steps, and `fedact-media` in those of the others. Only C types cross the boundary, and no panic does.
 
+mod answer;
 mod inspect;
 mod measure;
 
@@ -12,13 +13,14 @@ use std::panic::catch_unwind;
 use fedact_pipeline::child;
 use fedact_stage::{Definition, Run};
 
-/// The stages with the functions that do their work.
+/// The stages, and the part of `fedact predict`, with the functions that do their work.
 static STAGES: &[(&Definition, Run)] = &[
     (&fedact_teach::DEFINITION, fedact_teach::run),
     (&fedact_distill::DEFINITION, fedact_distill::run),
     (&fedact_quantize::DEFINITION, fedact_quantize::run),
     (&fedact_federate::DEFINITION, fedact_federate::run),
     (&fedact_evaluate::DEFINITION, fedact_evaluate::run),
+    (&fedact_predict::ANSWER, answer::run),
 ];
 
 /// Which code this is: 64 hexadecimal digits, valid for ever.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fedact_clips::Dataset;
+use fedact_clips::{ClipSet, Dataset, Split};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,54 @@ impl std::fmt::Display for InputGeometry {
     }
 }
 
+/// How the clips were cut that a network was trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// How much of a video a clip covers, the median of the training clips.
+    pub seconds: f64,
+    /// Params of `extract` that decide which frames are taken and what becomes of them.
+    pub settings: serde_json::Value,
+}
+
+/// So many clips tell how long clips are.
+const ENOUGH_CLIPS: usize = 1000;
+
+impl Sampling {
+    /// That of a clip set; `None` where the set does not say, or a clip is a single moment.
+    ///
+    /// # Errors
+    /// The set is damaged.
+    pub fn of(clips: &ClipSet) -> Result<Option<Self>, NetsError> {
+        let dataset = clips.dataset();
+        let serde_json::Value::Object(mut settings) = dataset.sampling.clone() else {
+            return Ok(None);
+        };
+        // What the model has already, what only says by which program, and how many clips there are of a video.
+        for known in ["frames", "size", "scaler", "ffmpeg"] {
+            settings.shift_remove(known);
+        }
+        if let Some(serde_json::Value::Object(chosen)) = settings.get_mut("sampling") {
+            for count in ["train_clips", "test_clips"] {
+                chosen.shift_remove(count);
+            }
+        }
+        let indices = clips.indices(Split::Train);
+        let step = indices.len().div_ceil(ENOUGH_CLIPS).max(1);
+        let mut seconds = Vec::new();
+        for index in indices.into_iter().step_by(step) {
+            let clip = clips.clip(index)?;
+            seconds.push(clip.end_seconds - clip.start_seconds);
+        }
+        seconds.sort_by(f64::total_cmp);
+        let between = seconds.get(seconds.len() / 2).copied().unwrap_or_default();
+        // From the first frame to the last; and the last is shown for a moment, too.
+        let seconds = between * dataset.frames as f64 / (dataset.frames.max(2) - 1) as f64;
+        let settings = settings.into();
+        Ok((seconds > 0.0).then_some(Self { seconds, settings }))
+    }
+}
+
 /// What a network is: `model.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +154,9 @@ pub struct ModelInfo {
     pub mean: [f64; 3],
     /// What they are divided by after that.
     pub std: [f64; 3],
+    /// How the clips were cut that it was trained on, where that is known: other videos must be cut in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
     /// Scales and zero points, where the network is quantized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<Quantization>,
@@ -122,6 +173,7 @@ impl ModelInfo {
             classes,
             input,
             window_of: None,
+            sampling: None,
             mean,
             std,
             quantization: None,

@@ -35,7 +35,9 @@ pub use fedact_recipe::{
     InvertedLayout, Layout, OutOfRange, Precision, Residual, ResidualLayout, SHIFTED_SHARE,
     STEM_POOL, Shortcut, ShortcutLayout, Stem, Tsm, TsmLayout, X3d, X3dBlockLayout, X3dLayout,
 };
-pub use info::{FORMAT_VERSION, InputGeometry, MEAN, ModelInfo, STD, files, normalisation};
+pub use info::{
+    FORMAT_VERSION, InputGeometry, MEAN, ModelInfo, STD, Sampling, files, normalisation,
+};
 pub use mixed::MixedModel;
 pub use model::{Classifier, FloatModel, Model};
 pub use networks::{Network, Outputs};

@@ -9,7 +9,7 @@ use fedact_nets::score::Scores;
 use fedact_nets::train::{EpochRecord, fit, kept_epoch};
 use fedact_nets::{
     Adopted, Answers, ComputeDevice, FloatModel, InputGeometry, MixedModel, ModelInfo, NetsError,
-    OutOfRange, Outputs, Precision, Pretrained, Teachers, device, files, keep_memory,
+    OutOfRange, Outputs, Precision, Pretrained, Sampling, Teachers, device, files, keep_memory,
     multiplies_bfloat16, set_threads,
 };
 use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped};
@@ -109,6 +109,7 @@ fn describe(params: &DistillParams, clips: &ClipSet) -> Result<ModelInfo, NetsEr
     OutOfRange::unless(frames <= stored, "frames", frames, &expected)?;
     let whole = InputGeometry::from(dataset);
     let mut info = ModelInfo::new(params.model, dataset.classes.clone(), whole);
+    info.sampling = Sampling::of(clips)?;
     if (1..stored).contains(&frames) {
         (info.input.frames, info.window_of) = (frames, Some(stored));
     }

@@ -16,6 +16,7 @@ use fedact_extract_params::{
 };
 
 use crate::part::Part;
+use crate::unlabelled::part_of;
 
 /// A video of which more is missing than this share of what its container promises is suspect; AVI
 /// counts frames that merely repeat the last.
@@ -128,12 +129,13 @@ impl From<VideoError> for Fault {
     }
 }
 
-/// Cuts `clips` clips out of a video, or out of a part of it.
+/// Cuts `clips` clips out of a video, or out of a part of it; of a long one, where `seconds` are given, out of parts of
+/// its own ([`part_of`]).
 pub(crate) fn cut(
     path: &Path,
     part: Option<&Part>,
     params: &ExtractParams,
-    clips: usize,
+    (clips, seconds): (usize, Option<f64>),
 ) -> Result<Cut, Fault> {
     let limits = Limits {
         time: Duration::from_secs_f64(params.time_limit_seconds),
@@ -159,10 +161,20 @@ pub(crate) fn cut(
     }
     let (first, shown) = Part::within(part, video.timeline()).map_err(Fault::Part)?;
     let frames = params.frames as usize;
-    let wanted: Vec<usize> = (0..clips)
-        .flat_map(|clip| pick(&shown, &params.sampling, frames, clip, clips))
-        .map(|frame| first + frame)
-        .collect();
+    let mut wanted: Vec<usize> = Vec::with_capacity(clips * frames);
+    for clip in 0..clips {
+        let method = params.sampling.method;
+        let own = part_of(method, seconds, shown.duration(), (clip, clips));
+        let picked = match own.map(|part| Part::within(Some(&part), &shown)) {
+            Some(part) => {
+                let (start, part) = part.map_err(Fault::Part)?;
+                let picked = pick(&part, &params.sampling, frames, 0, 1);
+                picked.into_iter().map(|frame| start + frame).collect()
+            }
+            None => pick(&shown, &params.sampling, frames, clip, clips),
+        };
+        wanted.extend(picked.into_iter().map(|frame| first + frame));
+    }
     let time = |frame: usize| (video.timeline().time(frame) * 1e6).round() as u64;
     let times = wanted
         .chunks(frames)

@@ -50,14 +50,17 @@ enum Answer {
 }
 
 impl Cutter {
-    /// Must be called before there are threads.
+    /// Must be called before there are threads. Long videos are cut into parts of so many `seconds`, where they are given
+    /// ([`part_of`](crate::unlabelled::part_of)).
     ///
     /// # Errors
     /// The system gives no process.
-    pub(crate) fn of(params: &ExtractParams) -> Result<Self, ExtractError> {
+    pub(crate) fn of(params: &ExtractParams, seconds: Option<f64>) -> Result<Self, ExtractError> {
         fedact_video::catch_log();
         let limit = Duration::from_secs_f64(params.time_limit_seconds);
-        let crew = Crew::start(Some(memory(params)), |question| answer(question, params))?;
+        let crew = Crew::start(Some(memory(params)), |question| {
+            answer(question, params, seconds)
+        })?;
         Ok(Self { crew, limit })
     }
 
@@ -146,8 +149,8 @@ fn memory(params: &ExtractParams) -> u64 {
 }
 
 /// What a worker does.
-fn answer(question: &[u8], params: &ExtractParams) -> Vec<u8> {
-    let (answer, pixels) = match worked(question, params) {
+fn answer(question: &[u8], params: &ExtractParams, seconds: Option<f64>) -> Vec<u8> {
+    let (answer, pixels) = match worked(question, params, seconds) {
         Ok(cut) => {
             let summary = cut.summary;
             let seconds = [
@@ -167,7 +170,7 @@ fn answer(question: &[u8], params: &ExtractParams) -> Vec<u8> {
     bytes
 }
 
-fn worked(question: &[u8], params: &ExtractParams) -> Result<Cut, Problem> {
+fn worked(question: &[u8], params: &ExtractParams, seconds: Option<f64>) -> Result<Cut, Problem> {
     let not_understood = |what: String| Problem {
         path: String::new(),
         reason: Reason::Crashed,
@@ -182,8 +185,13 @@ fn worked(question: &[u8], params: &ExtractParams) -> Result<Cut, Problem> {
         None => None,
     };
     let path = OsString::from_vec(question.path);
-    cut(Path::new(&path), part.as_ref(), params, question.clips)
-        .map_err(|fault| problem("", &fault))
+    cut(
+        Path::new(&path),
+        part.as_ref(),
+        params,
+        (question.clips, seconds),
+    )
+    .map_err(|fault| problem("", &fault))
 }
 
 /// A worker's answer; `None` where it makes no sense, as that of a worker may that is damaged and does not know.
@@ -220,10 +228,10 @@ mod tests {
             part: None,
             clips: 1,
         });
-        let bytes = answer(&nobody.unwrap(), &params);
+        let bytes = answer(&nobody.unwrap(), &params, None);
         let problem = understood(bytes.clone()).unwrap().unwrap_err();
         assert_eq!(problem.reason, Reason::Unreadable);
-        let told_nothing = understood(answer(b"", &params)).unwrap().unwrap_err();
+        let told_nothing = understood(answer(b"", &params, None)).unwrap().unwrap_err();
         assert_eq!(told_nothing.reason, Reason::Crashed);
         for rubbish in [&b""[..], b"short", &[0xff; 40], &bytes[..bytes.len() - 1]] {
             assert!(understood(rubbish.to_vec()).is_none(), "{rubbish:?}");

@@ -121,7 +121,7 @@ impl<'a> Decoder<'a> {
         let settings = settings_of(&sampling(params));
         let sets = job.pieces.as_ref().map(|pieces| pieces.earlier.as_slice());
         // Before there are threads.
-        let cutter = Cutter::of(params)?;
+        let cutter = Cutter::of(params, None)?;
         let threads = job.threads.max(1);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

@@ -16,9 +16,11 @@ mod problems;
 mod run;
 mod sides;
 mod split;
+mod unlabelled;
 
 pub use error::ExtractError;
 pub use fedact_extract_params::{
     DEFINITION, Duplicates, ExtractParams, Layout, Method, Sampling, Short, Validation,
 };
 pub use run::run;
+pub use unlabelled::cut_videos;

@@ -176,7 +176,7 @@ fn seconds(outcomes: &[Outcome], of: fn(&Summary) -> f64) -> f64 {
         .sum()
 }
 
-fn object(figures: Value) -> Metrics {
+pub(crate) fn object(figures: Value) -> Metrics {
     match figures {
         Value::Object(figures) => figures,
         _ => Metrics::new(),

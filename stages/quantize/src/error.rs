@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use fedact_clips::ClipsError;
 use fedact_nets::NetsError;
+use fedact_onnx::OnnxError;
 use fedact_stage::{StageError, Stopped};
 
 use fedact_quantize_params::FEWEST_CLIPS;
@@ -15,6 +16,9 @@ pub enum QuantizeError {
     /// The model cannot be read, does not fit the clips, or is broken.
     #[error(transparent)]
     Nets(#[from] NetsError),
+    /// The model cannot be written for other runtimes.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
     /// The clips cannot be read.
     #[error(transparent)]
     Clips(#[from] ClipsError),
@@ -64,6 +68,7 @@ impl From<QuantizeError> for StageError {
             QuantizeError::Write { .. } => {
                 return Self::failed(&error).with_remedy("free some space or mend the permissions");
             }
+            QuantizeError::Onnx(_) => return Self::failed(&error),
             QuantizeError::Nets(nets) if !nets.invalid_input() => return Self::failed(&error),
             QuantizeError::Nets(_) | QuantizeError::Clips(_) => return Self::invalid(&error),
         };

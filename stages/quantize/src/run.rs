@@ -49,6 +49,7 @@ pub(crate) fn quantize(
     let quantized = calibrate(&float, &clips, params, reporter)?;
     let measured = measure(&float, &quantized, &clips, &test, params, reporter)?;
     quantized.save(&job.output)?;
+    fedact_onnx::write_all(&job.output, &job.output)?;
     let metrics = metrics(&quantized, &measured, float_bytes, test.len());
     write_metrics(&job.output.join(files::METRICS), &metrics, &measured)?;
     if measured.logits_snr_db < NOISY_DECIBELS {

@@ -1,0 +1,183 @@
+//! The ONNX files against the models that they were made of: in this process, operator by operator, and in
+//! other runtimes where there are any.
+
+#![allow(clippy::unwrap_used)] // clippy excuses test functions only, not those they share
+
+#[path = "onnx/interpreter.rs"]
+mod interpreter;
+#[path = "onnx/models.rs"]
+mod models;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use fedact_nets::Classifier;
+use fedact_nets::quantize::Execution;
+use fedact_onnx::{Form, Precision, Source, Variant, write_all};
+use models::{Made, make};
+use tch::{Kind, Tensor};
+
+/// Where the tests look for a Python with onnx, onnxruntime and openvino.
+const PYTHON: &str = "FEDACT_TEST_PYTHON";
+
+fn settings() -> [(&'static str, [usize; 3]); 8] {
+    [
+        (r#"{"arch": "r3d", "depth": 10, "width": 8}"#, [4, 24, 24]),
+        (
+            r#"{"arch": "r3d", "depth": 10, "width": 8, "stem": "hara", "shortcut": "pad"}"#,
+            [9, 33, 31],
+        ),
+        (r#"{"arch": "mc3", "depth": 18, "width": 8}"#, [5, 24, 20]),
+        (
+            r#"{"arch": "r2plus1d", "depth": 10, "width": 8}"#,
+            [7, 25, 24],
+        ),
+        (
+            r#"{"arch": "r2plus1d", "depth": 50, "width": 4, "stem": "hara"}"#,
+            [8, 32, 32],
+        ),
+        (
+            r#"{"arch": "r2plus1d", "depth": 10, "width": 8, "shortcut": "pad"}"#,
+            [1, 16, 16],
+        ),
+        (r#"{"arch": "x3d", "width": 8}"#, [4, 32, 32]),
+        (r#"{"arch": "tsm", "width": 8}"#, [3, 32, 32]),
+    ]
+}
+
+/// What the model itself answers, computed in this precision.
+fn expected(made: &Made, precision: Precision) -> Tensor {
+    match (&made.quantized, precision) {
+        (Some(model), Precision::Int8) => model.classify(&made.normalised),
+        (Some(model), _) => tch::no_grad(|| model.logits(&made.normalised, Execution::Float)),
+        (None, _) => made.float.classify(&made.normalised),
+    }
+}
+
+fn root_mean_square(tensor: &Tensor) -> f64 {
+    tensor.square().mean(Kind::Double).sqrt().double_value(&[])
+}
+
+fn agreement(one: &Tensor, other: &Tensor) -> f64 {
+    let same = one.argmax(1, false).eq_tensor(&other.argmax(1, false));
+    same.mean(Kind::Double).double_value(&[])
+}
+
+/// Refuses answers that are not the model's. In float they may differ by rounding. In int8 a value may come to lie
+/// in the next step where sums were added in another order: such differences must be small beside those
+/// that all roundings together make.
+fn compare(made: &Made, variant: Variant, found: &Tensor, who: &str) {
+    let name = variant.file_name();
+    let architecture = &made.float.info.architecture;
+    let expected = expected(made, variant.precision);
+    assert_eq!(found.size(), expected.size(), "{architecture} {name} {who}");
+    let classes: BTreeSet<i64> = Vec::<i64>::try_from(expected.argmax(1, false))
+        .unwrap()
+        .into_iter()
+        .collect();
+    assert!(
+        classes.len() > 1,
+        "{architecture}: every clip has one answer"
+    );
+    let signal = root_mean_square(&expected);
+    let roundings = || {
+        let float = self::expected(made, Precision::Float);
+        root_mean_square(&(self::expected(made, Precision::Int8) - float))
+    };
+    let off = root_mean_square(&(found - &expected));
+    let allowed = match variant.precision {
+        Precision::Float => 2e-5 * signal,
+        Precision::Int8 => 0.5 * roundings(),
+        // Behind a ReLU half of the levels are of no use, so that it is another network, of twice the noise.
+        Precision::SymmetricInt8 => 3.0 * roundings(),
+    };
+    println!("{architecture} {name} {who}: off by {off:.5}, {allowed:.5} allowed, of {signal:.3}");
+    assert!(
+        off <= allowed,
+        "{architecture} {name} {who}: off by {off} of {allowed}"
+    );
+    if variant.precision != Precision::SymmetricInt8 {
+        let agreement = agreement(found, &expected);
+        assert!(
+            agreement >= 0.99,
+            "{architecture} {name} {who}: agreement {agreement}"
+        );
+    }
+}
+
+#[test]
+fn graphs_compute_what_the_model_computes() {
+    for (settings, input) in settings() {
+        let made = make(settings, input, 40);
+        let source = Source::open(made.path()).unwrap();
+        for variant in source.variants() {
+            let model = source.model(variant).unwrap();
+            let found = interpreter::run(&model, &made.clips);
+            compare(&made, variant, &found, "operator by operator");
+        }
+    }
+}
+
+#[test]
+fn a_float_model_with_batch_norm_is_folded_into_the_same_answers() {
+    for (settings, input) in settings() {
+        let made = make(settings, input, 8);
+        made.float.save(made.path()).unwrap();
+        let source = Source::open(made.path()).unwrap();
+        let expected = made.float.classify(&made.normalised);
+        for variant in source.variants() {
+            assert_eq!(variant.precision, Precision::Float);
+            let model = source.model(variant).unwrap();
+            let found = interpreter::run(&model, &made.clips);
+            let off = root_mean_square(&(&found - &expected));
+            let signal = root_mean_square(&expected);
+            assert!(off <= 1e-5 * signal, "{settings}: off by {off} of {signal}");
+        }
+    }
+}
+
+#[test]
+fn both_forms_of_a_factored_network_round_alike() {
+    let (settings, input) = settings()[3];
+    let made = make(settings, input, 12);
+    let source = Source::open(made.path()).unwrap();
+    let run = |form| {
+        let precision = Precision::Int8;
+        let model = source.model(Variant { precision, form }).unwrap();
+        interpreter::run(&model, &made.clips)
+    };
+    let (volumes, pictures) = (run(Form::Volumes), run(Form::Pictures));
+    let off = root_mean_square(&(&volumes - &pictures));
+    assert!(off <= 0.01 * root_mean_square(&volumes), "off by {off}");
+}
+
+#[test]
+#[allow(clippy::print_stderr)] // A test that was not made shall not look like one that passed.
+fn other_runtimes_answer_what_the_model_answers() {
+    let Some(python) = std::env::var_os(PYTHON) else {
+        eprintln!("SKIPPED: set {PYTHON} to a Python with onnx, onnxruntime and openvino");
+        return;
+    };
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx/runtimes.py");
+    for (settings, input) in settings() {
+        let made = make(settings, input, 120);
+        write_all(made.path(), made.path()).unwrap();
+        let clips = made.clips.flatten(0, -1);
+        let mut bytes = vec![0; clips.numel()];
+        clips.copy_data_u8(&mut bytes, clips.numel());
+        std::fs::write(made.path().join("clips.bin"), bytes).unwrap();
+        let status = Command::new(&python).arg(&tool).arg(made.path()).status();
+        assert!(status.unwrap().success(), "{settings}");
+        let answers = std::fs::read(made.path().join("answers.json")).unwrap();
+        let answers: serde_json::Value = serde_json::from_slice(&answers).unwrap();
+        for variant in Source::open(made.path()).unwrap().variants() {
+            for runtime in ["onnxruntime", "openvino"] {
+                let logits = &answers[variant.file_name()][runtime];
+                let logits: Vec<Vec<f32>> = serde_json::from_value(logits.clone()).unwrap();
+                let found = Tensor::from_slice(&logits.concat()).reshape([120, -1]);
+                compare(&made, variant, &found, runtime);
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `fedact predict` and `fedact onnx`, from generated videos to answers and files.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[allow(dead_code)]
+mod bench;
+
+use std::collections::BTreeSet;
+
+use bench::Bench;
+use serde_json::Value;
+
+/// Two classes that a tiny network tells apart at once, a model of them, and the model in int8.
+fn trained() -> Bench {
+    let videos = "{actions: [Walk, Squat], subjects: 6, clips: 2, seconds: 1.0, fps: 12, width: 64, height: 64}";
+    let bench = Bench::new(&format!(
+        "  videos: {{stage: synthesize, params: {videos}}}\n  \
+           clips: {{stage: extract, inputs: {{videos: videos}}, params: {{frames: 6, size: 24, resize: 24}}}}\n  \
+           student: {{stage: distill, inputs: {{clips: clips}}, params: {{model: {{arch: r2plus1d, depth: 10, width: 4}}, \
+             epochs: 2, warmup_epochs: 0, batch_size: 4, threads: 1}}}}\n  \
+           quantized: {{stage: quantize, inputs: {{model: student, calibration: clips}}, params: {{clips: 8, threads: 1}}}}\n"
+    ));
+    bench.fedact(&["run"]).done();
+    bench
+}
+
+/// The first video of a class.
+fn video(bench: &Bench, class: &str) -> String {
+    let folder = bench.path(format!("artifacts/videos/{class}"));
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    format!("artifacts/videos/{class}/{}", names[0])
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn names(object: &Value) -> BTreeSet<String> {
+    object.as_object().unwrap().keys().cloned().collect()
+}
+
+/// The fields of a table in docs/json.md.
+fn documented(heading: &str) -> BTreeSet<String> {
+    let text = include_str!("../docs/json.md");
+    let table = text.split_once(&format!("\n{heading}\n")).unwrap().1;
+    let rows = table
+        .lines()
+        .skip_while(|line| !line.starts_with("| ---"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'));
+    let names = rows.flat_map(|row| row.split('|').nth(1).unwrap().split(','));
+    names
+        .map(|name| name.trim().trim_matches('`').to_owned())
+        .collect()
+}
+
+#[test]
+fn videos_are_answered_by_models_of_both_kinds_and_broken_ones_have_a_line_of_their_own() {
+    let bench = trained();
+    let (walk, squat) = (video(&bench, "Walk"), video(&bench, "Squat"));
+    std::fs::write(bench.path("broken.mp4"), "no video at all").unwrap();
+    for model in ["student", "quantized", "artifacts/quantized"] {
+        let said = bench.fedact(&[
+            "predict",
+            model,
+            &walk,
+            "broken.mp4",
+            "nowhere.mp4",
+            &squat,
+            "--json",
+            "--top",
+            "2",
+            "--clips",
+            "3",
+        ]);
+        assert_eq!(said.code, 3, "{said:?}");
+        let lines = lines(&said.stdout);
+        assert_eq!(lines.len(), 4, "{said:?}");
+        for (line, path) in [(&lines[0], &walk), (&lines[3], &squat)] {
+            assert_eq!(names(line), documented("### A video that was answered"));
+            assert_eq!(line["video"], path.as_str());
+            let top = line["top"].as_array().unwrap();
+            assert_eq!(top.len(), 2);
+            assert_eq!(top[0]["class"], line["class"]);
+            let sum: f64 = top
+                .iter()
+                .map(|one| one["probability"].as_f64().unwrap())
+                .sum();
+            assert!((sum - 1.0).abs() < 1e-6, "{line}");
+            assert_eq!(line["clips"].as_array().unwrap().len(), 3);
+            for figure in [
+                "milliseconds_per_clip",
+                "clips_per_second",
+                "decode_seconds",
+            ] {
+                assert!(line[figure].as_f64().unwrap() > 0.0, "{figure}: {line}");
+            }
+        }
+        for (line, reason) in [(&lines[1], "not-a-video"), (&lines[2], "missing")] {
+            assert_eq!(names(line), documented("### A video that was not answered"));
+            assert_eq!(line["problem"]["reason"], reason);
+        }
+    }
+    let said = bench.fedact(&["predict", "student", "artifacts/videos", "--top", "1"]);
+    let text = &said.done().stdout;
+    let answered = text.lines().filter(|line| line.contains("4 clips")).count();
+    assert_eq!(answered, 24, "{text}");
+}
+
+#[test]
+fn a_video_is_drawn_with_its_classes_and_written_over_only_when_told() {
+    let bench = trained();
+    let walk = video(&bench, "Walk");
+    let draw = |more: &[&str]| {
+        let arguments = ["predict", "student", &walk, "--render", "drawn.mp4"];
+        bench.fedact(&[&arguments, more].concat())
+    };
+    draw(&[]).done();
+    let drawn = std::fs::read(bench.path("drawn.mp4")).unwrap();
+    assert_eq!(&drawn[4..8], b"ftyp");
+    draw(&[]).refused(2, &["drawn.mp4 is there already", "--overwrite"]);
+    draw(&["--overwrite"]).done();
+    assert_eq!(std::fs::read(bench.path("drawn.mp4")).unwrap(), drawn);
+    // What was drawn is a video, as large as words need it.
+    let said = bench.fedact(&["predict", "student", "drawn.mp4", "--json"]);
+    assert_eq!(lines(&said.done().stdout).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_asked_or_drawn_is_refused_with_the_way_out() {
+    let bench = trained();
+    let walk = video(&bench, "Walk");
+    let predict = |arguments: &[&str]| bench.fedact(&[&["predict"], arguments].concat());
+    predict(&["nothing", &walk]).refused(3, &["`nothing`", "fedact run student"]);
+    predict(&["clips", &walk]).refused(3, &["`clips` makes no model"]);
+    predict(&["artifacts/videos", &walk]).refused(3, &["is no model", "model.json"]);
+    std::fs::create_dir(bench.path("empty")).unwrap();
+    predict(&["student", "empty"]).refused(3, &["no video in empty"]);
+    predict(&["student", &walk, "--render", "a.gif"]).refused(2, &["a.gif", ".mp4"]);
+    predict(&["student", "artifacts/videos", "--render", "a.mp4"]).refused(2, &["there are 24"]);
+    std::fs::create_dir(bench.path("damaged")).unwrap();
+    let info = std::fs::read(bench.path("artifacts/student/model.json")).unwrap();
+    std::fs::write(bench.path("damaged/model.json"), info).unwrap();
+    std::fs::write(bench.path("damaged/model.safetensors"), "nothing").unwrap();
+    predict(&["damaged", &walk]).refused(3, &["model.safetensors"]);
+    std::fs::write(bench.path("damaged/model.json"), "{}").unwrap();
+    predict(&["damaged", &walk]).refused(3, &["damaged/model.json"]);
+}
+
+#[test]
+fn models_are_written_for_other_runtimes() {
+    let bench = trained();
+    let said = bench.fedact(&["onnx", "quantized", "--output", "device", "--json"]);
+    let files = lines(&said.done().stdout);
+    let names: Vec<&str> = files
+        .iter()
+        .map(|line| line["file"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "device/model.onnx",
+        "device/model.2d.onnx",
+        "device/model.int8.onnx",
+        "device/model.int8.2d.onnx",
+        "device/model.tensorrt.onnx",
+    ];
+    assert_eq!(names, expected);
+    for (name, line) in names.iter().zip(&files) {
+        assert_eq!(crate::names(line), documented("## `onnx --json`"));
+        let bytes = std::fs::read(bench.path(name)).unwrap();
+        assert_eq!(line["bytes"], bytes.len());
+        // What the stage wrote beside the model is the same.
+        let beside = name.replace("device", "artifacts/quantized");
+        assert_eq!(std::fs::read(bench.path(beside)).unwrap(), bytes, "{name}");
+    }
+    bench
+        .fedact(&["onnx", "quantized", "--output", "device"])
+        .refused(2, &["device/model.onnx is there already", "--overwrite"]);
+    bench
+        .fedact(&["onnx", "student", "--output", "float"])
+        .done();
+    assert!(bench.path("float/model.onnx").exists());
+    assert!(!bench.path("float/model.int8.onnx").exists());
+    bench
+        .fedact(&["onnx", "clips"])
+        .refused(3, &["`clips` makes no model"]);
+}

@@ -1,0 +1,68 @@
+//! What a model says of clips that nobody has labelled.
+
+use std::time::Instant;
+
+use fedact_clips::{ClipSet, Split};
+use fedact_nets::data::{Loader, LoaderSettings};
+use fedact_nets::{Classifier, Model, NetsError, set_threads};
+use fedact_predict::{ANSWERS, Answers, CLIPS, request, write};
+use fedact_stage::{Job, Metrics, Reporter, StageError};
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// The work of [`fedact_predict::ANSWER`]. The request is the number of clips of a video.
+///
+/// # Errors
+/// A model that cannot be read; clips that are not as it takes them.
+pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
+    let clips: usize = request(job).map_err(|error| StageError::failed(&error))?;
+    let answers = answers(job, clips, reporter).map_err(|error| {
+        if error.invalid_input() {
+            StageError::invalid(&error)
+        } else {
+            StageError::failed(&error)
+        }
+    })?;
+    write(&job.output, ANSWERS, &answers).map_err(|error| StageError::failed(&error))?;
+    Ok(Metrics::new())
+}
+
+fn answers(job: &Job, clips_of_video: usize, reporter: &Reporter) -> Result<Answers, NetsError> {
+    set_threads(job.threads);
+    let folder = |name: &str| {
+        let found = job.optional(name);
+        found.ok_or_else(|| NetsError::Data(format!("the job has no input `{name}`")))
+    };
+    let model = Model::load(folder("model")?, Device::Cpu)?;
+    let clips = ClipSet::open(folder(CLIPS)?)?;
+    model.info().check_geometry(clips.dataset())?;
+    // Memory is laid out and kernels are chosen in the first run, which is not timed.
+    let shape = model.info().input.batch_shape(clips_of_video);
+    let _ = logits(&model, &Tensor::zeros(shape, (Kind::Float, Device::Cpu)));
+    let indices = clips.indices(Split::Test);
+    let task = reporter.task("answering", indices.len() as u64, "clips");
+    let mut answers = Answers {
+        probabilities: Vec::with_capacity(indices.len()),
+        seconds: Vec::new(),
+        threads: job.threads,
+    };
+    let settings = LoaderSettings::in_order(clips_of_video, model.info());
+    Loader::new(&clips, &indices, settings)?.run(0, |batch| {
+        reporter.go_on().map_err(|_| NetsError::Stopped)?;
+        let began = Instant::now();
+        let logits = logits(&model, &batch.clips);
+        answers.seconds.push(began.elapsed().as_secs_f64());
+        let rows = logits.softmax(-1, Kind::Double);
+        for row in 0..rows.size()[0] {
+            let row = Vec::<f64>::try_from(&rows.get(row))?;
+            answers.probabilities.push(row);
+        }
+        task.advance(batch.indices.len() as u64);
+        Ok::<(), NetsError>(())
+    })?;
+    Ok(answers)
+}
+
+/// The logits of clips as the model takes them: of a quantized one those of its int8 network.
+fn logits(model: &Model, clips: &Tensor) -> Tensor {
+    no_grad(|| model.classify(clips))
+}
