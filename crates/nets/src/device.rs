@@ -111,6 +111,20 @@ pub fn multiplies_bfloat16() -> bool {
     }
 }
 
+/// Whether the processor adds products of bytes in 32 bits. oneDNN's kernels for x86 without VNNI add pairs of them in
+/// 16, where the largest sums are cut off: up to half of a convolution's result is lost where all bytes are at their ends.
+pub fn sums_bytes_in_32_bits() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512vnni")
+            || std::arch::is_x86_feature_detected!("avxvnni")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

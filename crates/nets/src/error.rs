@@ -64,6 +64,14 @@ pub enum NetsError {
         /// What the parser says.
         message: String,
     },
+    /// A `model.pt` that is none, or is damaged.
+    #[error("{path} is no model that runs in eight bits, or is damaged: {message}; copy it again")]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// Weights that do not fit the network they are loaded into.
     #[error("the weights in {path} do not fit the network: {mismatch}")]
     Weights {

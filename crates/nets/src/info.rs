@@ -5,6 +5,7 @@ use std::path::Path;
 use fedact_clips::{ClipSet, Dataset, Split};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 
 use crate::quantize::Quantization;
 use crate::{Architecture, NetsError, Stem};
@@ -35,6 +36,8 @@ pub fn normalisation(architecture: &Architecture) -> ([f64; 3], [f64; 3]) {
 pub mod files {
     /// Weights.
     pub const WEIGHTS: &str = "model.safetensors";
+    /// A quantized model that runs by itself: see [`archive`](crate::quantize::archive).
+    pub const EXECUTED: &str = "model.pt";
     /// [`ModelInfo`](crate::ModelInfo).
     pub const INFO: &str = "model.json";
     /// One JSON object an epoch.
@@ -190,16 +193,21 @@ impl ModelInfo {
             path: path.clone(),
             source,
         })?;
+        Self::parse(&text, &path)
+    }
+
+    /// Reads the text of a `model.json`, the version first; `path` is for messages only.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, NetsError> {
         let refuse = |message: String| NetsError::Info {
-            path: path.clone(),
+            path: path.to_owned(),
             message,
         };
         let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+            serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
         let version = &value["format_version"];
         if version.as_u64() != Some(FORMAT_VERSION.into()) {
             return Err(NetsError::Version {
-                path,
+                path: path.to_owned(),
                 found: version.to_string(),
                 expected: FORMAT_VERSION,
             });
@@ -256,6 +264,19 @@ impl ModelInfo {
             frames: self.window_of.unwrap_or(self.input.frames),
             ..self.input
         }
+    }
+
+    /// Refuses a batch of anything but normalised clips \[clips, 3, frames, height, width\] that the network takes.
+    pub(crate) fn check_batch(&self, clips: &Tensor) -> Result<(), NetsError> {
+        let size = clips.size();
+        let count = size.first().copied().unwrap_or_default();
+        if size == self.input.batch_shape(count as usize) && count > 0 {
+            return Ok(());
+        }
+        Err(NetsError::Mismatch(format!(
+            "the model takes {}, but was given clips of shape {size:?}",
+            self.input
+        )))
     }
 
     /// Refuses clips of another geometry than the network's.

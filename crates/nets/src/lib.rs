@@ -28,7 +28,7 @@ pub mod weights;
 
 pub use allocator::keep_memory;
 pub use answers::{ANSWERS_VERSION, Answers, AnswersInfo, answers_files, fingerprint};
-pub use device::{device, gpu, multiplies_bfloat16};
+pub use device::{device, gpu, multiplies_bfloat16, sums_bytes_in_32_bits};
 pub use error::NetsError;
 pub use fedact_recipe::{
     Architecture, BlockLayout, ComputeDevice, ConvLayout, Convolutions, Cost, Family, HeadLayout,

@@ -1,6 +1,8 @@
 //! Stage quantize: a model and calibration clips to an int8 model.
 
 mod error;
+mod measure;
+mod picture;
 mod run;
 
 use fedact_stage::{Job, Metrics, Reporter, StageError};
@@ -8,7 +10,7 @@ use fedact_stage::{Job, Metrics, Reporter, StageError};
 pub use error::QuantizeError;
 pub use fedact_quantize_params::{DEFINITION, FEWEST_CLIPS, QuantizeParams};
 
-/// Folds batch norm, calibrates the activations on training clips, measures float and simulated int8
+/// Folds batch norm, calibrates the activations on training clips, measures float, simulated and executed int8
 /// side by side on the test clips, and writes the int8 model.
 ///
 /// # Errors

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
 use fedact_nets::data::{Loader, LoaderSettings};
-use fedact_nets::quantize::{NoiseMeter, PlaceNoise, QuantizedModel};
-use fedact_nets::score::{Predictions, Scores};
-use fedact_nets::{Classifier, FloatModel, Model, NetsError, files, set_threads};
+use fedact_nets::quantize::{ExecutedModel, QuantizedModel};
+use fedact_nets::{FloatModel, Model, NetsError, files, set_threads, sums_bytes_in_32_bits};
 use fedact_stage::{Job, Metrics, Reporter};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -15,11 +14,16 @@ use serde_json::json;
 use tch::{Device, Tensor};
 
 use crate::error::QuantizeError;
+use crate::measure::{Measured, measure};
+use crate::picture::noise;
 use fedact_quantize_params::{FEWEST_CLIPS, QuantizeParams};
 
 /// Below this ratio of signal to noise at the logits a warning is given: classes close to each other
 /// begin to change places.
 const NOISY_DECIBELS: f64 = 20.0;
+
+/// The picture of the ratio of signal to noise at every place.
+const NOISE: &str = "noise.svg";
 
 /// Quantizes a model as the job says.
 pub(crate) fn quantize(
@@ -47,11 +51,19 @@ pub(crate) fn quantize(
     }
 
     let quantized = calibrate(&float, &clips, params, reporter)?;
-    let measured = measure(&float, &quantized, &clips, &test, params, reporter)?;
+    let executed = compile(&quantized, reporter);
+    let models = (&float, &quantized, executed.as_ref());
+    let measured = measure(models, &clips, &test, params.batch_size, reporter)?;
     quantized.save(&job.output)?;
     fedact_onnx::write_all(&job.output, &job.output)?;
-    let metrics = metrics(&quantized, &measured, float_bytes, test.len());
+    let mut metrics = metrics(&quantized, &measured, float_bytes, test.len());
     write_metrics(&job.output.join(files::METRICS), &metrics, &measured)?;
+    write(&job.output.join(NOISE), noise(&measured.places).as_bytes())?;
+    if let Some(executed) = &measured.executed {
+        // The time is this machine's, and so none of the output's.
+        let time = json!(executed.milliseconds);
+        metrics.insert("executed_milliseconds".to_owned(), time);
+    }
     if measured.logits_snr_db < NOISY_DECIBELS {
         let weakest = measured
             .places
@@ -65,6 +77,23 @@ pub(crate) fn quantize(
         ));
     }
     Ok(metrics)
+}
+
+/// The model as it runs in eight bits, where this machine can.
+fn compile(model: &QuantizedModel, reporter: &Reporter) -> Option<ExecutedModel> {
+    if !sums_bytes_in_32_bits() {
+        reporter.warn(
+            "this processor has no VNNI: its int8 kernels add products in 16 bits, where large sums are cut \
+             off, so what is measured of the executed network falls short of devices that have it",
+        );
+    }
+    ExecutedModel::compile(model)
+        .inspect_err(|error| {
+            reporter.warn(format!(
+                "the int8 network cannot run here and is only simulated: {error}"
+            ));
+        })
+        .ok()
 }
 
 /// Which clips to calibrate on: drawn without replacement, in the set's order.
@@ -139,53 +168,6 @@ fn read(clips: &ClipSet, indices: &[usize], float: &FloatModel) -> Result<Tensor
     tensor.ok_or_else(|| NetsError::Data("an empty batch of calibration clips".to_owned()))
 }
 
-/// What the test split says about the model.
-struct Measured {
-    float: Scores,
-    int8: Scores,
-    agreement: f64,
-    logits_snr_db: f64,
-    places: Vec<PlaceNoise>,
-}
-
-fn measure(
-    float: &FloatModel,
-    quantized: &QuantizedModel,
-    clips: &ClipSet,
-    test: &[usize],
-    params: &QuantizeParams,
-    reporter: &Reporter,
-) -> Result<Measured, QuantizeError> {
-    let task = reporter.task("measuring", test.len() as u64, "clips");
-    let settings = LoaderSettings::in_order(params.batch_size, &float.info);
-    let mut meter = NoiseMeter::new(quantized);
-    let (mut before, mut after, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    Loader::new(clips, test, settings)?.run(0, |batch| {
-        before.push(float.classify(&batch.clips));
-        after.push(meter.compare(quantized, &batch.clips).simulated);
-        labels.push(batch.labels);
-        task.advance(batch.indices.len() as u64);
-        Ok::<(), QuantizeError>(reporter.go_on()?)
-    })?;
-    let predictions = |logits: &[Tensor]| Predictions {
-        logits: Tensor::cat(logits, 0),
-        labels: Tensor::cat(&labels, 0),
-        indices: test.to_vec(),
-    };
-    let (before, after) = (predictions(&before), predictions(&after));
-    let same = before
-        .logits
-        .argmax(1, false)
-        .eq_tensor(&after.logits.argmax(1, false));
-    Ok(Measured {
-        float: Scores::from(&before),
-        int8: Scores::from(&after),
-        agreement: same.mean(tch::Kind::Double).double_value(&[]),
-        logits_snr_db: meter.logits(),
-        places: meter.places(),
-    })
-}
-
 fn metrics(
     quantized: &QuantizedModel,
     measured: &Measured,
@@ -193,6 +175,13 @@ fn metrics(
     test_clips: usize,
 ) -> Metrics {
     let Measured { float, int8, .. } = measured;
+    let executed = measured.executed.iter().flat_map(|executed| {
+        [
+            ("executed_top1", json!(executed.scores.top1)),
+            ("executed_top5", json!(executed.scores.top5)),
+            ("executed_agreement", json!(executed.agreement)),
+        ]
+    });
     let figures = [
         ("top1", json!(int8.top1)),
         ("top5", json!(int8.top5)),
@@ -217,6 +206,7 @@ fn metrics(
     ];
     figures
         .into_iter()
+        .chain(executed)
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }
@@ -226,11 +216,17 @@ fn write_metrics(path: &Path, metrics: &Metrics, measured: &Measured) -> Result<
     let mut all = metrics.clone();
     all.insert("places".to_owned(), json!(measured.places));
     all.insert("confusion".to_owned(), json!(measured.int8.confusion));
-    let failed = |source| QuantizeError::Write {
+    let mut text = serde_json::to_vec_pretty(&all).map_err(|error| QuantizeError::Write {
+        path: path.to_owned(),
+        source: error.into(),
+    })?;
+    text.push(b'\n');
+    write(path, &text)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), QuantizeError> {
+    std::fs::write(path, bytes).map_err(|source| QuantizeError::Write {
         path: path.to_owned(),
         source,
-    };
-    let mut text = serde_json::to_vec_pretty(&all).map_err(|error| failed(error.into()))?;
-    text.push(b'\n');
-    std::fs::write(path, text).map_err(failed)
+    })
 }

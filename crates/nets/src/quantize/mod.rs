@@ -10,16 +10,19 @@
 //! * Biases and logits: 32 bits.
 //!
 //! [`QuantizedModel::logits`] with [`Execution::Simulated`] computes what int8 kernels compute, in
-//! float, and has gradients; [`Execution::Float`] is the same network without any rounding.
+//! float, and has gradients; [`Execution::Float`] is the same network without any rounding. [`ExecutedModel`] is those
+//! kernels themselves.
 //!
 //! ```text
 //! quantized/
 //!   model.safetensors   X.weight, X.bias: f32, folded, what fine-tuning trains
 //!                       X.weight_int8, X.weight_scale: what a device needs beside X.bias
 //!   model.json          ModelInfo with `quantization`: method, activation scales, zero points
+//!   model.pt            the same model as a TorchScript archive that runs in eight bits
 //! ```
 
 mod calibrate;
+mod executed;
 mod flat;
 mod fold;
 mod model;
@@ -29,7 +32,9 @@ mod observer;
 mod scheme;
 #[cfg(test)]
 mod tests;
+mod trace;
 
+pub use executed::{ExecutedModel, archive};
 pub use fedact_recipe::{CalibrationSettings, Execution, Method};
 pub use flat::ParameterShape;
 pub use model::QuantizedModel;
@@ -39,3 +44,4 @@ pub use scheme::{
     ACTIVATION_MAXIMUM, Activation, Affine, Quantization, WEIGHT_MAXIMUM, quantize_weight,
     weight_scale,
 };
+pub use trace::Traced;

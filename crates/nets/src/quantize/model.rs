@@ -7,6 +7,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::calibrate::Calibration;
+use super::executed::archive;
 use super::fold::{finite, fold, wide};
 use super::network::{Network, Plain, Rounding, Visitor, layers_of, points};
 use super::{Affine, CalibrationSettings, Execution, Quantization};
@@ -100,7 +101,7 @@ impl QuantizedModel {
         let mut calibration = Calibration::new(points.len());
         let mut clips = 0;
         for batch in batches {
-            self.check_shape(&batch)?;
+            self.info.check_batch(&batch)?;
             clips += batch.size()[0] as usize;
             let _ = no_grad(|| self.forward(&batch, Execution::Float, &mut calibration));
         }
@@ -115,18 +116,6 @@ impl QuantizedModel {
             activations: calibration.finish(&points, settings)?,
         });
         Ok(())
-    }
-
-    fn check_shape(&self, clips: &Tensor) -> Result<(), NetsError> {
-        let size = clips.size();
-        let count = size.first().copied().unwrap_or_default();
-        if size == self.info.input.batch_shape(count as usize) && count > 0 {
-            return Ok(());
-        }
-        Err(NetsError::Mismatch(format!(
-            "the model takes {}, but was given clips of shape {size:?}",
-            self.info.input
-        )))
     }
 
     fn set_quantization(&mut self, quantization: Quantization) {
@@ -215,7 +204,7 @@ impl QuantizedModel {
         (layers + 5 * self.quantization.activations.len()) as u64
     }
 
-    /// Writes `model.json` and `model.safetensors` into an existing folder.
+    /// Writes `model.json`, `model.safetensors` and, for devices, `model.pt` into an existing folder.
     ///
     /// # Errors
     /// Names the file that cannot be written, or the tensor that is not finite.
@@ -230,6 +219,9 @@ impl QuantizedModel {
             tensors.insert(format!("{}.weight_scale", layer.name), scale);
         }
         weights::write(&folder.join(files::WEIGHTS), &tensors)?;
+        let path = folder.join(files::EXECUTED);
+        std::fs::write(&path, archive(self)?)
+            .map_err(|source| NetsError::Write { path, source })?;
         self.info.save(folder)
     }
 

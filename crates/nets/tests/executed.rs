@@ -1,0 +1,234 @@
+//! A model that runs in eight bits against its simulation, byte by byte.
+
+#![allow(clippy::unwrap_used)] // clippy excuses test functions only, not those they share
+
+use std::path::Path;
+
+use fedact_nets::quantize::{CalibrationSettings, ExecutedModel, QuantizedModel, Traced, archive};
+use fedact_nets::{Architecture, FloatModel, InputGeometry, ModelInfo, files, weights};
+use serde_json::json;
+use tch::{Device, Kind, Tensor, no_grad};
+
+const INPUT: InputGeometry = InputGeometry {
+    frames: 4,
+    height: 20,
+    width: 24,
+};
+
+/// Sides that no stride divides.
+const ODD: InputGeometry = InputGeometry {
+    frames: 5,
+    height: 23,
+    width: 17,
+};
+
+/// Every kind of residual network.
+fn architectures() -> impl Iterator<Item = Architecture> {
+    let settings = [
+        json!({"depth": 10, "width": 4}),
+        json!({"depth": 18, "width": 16}),
+        json!({"depth": 50, "width": 2}),
+        json!({"arch": "mc3", "depth": 10, "width": 4}),
+        json!({"arch": "r2plus1d", "depth": 18, "width": 4}),
+        json!({"arch": "r2plus1d", "depth": 50, "width": 2, "stem": "hara"}),
+        json!({"depth": 18, "width": 4, "stem": "hara", "shortcut": "pad"}),
+        json!({"arch": "mc3", "depth": 10, "width": 4, "shortcut": "pad"}),
+    ];
+    let settings = settings.into_iter();
+    settings.map(|settings| serde_json::from_value(settings).unwrap())
+}
+
+/// Soft shapes that move, each clip its own.
+fn clips(input: InputGeometry, count: usize, phase: f64) -> Tensor {
+    let shape = input.batch_shape(count);
+    let numbers = Tensor::arange(shape.iter().product::<i64>(), (Kind::Float, Device::Cpu));
+    let coarse = (&numbers * 0.37 + phase).sin() + (&numbers * 0.011 + 2.0 * phase).sin();
+    coarse.reshape(shape)
+}
+
+fn quantized(architecture: Architecture, input: InputGeometry) -> QuantizedModel {
+    let classes = ["Bend", "Jump", "Walk"].map(str::to_owned).to_vec();
+    let float =
+        FloatModel::new(ModelInfo::new(architecture, classes, input), 7, Device::Cpu).unwrap();
+    no_grad(|| {
+        for phase in 0..4 {
+            let _ = float.logits(&clips(input, 8, f64::from(phase)), true);
+        }
+        // Batch norms that do something, and a head that says something.
+        for (name, mut variable) in weights::of(float.var_store()) {
+            let wave = Tensor::arange(variable.numel() as i64, (Kind::Float, Device::Cpu)).sin();
+            if name == "fc.weight" || variable.dim() == 1 && !name.contains("running") {
+                variable += 0.2 * wave.reshape(variable.size());
+            }
+        }
+    });
+    let batches = (0..4).map(|phase| clips(input, 4, 0.3 + f64::from(phase)));
+    QuantizedModel::from_float(&float, batches, &CalibrationSettings::default()).unwrap()
+}
+
+fn small() -> QuantizedModel {
+    quantized(Architecture::r3d(10, 4), INPUT)
+}
+
+fn largest(tensor: &Tensor) -> f64 {
+    tensor.abs().max().double_value(&[])
+}
+
+/// Wants each layer to make the same bytes of the same bytes within a step, and nearly all of them the same.
+fn agree(what: &str, model: &QuantizedModel, clips: &Tensor, found: &Traced) {
+    let expected = model.trace_along(clips, &found.places);
+    let activations = &model.quantization().activations;
+    assert_eq!(found.places.len(), activations.len(), "{what}");
+    let places = found.places.iter().zip(&expected.places);
+    for ((found, expected), activation) in places.zip(activations) {
+        let what = format!("{what}, {}", activation.name);
+        assert_eq!(found.kind(), Kind::Uint8);
+        assert_eq!(found.size(), expected.size(), "{what}");
+        let found = found.to_kind(Kind::Float);
+        let difference = (&found - expected).abs();
+        let steps = largest(&difference);
+        assert!(steps <= 1.0, "{what}: {steps} steps");
+        let off = difference.mean(Kind::Double).double_value(&[]);
+        assert!(off < 0.002, "{what}: {off} of the values differ");
+        assert!(largest(&found) > 0.0, "{what} is dead");
+    }
+    let difference = largest(&(&found.logits - &expected.logits));
+    let limit = 1e-5 * largest(&expected.logits);
+    assert!(difference < limit, "{what}: logits differ by {difference}");
+    // From end to end, single steps add up.
+    let whole = model.trace(clips).logits;
+    let difference = largest(&(&found.logits - &whole)) / largest(&whole);
+    assert!(difference < 0.05, "{what}: {difference} of the logits");
+}
+
+#[test]
+fn every_place_of_every_residual_network_is_the_simulated_one_within_a_step() {
+    for (architecture, input) in architectures().flat_map(|a| [(a, INPUT), (a, ODD)]) {
+        let model = quantized(architecture, input);
+        let executed = ExecutedModel::compile(&model).unwrap();
+        for count in [1, 4] {
+            let what = format!("{architecture}, {count} clips of {input}");
+            let clips = clips(input, count, 9.0);
+            let traced = executed.trace(&clips).unwrap();
+            agree(&what, &model, &clips, &traced);
+            assert!(
+                executed.logits(&clips).unwrap().equal(&traced.logits),
+                "{what}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_models_folder_has_the_file_for_devices_which_answers_alone() {
+    let model = small();
+    let folder = tempfile::tempdir().unwrap();
+    model.save(folder.path()).unwrap();
+    let file = folder.path().join(files::EXECUTED);
+    assert_eq!(std::fs::read(&file).unwrap(), archive(&model).unwrap());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("device.pt");
+    std::fs::copy(&file, &copy).unwrap();
+    let loaded = ExecutedModel::load(&copy).unwrap();
+    assert_eq!(loaded.info, model.info);
+    let clips = clips(INPUT, 3, 5.0);
+    let expected = ExecutedModel::compile(&model)
+        .unwrap()
+        .logits(&clips)
+        .unwrap();
+    assert!(loaded.logits(&clips).unwrap().equal(&expected));
+}
+
+#[test]
+fn a_file_cut_short_or_damaged_anywhere_is_refused_by_its_name() {
+    let whole = archive(&small()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(files::EXECUTED);
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let error = ExecutedModel::load(&path).unwrap_err();
+        assert!(error.invalid_input(), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(files::EXECUTED), "{text}");
+        text
+    };
+    for kept in [0, 1, 100, whole.len() / 2, whole.len() - 1] {
+        refused(&whole[..kept]);
+    }
+    // A single bit within the weights, which libtorch would not notice.
+    let weights = whole
+        .windows(12)
+        .position(|bytes| bytes == b"model/data/0")
+        .unwrap();
+    for at in [weights + 40, whole.len() / 2] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        assert!(refused(&bytes).contains("copy it again"));
+    }
+    refused(b"no archive at all");
+    std::fs::remove_file(&path).unwrap();
+    let error = ExecutedModel::load(&path).unwrap_err().to_string();
+    assert!(error.contains(files::EXECUTED), "{error}");
+}
+
+#[test]
+fn clips_of_another_shape_are_refused_and_not_computed() {
+    let executed = ExecutedModel::compile(&small()).unwrap();
+    for wrong in [clips(ODD, 1, 0.0), clips(INPUT, 1, 0.0).squeeze_dim(0)] {
+        let error = executed.logits(&wrong).unwrap_err().to_string();
+        assert!(error.contains("4 frames of 24x20"), "{error}");
+        assert!(executed.trace(&wrong).is_err());
+    }
+}
+
+#[test]
+fn equal_models_give_equal_files() {
+    assert!(archive(&small()).unwrap() == archive(&small()).unwrap());
+}
+
+/// What a Python user does with the file; needs a Python with torch.
+#[test]
+fn python_loads_the_file_and_answers_the_same() {
+    let Ok(python) = std::env::var("FEDACT_TEST_PYTHON") else {
+        eprintln!("SKIPPED: set FEDACT_TEST_PYTHON to a Python with torch and safetensors");
+        return;
+    };
+    let model = small();
+    let folder = tempfile::tempdir().unwrap();
+    model.save(folder.path()).unwrap();
+    let clips = clips(INPUT, 2, 1.0);
+    let expected = ExecutedModel::compile(&model)
+        .unwrap()
+        .logits(&clips)
+        .unwrap();
+    let file = |name: &str| folder.path().join(name);
+    weights::write(
+        &file("clips.safetensors"),
+        &[("clips".to_owned(), clips)].into(),
+    )
+    .unwrap();
+    let program = "import sys, json, torch, safetensors.torch as s\n\
+        extra = {'model.json': ''}\n\
+        model = torch.jit.load(sys.argv[1] + '/model.pt', _extra_files=extra).eval()\n\
+        assert json.loads(extra['model.json'])['classes'] == ['Bend', 'Jump', 'Walk']\n\
+        clips = s.load_file(sys.argv[1] + '/clips.safetensors')['clips']\n\
+        s.save_file({'logits': model(clips)}, sys.argv[1] + '/logits.safetensors')\n\
+        torch.jit.save(model, sys.argv[1] + '/again.pt')\n\
+        assert torch.jit.load(sys.argv[1] + '/again.pt')(clips).equal(model(clips))\n";
+    run(&python, program, folder.path());
+    let found = weights::read(&file("logits.safetensors")).unwrap();
+    assert!(largest(&(&found["logits"] - &expected)) < 1e-4 * largest(&expected));
+}
+
+fn run(python: &str, program: &str, folder: &Path) {
+    let done = std::process::Command::new(python)
+        .args(["-c", program])
+        .arg(folder)
+        .output()
+        .unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
