@@ -78,6 +78,7 @@ fn run(strategy: Strategy) -> (Simulation, Vec<Record>) {
         participants: participants.collect(),
         evaluate_every_samples: 100 * SAMPLES,
         round_deadline_seconds: None,
+        target_top1: None,
         samples_per_client_epoch: SAMPLES as f64,
         bytes_down: layout.message_bytes(),
         bytes_up: layout.message_bytes(),
@@ -89,6 +90,8 @@ fn run(strategy: Strategy) -> (Simulation, Vec<Record>) {
         layout,
         budget_samples: 120 * SAMPLES,
         max_update_distance: None,
+        norm_bound: None,
+        max_samples: None,
         max_refusals_in_a_row: 10,
         seed: 1,
     };

@@ -12,7 +12,8 @@ use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
 use fedact_federation::layout::Layout;
 use fedact_federation::simulation::{Assignment, Host, Participant, Score, Setting, Simulation};
-use fedact_federation::strategy::{AlphaDecay, FedAsync, Mixing, Strategy, mix};
+use fedact_federation::strategy::{AlphaDecay, FedAsync, Mixing, Strategy};
+use fedact_federation::vector::mix;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -233,6 +234,7 @@ fn run<P: Problem>(
         participants: participants.collect(),
         evaluate_every_samples: evaluate_every,
         round_deadline_seconds: None,
+        target_top1: None,
         samples_per_client_epoch: 1.0,
         bytes_down: layout.message_bytes(),
         bytes_up: layout.message_bytes(),
@@ -253,6 +255,8 @@ fn run<P: Problem>(
         layout,
         budget_samples: versions,
         max_update_distance: None,
+        norm_bound: None,
+        max_samples: None,
         max_refusals_in_a_row: 1,
         seed: 1,
     };

@@ -196,6 +196,8 @@ fn run(data: &Data, codec: &Codec, feedback: bool, seed: u64) -> (f64, f64, u64)
         layout: layout.clone(),
         budget_samples: TASKS * samples_per_task,
         max_update_distance: None,
+        norm_bound: None,
+        max_samples: None,
         max_refusals_in_a_row: 100,
         seed,
     };
@@ -203,6 +205,7 @@ fn run(data: &Data, codec: &Codec, feedback: bool, seed: u64) -> (f64, f64, u64)
         participants,
         evaluate_every_samples: TASKS * samples_per_task,
         round_deadline_seconds: None,
+        target_top1: None,
         samples_per_client_epoch: samples_per_task as f64,
         bytes_down: layout.message_bytes(),
         bytes_up: codec.nominal_bytes(layout.len()),

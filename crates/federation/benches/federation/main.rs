@@ -21,7 +21,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fedact_federation::aggregator::{Aggregator, Client, Config, Event, Update};
+use fedact_federation::aggregator::{Aggregator, Client, Config, Contents, Event, Update};
 use fedact_federation::clock::{DeviceClock, derived_rng};
 use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
@@ -168,6 +168,8 @@ fn config(strategy: Strategy, clients: usize, numbers: usize, budget_samples: u6
         layout: Layout::vector(numbers),
         budget_samples,
         max_update_distance: None,
+        norm_bound: None,
+        max_samples: None,
         max_refusals_in_a_row: u64::MAX,
         seed: 1,
     }
@@ -189,6 +191,7 @@ fn setting(clients: usize, bytes: u64) -> Setting {
         participants: participants.collect(),
         evaluate_every_samples: u64::MAX / 2,
         round_deadline_seconds: None,
+        target_top1: None,
         samples_per_client_epoch: 1.0,
         bytes_down: bytes,
         bytes_up: bytes,
@@ -240,7 +243,11 @@ fn aggregate(strategy: &str) {
             base_version: 0,
             samples: 1,
             layout,
-            parameters,
+            contents: if aggregator.config().strategy.takes_parameters() {
+                Contents::Parameters(parameters)
+            } else {
+                Contents::Change(parameters)
+            },
         }));
     }
     assert_eq!(aggregator.samples(), UPDATES as u64);
@@ -338,7 +345,7 @@ fn message(row: usize) {
             base_version: header.base_version,
             samples: 1,
             layout: layout.fingerprint(),
-            parameters,
+            contents: Contents::Parameters(parameters),
         }));
         let mixed = processor_seconds();
         bytes = message.len();
