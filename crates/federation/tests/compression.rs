@@ -2,7 +2,6 @@
 //! aggregator of real runs, every update encoded and decoded on its way.
 #![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use fedact_federation::aggregator::{Client, Config};
@@ -10,9 +9,7 @@ use fedact_federation::clock::{DeviceClock, derived_rng};
 use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
 use fedact_federation::layout::Layout;
-use fedact_federation::message::{
-    Codec, Decoder, Encoder, Feedback, Header, Numbers, apply, delta,
-};
+use fedact_federation::message::{Channel, Codec, Header, Numbers, apply};
 use fedact_federation::simulation::{Assignment, Host, Participant, Score, Setting, Simulation};
 use fedact_federation::strategy::{AlphaDecay, FedAsync, Mixing, Strategy};
 use rand::seq::SliceRandom;
@@ -102,10 +99,7 @@ fn step(parameters: &mut [f32], batch: &[Example], rate: f32) {
 struct Regression<'data> {
     data: &'data Data,
     seed: u64,
-    encoder: Encoder,
-    decoder: Decoder,
-    /// By client; none: what is left out is lost.
-    feedback: Option<BTreeMap<usize, Feedback>>,
+    channel: Channel,
     bytes: u64,
 }
 
@@ -131,18 +125,9 @@ impl Host for Regression<'_> {
             base_version: task.base_version,
             samples: task.samples,
         };
-        let learned = delta(base, &parameters);
-        let (encoder, decoder) = (&self.encoder, &self.decoder);
-        let bytes = match &mut self.feedback {
-            Some(feedback) => feedback
-                .entry(task.client)
-                .or_default()
-                .encode(encoder, decoder, &header, learned, self.seed),
-            None => encoder.encode(&header, &learned, self.seed),
-        }
-        .unwrap();
-        self.bytes += bytes.len() as u64;
-        Ok(apply(base, decoder.decode(&bytes).unwrap().delta))
+        let delivery = self.channel.carry(&header, base, &parameters).unwrap();
+        self.bytes += delivery.bytes;
+        Ok(apply(base, delivery.delta))
     }
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Score, Infallible> {
@@ -213,9 +198,7 @@ fn run(data: &Data, codec: &Codec, feedback: bool, seed: u64) -> (f64, f64, u64)
     let mut host = Regression {
         data,
         seed,
-        encoder: Encoder::new(&layout, codec.clone()).unwrap(),
-        decoder: Decoder::new(&layout),
-        feedback: feedback.then(BTreeMap::new),
+        channel: Channel::new(&layout, codec.clone(), feedback, seed).unwrap(),
         bytes: 0,
     };
     let start = Record::Start {

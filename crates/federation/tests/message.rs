@@ -3,7 +3,7 @@
 
 use fedact_federation::layout::{Layout, TensorLayout};
 use fedact_federation::message::{
-    Codec, Decoder, Encoder, Feedback, Header, MessageError, Numbers, apply, delta,
+    Channel, Codec, Decoder, Encoder, Feedback, Header, MessageError, Numbers, apply, delta,
 };
 use proptest::prelude::*;
 
@@ -335,4 +335,42 @@ fn rubbish_of_one_task_does_not_spoil_the_next() {
     let sent = decoder.decode(&bytes).unwrap().delta;
     assert!(sent.iter().any(|number| !number.is_finite()));
     assert!(feedback.residual().iter().all(|number| number.is_finite()));
+}
+
+#[test]
+fn a_channel_resumed_from_its_residuals_goes_on_bit_for_bit() {
+    let codec = Codec {
+        numbers: Numbers::Int8,
+        keep: Some(0.4),
+        ..Codec::default()
+    };
+    let layout = Layout::vector(5);
+    let channel = || Channel::new(&layout, codec.clone(), true, 7).unwrap();
+    let base = [0.5_f32; 5];
+    let send = |channel: &mut Channel, task: u64| {
+        let trained = std::array::from_fn::<f32, 5, _>(|i| 0.5 + 0.1 * (i as f32 - task as f32));
+        let header = Header {
+            task,
+            client: (task % 3) as u32,
+            ..HEADER
+        };
+        channel.carry(&header, &base, &trained).unwrap()
+    };
+    let mut whole = channel();
+    let mut killed = channel();
+    for task in 0..7 {
+        assert_eq!(send(&mut whole, task), send(&mut killed, task));
+    }
+    let kept: Vec<(u32, Vec<f32>)> = killed
+        .residuals()
+        .map(|(client, residual)| (client, residual.to_vec()))
+        .collect();
+    assert_eq!(kept.len(), 3);
+    let mut resumed = channel();
+    resumed.restore(kept);
+    for task in 7..20 {
+        assert_eq!(send(&mut whole, task), send(&mut resumed, task));
+    }
+    let error = resumed.carry(&HEADER, &base, &[0.0; 4]).unwrap_err();
+    assert_eq!(error.code(), "not-sendable");
 }

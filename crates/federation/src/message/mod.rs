@@ -1,7 +1,7 @@
 //! Updates as messages: what a client sends up is the difference that training made, encoded.
 //!
 //! [`Encoder`] makes bytes of a delta (`trained - base`, flat), [`Decoder`] gives them back, and [`Feedback`] keeps what
-//! a lossy [`Codec`] left out and adds it to the client's next delta. Everything is pure and follows from its arguments.
+//! a lossy [`Codec`] left out and adds it to the client's next delta; [`Channel`] is all of them for a simulated run. Everything is pure and follows from its arguments.
 //!
 //! # The format, version 1
 //!
@@ -41,6 +41,7 @@
 //! [`MessageError`], never with a panic. A changed bit is always noticed (CRC-32), forgery is not: that is the
 //! transport's business. Numbers that are not finite travel as such and are refused by [`crate::validation`].
 
+mod channel;
 mod codec;
 mod decode;
 mod encode;
@@ -50,6 +51,7 @@ mod header;
 mod numbers;
 mod sparse;
 
+pub use channel::{Channel, Delivery};
 pub use codec::{Codec, Numbers};
 pub use decode::{Decoder, Message};
 pub use encode::{Encoder, delta};
