@@ -1,5 +1,6 @@
 //! The strategies beside each other, at equal work, over several seeds: logistic regression whose clients hold more
 //! of one class than of the other.
+#![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
 
 mod kit;
 

@@ -1,4 +1,5 @@
 //! Clients that send rubbish, by mistake or on purpose, and what keeps a run whole.
+#![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
 
 mod kit;
 

@@ -433,7 +433,7 @@ mod tests {
             strategy, mixing, ..
         } = &mut records[0]
         else {
-            panic!("{:?}", records[0]);
+            panic!("another record");
         };
         *strategy = "fedbuff".into();
         *mixing = None;
