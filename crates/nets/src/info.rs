@@ -133,6 +133,7 @@ impl Sampling {
         let between = seconds.get(seconds.len() / 2).copied().unwrap_or_default();
         // From the first frame to the last; and the last is shown for a moment, too.
         let seconds = between * dataset.frames as f64 / (dataset.frames.max(2) - 1) as f64;
+        let seconds = (1e3 * seconds).round() / 1e3;
         let settings = settings.into();
         Ok((seconds > 0.0).then_some(Self { seconds, settings }))
     }

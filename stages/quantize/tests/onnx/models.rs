@@ -6,6 +6,10 @@ use fedact_nets::quantize::{CalibrationSettings, QuantizedModel};
 use fedact_nets::{Architecture, FloatModel, InputGeometry, ModelInfo, set_threads};
 use tch::{Device, Kind, Tensor, no_grad};
 
+/// Passes over some of the clips until batch norm knows them: statistics of values that are nearly all the same would make
+/// much of rounding.
+const PASSES: usize = 40;
+
 /// Classes of every model.
 const CLASSES: usize = 4;
 
@@ -41,8 +45,7 @@ pub fn make(settings: &str, input: [usize; 3], clips: usize) -> Made {
     let float = FloatModel::new(info, 3, Device::Cpu).unwrap();
     let bytes = pictures(clips, input);
     let normalised = normalise(&bytes, &float.info);
-    // Statistics of batch norm that are not those of a fresh network.
-    for _ in 0..30 {
+    for _ in 0..PASSES {
         let _ = no_grad(|| float.logits(&normalised.narrow(0, 0, clips.min(8) as i64), true));
     }
     spread(&float, &normalised);
