@@ -4,12 +4,15 @@
 //! Options: `bfloat16`; `sgd` and `adamw`; `give-back` leaves the allocator as it is, which gives memory back to the
 //! system; `json` prints one line for programs.
 
+mod process;
+
 use std::time::Instant;
 
 use fedact_nets::train::{Optimizer, OptimizerSettings, Rule, Trainable};
 use fedact_nets::{
     Architecture, FloatModel, InputGeometry, MixedModel, ModelInfo, keep_memory, loss, set_threads,
 };
+use process::{peak_kib, worked};
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: i64 = 12;
@@ -157,28 +160,4 @@ fn tell(request: &Request, mut times: Times) {
         times.steps[0],
         1e3 * request.batch as f64 / median,
     );
-}
-
-/// Milliseconds that processors have worked for this process, all threads together, as Linux tells it: in hundredths of
-/// a second.
-fn worked() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Behind the name, which may have spaces: the state, and ten fields later user and system time.
-    let fields = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace();
-    let ticks = fields
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok());
-    10.0 * ticks.sum::<f64>()
-}
-
-/// The most memory that this process has had, as Linux tells it.
-fn peak_kib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
 }
