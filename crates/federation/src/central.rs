@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::aggregator::EndReason;
-use crate::clock::{DeviceClock, Load};
+use crate::clock::{DeviceClock, Load, TaskTimes};
+use crate::energy::Energy;
 use crate::history::{ClientSummary, Record};
 use crate::simulation::{Assignment, Host, Participant, Score};
 
@@ -37,6 +38,7 @@ pub struct CentralState {
     samples: u64,
     version: u64,
     bytes_up: u64,
+    energy: Energy,
     score: Score,
 }
 
@@ -69,6 +71,7 @@ impl CentralRun {
                 samples: 0,
                 version: 0,
                 bytes_up: 0,
+                energy: Energy::default(),
                 score,
             },
             parameters,
@@ -119,6 +122,15 @@ impl CentralRun {
         let times = self.setting.clock.schedule(assignment.nth, start, load);
         // The data and the model are where they are used: only the training takes time.
         let end = start + (times.training_end - times.download_end);
+        let times = TaskTimes {
+            start,
+            download_end: start,
+            training_end: end,
+            upload_end: end,
+            lost_at: None,
+        };
+        let energy = Energy::of_task(self.setting.clock.profile(), &times);
+        self.state.energy += energy;
         host.record(Record::Task {
             client: self.setting.centre.id.clone(),
             base_version: self.state.version,
@@ -130,6 +142,7 @@ impl CentralRun {
             steps: samples.div_ceil(self.setting.batch_size.max(1)),
             bytes_down: 0,
             bytes_up: 0,
+            joules: energy.joules(),
         })?;
         self.state.now = end;
         self.state.samples += samples;
@@ -208,6 +221,15 @@ impl CentralRun {
             let times = participant.clock.schedule(0, 0.0, load);
             let seconds = times.upload_end - times.training_end;
             slowest = slowest.max(seconds);
+            let times = TaskTimes {
+                start: 0.0,
+                download_end: 0.0,
+                training_end: 0.0,
+                upload_end: seconds,
+                lost_at: None,
+            };
+            let energy = Energy::of_task(participant.clock.profile(), &times);
+            self.state.energy += energy;
             self.state.bytes_up += bytes;
             host.record(Record::Task {
                 client: participant.summary.id.clone(),
@@ -220,10 +242,16 @@ impl CentralRun {
                 steps: 0,
                 bytes_down: 0,
                 bytes_up: *bytes,
+                joules: energy.joules(),
             })?;
         }
         self.state.now = slowest;
         Ok(())
+    }
+
+    /// What the clients have spent on sending their clips and the centre on training, modelled.
+    pub fn energy(&self) -> Energy {
+        self.state.energy
     }
 
     fn record_end<H: Host>(&self, reason: EndReason, host: &mut H) -> Result<(), H::Error> {

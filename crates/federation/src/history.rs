@@ -65,8 +65,11 @@ pub enum Record {
         steps: u64,
         /// Bytes downloaded for it.
         bytes_down: u64,
-        /// Bytes uploaded by it.
+        /// Bytes uploaded by it: those of the encoded message.
         bytes_up: u64,
+        /// What it cost the device in joules, modelled; 0 in histories from before that was known.
+        #[serde(default)]
+        joules: f64,
     },
     /// An update counted or was refused.
     Update {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::derived_rng;
 
-const PARTITION: u64 = 3;
+const PARTITION: u64 = 6;
 
 /// How clips are spread over clients.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]

@@ -10,7 +10,9 @@ use fedact_federation::device::{Availability, Catalogue, DeviceProfile};
 use fedact_federation::energy::EnergyMeter;
 use fedact_federation::history::{ClientSummary, Record};
 use fedact_federation::layout::Layout;
-use fedact_federation::simulation::{Assignment, Host, Participant, Score, Setting, Simulation};
+use fedact_federation::simulation::{
+    Assignment, Host, Participant, Score, Setting, Simulation, Uplink,
+};
 use fedact_federation::strategy::{AlphaDecay, FedAsync, FedAvg, Mixing, Strategy};
 
 const CLIENTS: usize = 6;
@@ -81,7 +83,8 @@ fn run(strategy: Strategy) -> (Simulation, Vec<Record>) {
         target_top1: None,
         samples_per_client_epoch: SAMPLES as f64,
         bytes_down: layout.message_bytes(),
-        bytes_up: layout.message_bytes(),
+        uplink: Uplink::default(),
+        max_losses_in_a_row: 1000,
     };
     let samples_per_task = SAMPLES;
     let config = Config {

@@ -11,7 +11,9 @@ use fedact_federation::clock::{DeviceClock, derived_rng};
 use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
 use fedact_federation::layout::Layout;
-use fedact_federation::simulation::{Assignment, Host, Participant, Score, Setting, Simulation};
+use fedact_federation::simulation::{
+    Assignment, Host, Participant, Score, Setting, Simulation, Uplink,
+};
 use fedact_federation::strategy::{AlphaDecay, FedAsync, Mixing, Strategy};
 use fedact_federation::vector::mix;
 use rand::Rng;
@@ -237,7 +239,8 @@ fn run<P: Problem>(
         target_top1: None,
         samples_per_client_epoch: 1.0,
         bytes_down: layout.message_bytes(),
-        bytes_up: layout.message_bytes(),
+        uplink: Uplink::default(),
+        max_losses_in_a_row: 1000,
     };
     let config = Config {
         strategy: Strategy::FedAsync(FedAsync {

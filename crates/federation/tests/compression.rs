@@ -10,7 +10,9 @@ use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
 use fedact_federation::layout::Layout;
 use fedact_federation::message::{Channel, Codec, Header, Numbers, apply};
-use fedact_federation::simulation::{Assignment, Host, Participant, Score, Setting, Simulation};
+use fedact_federation::simulation::{
+    Assignment, Host, Participant, Score, Setting, Simulation, Uplink,
+};
 use fedact_federation::strategy::{AlphaDecay, FedAsync, Mixing, Strategy};
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
@@ -193,7 +195,8 @@ fn run(data: &Data, codec: &Codec, feedback: bool, seed: u64) -> (f64, f64, u64)
         target_top1: None,
         samples_per_client_epoch: samples_per_task as f64,
         bytes_down: layout.message_bytes(),
-        bytes_up: codec.nominal_bytes(layout.len()),
+        uplink: Uplink::default(),
+        max_losses_in_a_row: 1000,
     };
     let mut host = Regression {
         data,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fedact_federation::central::{CentralRun, CentralSetting};
+use fedact_federation::energy::Energy;
 use fedact_federation::simulation::{Simulation, Snapshot, Totals};
 use fedact_federation::strategy::{Spent, Strategy};
 use fedact_stage::Reporter;
@@ -32,6 +33,8 @@ pub struct Outcome {
     pub bytes_up: u64,
     /// Bytes sent down.
     pub bytes_down: u64,
+    /// What devices, or clients and centre, have spent, modelled.
+    pub energy: Energy,
     /// What else was counted.
     pub totals: Totals,
     /// Refused updates by reason.
@@ -96,6 +99,7 @@ impl World<'_> {
             bytes_down: totals.bytes_down,
             refusals: serde_json::to_value(simulation.aggregator().refusals())
                 .unwrap_or(Value::Null),
+            energy: totals.energy,
             clipped: simulation.aggregator().clipped(),
             privacy: simulation.aggregator().privacy_spent(),
             totals,
@@ -165,6 +169,7 @@ impl World<'_> {
             version: central.version(),
             bytes_up: central.bytes_up(),
             bytes_down: 0,
+            energy: central.energy(),
             totals: Totals::default(),
             refusals: json!({}),
             clipped: 0,

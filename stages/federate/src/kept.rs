@@ -10,9 +10,10 @@ use fedact_federation::simulation::{SimulationState, Snapshot};
 use crate::FederateError;
 use crate::checkpoint::{self, Checkpoint, Vector};
 
-/// Before the number of a version among the names of rows; all others are the server's.
+/// What the names of rows begin with: before the number of a version, a name of the server's, the number of a client.
 const VERSION: &str = "version/";
 const SERVER: &str = "server/";
+const RESIDUAL: &str = "residual/";
 
 /// The state in a checkpoint.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -52,9 +53,12 @@ impl Kept {
             return None;
         };
         let (mut versions, mut rows) = (BTreeMap::new(), BTreeMap::new());
+        let mut residuals = BTreeMap::new();
         for Vector { name, numbers } in self.0.vectors {
             if let Some(version) = name.strip_prefix(VERSION) {
                 versions.insert(version.parse().ok()?, numbers);
+            } else if let Some(client) = name.strip_prefix(RESIDUAL) {
+                residuals.insert(client.parse().ok()?, numbers);
             } else {
                 rows.insert(name.strip_prefix(SERVER)?.to_owned(), numbers);
             }
@@ -63,6 +67,7 @@ impl Kept {
             state: *state,
             versions,
             rows,
+            residuals,
         })
     }
 
@@ -99,7 +104,12 @@ impl Kept {
             name: format!("{SERVER}{name}"),
             numbers,
         });
-        let vectors: Vec<Vector> = versions.chain(rows).collect();
+        let residuals = snapshot.residuals.into_iter();
+        let residuals = residuals.map(|(client, numbers)| Vector {
+            name: format!("{RESIDUAL}{client}"),
+            numbers,
+        });
+        let vectors: Vec<Vector> = versions.chain(rows).chain(residuals).collect();
         let state = KeptState::Simulation(Box::new(snapshot.state));
         checkpoint::write(folder, &state, history_bytes, &vectors)
     }

@@ -39,6 +39,7 @@ pub fn metrics(params: &FederateParams, outcome: &Outcome, scores: &Scores) -> M
     put("samples", json!(outcome.samples));
     put("bytes_up", json!(outcome.bytes_up));
     put("bytes_down", json!(outcome.bytes_down));
+    put("joules", json!(outcome.energy.joules()));
     put("versions", json!(outcome.version));
     put("updates", json!(totals.updates));
     put("refused", json!(totals.refused));

@@ -2,12 +2,13 @@
 
 use fedact_clips::{ClipSet, Split};
 use fedact_federation::history::HistoryWriter;
+use fedact_federation::partition::Partition;
 use fedact_nets::quantize::QuantizedModel;
 use fedact_nets::set_threads;
 use fedact_stage::{Job, Metrics, Reporter, StageError};
 use tch::Device;
 
-use crate::clients::split_by_subject;
+use crate::clients::shares;
 use crate::drive::Outcome;
 use crate::kept::Kept;
 use crate::metrics::{metrics, write_metrics};
@@ -52,12 +53,16 @@ fn fine_tune(
             return Err(FederateError::EmptySplit { path, split });
         }
     }
-    let clients = split_by_subject(&clips, params.clients);
+    let clients = shares(&clips, params);
     if clients.len() < params.clients {
         reporter.warn(format!(
-            "{} has {} subjects in its train split, so there are {} clients and not {}",
+            "{} has {} {} in its train split, so there are {} clients and not {}",
             clips.folder().display(),
             clients.len(),
+            match params.partition {
+                Partition::Subject => "subjects",
+                _ => "clips",
+            },
             clients.len(),
             params.clients
         ));

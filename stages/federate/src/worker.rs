@@ -7,6 +7,7 @@ use fedact_clips::{ClipSet, Split};
 use fedact_federation::aggregator::ClientId;
 use fedact_federation::clock::derived_rng;
 use fedact_federation::history::{HistoryWriter, Record};
+use fedact_federation::partition::Share;
 use fedact_federation::simulation::{Assignment, Host, Score};
 use fedact_nets::data::{Loader, LoaderSettings, Remainder};
 use fedact_nets::quantize::QuantizedModel;
@@ -16,7 +17,6 @@ use fedact_stage::Task;
 use rand::RngCore;
 use tch::{Device, Kind, Tensor};
 
-use crate::clients::ClientClips;
 use crate::sgd::Sgd;
 use crate::{FederateError, FederateParams};
 
@@ -52,7 +52,7 @@ impl<'a> Worker<'a> {
         model: QuantizedModel,
         params: &'a FederateParams,
         clips: &'a ClipSet,
-        clients: &'a [ClientClips],
+        clients: &'a [Share],
         pooled: &'a [usize],
         history: HistoryWriter,
         progress: &'a Task,

@@ -6,22 +6,24 @@ use fedact_federation::clock::DeviceClock;
 use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
 use fedact_federation::layout::{Layout, TensorLayout};
-use fedact_federation::simulation::{Participant, Setting};
+use fedact_federation::partition::Share;
+use fedact_federation::simulation::{Participant, Setting, Uplink};
 use fedact_federation::strategy::Strategy;
 use fedact_nets::quantize::QuantizedModel;
 use serde_json::Value;
 
-use crate::clients::ClientClips;
 use crate::worker::Worker;
 use crate::{FederateError, FederateParams, StrategyKind};
 
+/// So many tasks of every client, lost one after the other, end a run.
+const LOSSES_OF_EACH: u64 = 50;
 const CENTRE: &str = "centre";
 const CENTRE_DEVICE: &str = "server";
 
 /// Everything about a run that does not change while it runs.
 pub struct World<'a> {
     pub(super) params: &'a FederateParams,
-    pub(super) clients: Vec<ClientClips>,
+    pub(super) clients: Vec<Share>,
     pub(super) participants: Vec<Participant>,
     pub(super) centre: ClientSummary,
     pub(super) centre_clock: DeviceClock,
@@ -40,7 +42,7 @@ impl<'a> World<'a> {
         params: &'a FederateParams,
         model: &QuantizedModel,
         clips: &ClipSet,
-        clients: Vec<ClientClips>,
+        clients: Vec<Share>,
         budget_samples: u64,
     ) -> Result<Self, FederateError> {
         let catalogue = Catalogue::built_in().with(&params.profiles);
@@ -65,7 +67,8 @@ impl<'a> World<'a> {
                     clips: client.indices.len() as u64,
                     clips_per_second: rate,
                 },
-                clock: DeviceClock::new(profile.clone(), rate, params.seed, number as u64),
+                clock: DeviceClock::new(profile.clone(), rate, params.seed, number as u64)
+                    .with_deadline(params.task_deadline_seconds),
                 steps_per_task: 0,
             });
         }
@@ -180,7 +183,11 @@ impl<'a> World<'a> {
             target_top1: self.params.target_top1,
             samples_per_client_epoch: self.samples_per_client_epoch(),
             bytes_down: self.layout.message_bytes(),
-            bytes_up: self.layout.message_bytes(),
+            uplink: Uplink {
+                codec: self.params.codec.clone(),
+                feedback: self.params.error_feedback,
+            },
+            max_losses_in_a_row: LOSSES_OF_EACH * self.participants.len() as u64,
         }
     }
 }

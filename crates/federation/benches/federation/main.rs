@@ -27,7 +27,9 @@ use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
 use fedact_federation::layout::Layout;
 use fedact_federation::message::{Codec, Decoder, Encoder, Header, Numbers, apply};
-use fedact_federation::simulation::{Assignment, Host, Participant, Score, Setting, Simulation};
+use fedact_federation::simulation::{
+    Assignment, Host, Participant, Score, Setting, Simulation, Uplink,
+};
 use fedact_federation::strategy::{AlphaDecay, FedAsync, FedAvg, Mixing, Strategy};
 use rand_distr::{Distribution, StandardNormal};
 
@@ -194,7 +196,8 @@ fn setting(clients: usize, bytes: u64) -> Setting {
         target_top1: None,
         samples_per_client_epoch: 1.0,
         bytes_down: bytes,
-        bytes_up: bytes,
+        uplink: Uplink::default(),
+        max_losses_in_a_row: 1000,
     }
 }
 

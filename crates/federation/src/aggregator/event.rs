@@ -146,6 +146,8 @@ pub enum EndReason {
     TargetReached,
     /// Nothing but refusals for a long time.
     AllUpdatesRefused,
+    /// Nothing but tasks that devices lost for a long time.
+    AllTasksLost,
     /// No client is left that could bring an update.
     NoClientsLeft,
     /// Somebody stopped it.
@@ -159,6 +161,7 @@ impl EndReason {
             Self::BudgetSpent => "budget-spent",
             Self::TargetReached => "target-reached",
             Self::AllUpdatesRefused => "all-updates-refused",
+            Self::AllTasksLost => "all-tasks-lost",
             Self::NoClientsLeft => "no-clients-left",
             Self::Stopped => "stopped",
         }

@@ -7,7 +7,7 @@ use super::{numbers, sparse};
 use crate::clock::derived_rng;
 use crate::layout::Layout;
 
-const ROUNDING: u64 = 3;
+const ROUNDING: u64 = 5;
 
 /// Where the body's length would leave its four bytes: 9 bytes a number, and what stands before them.
 const MOST_NUMBERS: usize = 400_000_000;

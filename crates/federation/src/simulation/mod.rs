@@ -4,6 +4,10 @@
 //! arrival, from the parameters of the version that was sent with it, so staleness is what the clock
 //! makes of the devices' speeds and nothing is ever drawn for it. Tasks that have not arrived when
 //! the run ends are never computed.
+//!
+//! Updates travel as messages ([`crate::message`]): what the server gets is what comes out of their bytes, and those are
+//! what is counted. The clock must know how long an upload takes before there is anything to encode, so it
+//! goes by [`Codec::nominal_bytes`](crate::message::Codec::nominal_bytes), the length before zstd.
 
 mod host;
 mod setting;
@@ -16,10 +20,12 @@ use crate::aggregator::{
     Action, Aggregator, ClientId, Config, Contents, EndReason, Event, TaskId, Update,
 };
 use crate::clock::{EventQueue, Load, TaskTimes};
+use crate::energy::Energy;
 use crate::history::Record;
+use crate::message::{Channel, Delivery, Header, apply};
 
 pub use host::{Assignment, Host, Score};
-pub use setting::{Participant, Setting, Totals};
+pub use setting::{Participant, Setting, Totals, Uplink};
 pub use snapshot::{SimulationState, Snapshot};
 
 use snapshot::{Due, Given};
@@ -42,6 +48,11 @@ pub struct Simulation {
     totals: Totals,
     next_evaluation: u64,
     last_score: Option<(u64, Score)>,
+    /// None where encoding would change nothing.
+    channel: Option<Channel>,
+    /// Bytes of an update as far as the clock knows.
+    nominal_up: u64,
+    undecided: BTreeMap<TaskId, u64>,
 }
 
 impl Simulation {
@@ -52,7 +63,8 @@ impl Simulation {
     /// The host's.
     ///
     /// # Panics
-    /// If the numbers of clients or parameters disagree.
+    /// If the numbers of clients or parameters disagree, or the uplink's codec has a
+    /// [`fault`](crate::message::Codec::fault).
     pub fn begin<H: Host>(
         config: Config,
         setting: Setting,
@@ -62,7 +74,11 @@ impl Simulation {
     ) -> Result<Self, H::Error> {
         assert_eq!(config.clients.len(), setting.participants.len(), "clients");
         let clients = setting.participants.len();
+        let (channel, nominal_up) = uplink(&config, &setting);
         let mut simulation = Self {
+            channel,
+            nominal_up,
+            undecided: BTreeMap::new(),
             aggregator: Aggregator::new(config, parameters),
             queue: EventQueue::default(),
             flights: BTreeMap::new(),
@@ -75,7 +91,9 @@ impl Simulation {
         host.record(start)?;
         simulation.evaluate(host)?;
         for client in 0..clients {
-            simulation.queue.push(0.0, Due::Ready { client });
+            let clock = &simulation.setting.participants[client].clock;
+            let time = clock.available_from(0.0);
+            simulation.queue.push(time, Due::Ready { client });
         }
         Ok(simulation)
     }
@@ -88,6 +106,7 @@ impl Simulation {
             state,
             versions,
             rows,
+            residuals,
         } = snapshot;
         let length = config.layout.len();
         let clients = setting.participants.len();
@@ -95,9 +114,17 @@ impl Simulation {
             && config.clients.len() == clients
             && versions
                 .values()
-                .all(|parameters| parameters.len() == length);
+                .all(|parameters| parameters.len() == length)
+            && residuals
+                .iter()
+                .all(|(client, residual)| (*client as usize) < clients && residual.len() == length);
         let version = state.aggregator.version();
         let parameters = Arc::clone(versions.get(&version).filter(|_| fits)?);
+        let (mut channel, nominal_up) = uplink(&config, &setting);
+        if let Some(channel) = &mut channel {
+            let residuals = residuals.iter();
+            channel.restore(residuals.map(|(client, residual)| (*client, residual.to_vec())));
+        }
         let aggregator = Aggregator::restore(config, state.aggregator, parameters, &rows)?;
         let mut flights = BTreeMap::new();
         for (task, assignment, times) in state.flights {
@@ -124,6 +151,9 @@ impl Simulation {
             totals: state.totals,
             next_evaluation: state.next_evaluation,
             last_score: state.last_score,
+            channel,
+            nominal_up,
+            undecided: state.undecided,
         })
     }
 
@@ -150,11 +180,21 @@ impl Simulation {
                 totals: self.totals.clone(),
                 next_evaluation: self.next_evaluation,
                 last_score: self.last_score,
+                undecided: self.undecided.clone(),
                 aggregator: self.aggregator.state().clone(),
             },
             versions,
             rows: self.aggregator.rows(),
+            residuals: self.residuals(),
         }
+    }
+
+    fn residuals(&self) -> BTreeMap<u32, Arc<Vec<f32>>> {
+        let residuals = self.channel.iter().flat_map(Channel::residuals);
+        residuals
+            .filter(|(_, residual)| !residual.is_empty())
+            .map(|(client, residual)| (client, Arc::new(residual.to_vec())))
+            .collect()
     }
 
     /// Lets the next event happen. Gives the reason once the run is over.
@@ -228,16 +268,16 @@ impl Simulation {
             return Ok(());
         };
         let parameters = host.train(&assignment, &base)?;
-        let contents = if self.aggregator.config().strategy.takes_parameters() {
-            Contents::Parameters(parameters)
-        } else {
-            Contents::Change(change(parameters, &base))
-        };
+        let (contents, bytes_up) = self.deliver(task, &assignment, &base, parameters);
+        self.undecided.insert(task, bytes_up);
         // Let go of the base before mixing: if it is the current version, it need not be copied.
         drop(base);
         let steps = self.steps(assignment.client, assignment.samples);
         let participant = &self.setting.participants[assignment.client];
-        self.totals.bytes_up += self.setting.bytes_up;
+        let energy = Energy::of_task(participant.clock.profile(), &times);
+        self.totals.energy += energy;
+        self.totals.lost_in_a_row = 0;
+        self.totals.bytes_up += bytes_up;
         self.totals.max_steps = self.totals.max_steps.max(steps);
         self.totals.min_steps = Some(self.totals.min_steps.unwrap_or(steps).min(steps));
         host.record(Record::Task {
@@ -250,7 +290,8 @@ impl Simulation {
             samples: assignment.samples,
             steps,
             bytes_down: self.setting.bytes_down,
-            bytes_up: self.setting.bytes_up,
+            bytes_up,
+            joules: energy.joules(),
         })?;
         let update = Update {
             client: assignment.client,
@@ -269,6 +310,40 @@ impl Simulation {
         self.handle(Event::ClientReady { client }, host)
     }
 
+    /// What the server has of a task's result once it has travelled, and the bytes that it took.
+    fn deliver(
+        &mut self,
+        task: TaskId,
+        assignment: &Assignment,
+        base: &[f32],
+        parameters: Vec<f32>,
+    ) -> (Contents, u64) {
+        let takes_parameters = self.aggregator.config().strategy.takes_parameters();
+        let Some(channel) = &mut self.channel else {
+            let contents = if takes_parameters {
+                Contents::Parameters(parameters)
+            } else {
+                Contents::Change(change(parameters, base))
+            };
+            return (contents, self.nominal_up);
+        };
+        let header = Header {
+            run: self.aggregator.config().seed,
+            task,
+            client: assignment.client as u32,
+            base_version: assignment.base_version,
+            samples: assignment.samples,
+        };
+        match channel.carry(&header, base, &parameters) {
+            Ok(Delivery { delta, bytes }) if takes_parameters => {
+                (Contents::Parameters(apply(base, delta)), bytes)
+            }
+            Ok(Delivery { delta, bytes }) => (Contents::Change(delta), bytes),
+            // A row of another length than the model's, which is refused for it.
+            Err(_) => (Contents::Change(Vec::new()), self.nominal_up),
+        }
+    }
+
     /// Steps of a task of so many samples, a step that was begun counting as one.
     fn steps(&self, client: ClientId, samples: u64) -> u64 {
         let ordinary = self.aggregator.config().clients[client].samples_per_task;
@@ -282,13 +357,16 @@ impl Simulation {
         };
         let client = flight.assignment.client;
         self.totals.lost += 1;
+        self.totals.lost_in_a_row += 1;
+        let clock = &self.setting.participants[client].clock;
+        self.totals.energy += Energy::of_task(clock.profile(), &flight.times);
+        let back = clock.back_at(now);
         self.handle(Event::ClientLost { client }, host)?;
-        let profile = self.setting.participants[client].clock.profile();
-        let away = profile
-            .drop_out
-            .as_ref()
-            .map_or(0.0, |drop_out| drop_out.return_seconds);
-        self.queue.push(now + away, Due::Ready { client });
+        if self.totals.lost_in_a_row >= self.setting.max_losses_in_a_row {
+            let reason = EndReason::AllTasksLost;
+            return self.handle(Event::Stop { reason }, host);
+        }
+        self.queue.push(back, Due::Ready { client });
         Ok(())
     }
 
@@ -315,31 +393,31 @@ impl Simulation {
                 }
                 Action::Mixed {
                     client,
+                    task,
                     base_version,
                     version,
                     staleness,
                     weight,
-                    ..
                 } => {
                     mixed = true;
                     self.totals.updates += 1;
                     self.totals.staleness_sum += staleness;
                     self.totals.max_staleness = self.totals.max_staleness.max(staleness);
                     let update = (client, base_version, version, staleness, weight);
-                    let record = self.update_record(update, None);
+                    let record = self.update_record(task, update, None);
                     host.record(record)?;
                 }
                 Action::Refused {
                     client,
+                    task,
                     base_version,
                     reason,
-                    ..
                 } => {
                     self.totals.refused += 1;
                     let version = self.aggregator.version();
                     let staleness = version.saturating_sub(base_version);
                     let update = (client, base_version, version, staleness, 0.0);
-                    let record = self.update_record(update, Some(reason.code().to_owned()));
+                    let record = self.update_record(task, update, Some(reason.code().to_owned()));
                     host.record(record)?;
                 }
                 Action::Finished { reason } => finished = Some(reason),
@@ -376,7 +454,7 @@ impl Simulation {
         let load = Load {
             samples,
             bytes_down: self.setting.bytes_down,
-            bytes_up: self.setting.bytes_up,
+            bytes_up: self.nominal_up,
         };
         let clock = &self.setting.participants[client].clock;
         let times = clock.schedule(nth, self.queue.now(), load);
@@ -397,7 +475,8 @@ impl Simulation {
     }
 
     fn update_record(
-        &self,
+        &mut self,
+        task: TaskId,
         (client, base_version, version, staleness, weight): (ClientId, u64, u64, u64, f64),
         refused: Option<String>,
     ) -> Record {
@@ -408,7 +487,7 @@ impl Simulation {
             version,
             staleness,
             weight,
-            bytes_up: self.setting.bytes_up,
+            bytes_up: self.undecided.remove(&task).unwrap_or_default(),
             refused,
         }
     }
@@ -445,6 +524,19 @@ impl Simulation {
             top1: score.top1,
         })
     }
+}
+
+/// The way up, where messages must be made, and the length of one that the clock goes by.
+fn uplink(config: &Config, setting: &Setting) -> (Option<Channel>, u64) {
+    let Uplink { codec, feedback } = &setting.uplink;
+    let nominal = codec.nominal_bytes(config.layout.len());
+    let channel = if setting.uplink.is_plain() {
+        None
+    } else {
+        // The only model that has no channel is one too large for the format, and goes as it is.
+        Channel::new(&config.layout, codec.clone(), *feedback, config.seed).ok()
+    };
+    (channel, nominal)
 }
 
 /// What a task has changed: its parameters less those that it started from, in the place of the former.

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::DeviceClock;
+use crate::energy::Energy;
 use crate::history::ClientSummary;
+use crate::message::Codec;
 
 /// One client with its device.
 #[derive(Debug, Clone)]
@@ -14,6 +16,23 @@ pub struct Participant {
     pub clock: DeviceClock,
     /// Steps of SGD of one of its ordinary tasks.
     pub steps_per_task: u64,
+}
+
+/// How updates travel to the server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Uplink {
+    /// How a change becomes bytes.
+    pub codec: Codec,
+    /// Whether a client adds what the codec left out of one message to its next.
+    pub feedback: bool,
+}
+
+impl Uplink {
+    /// Whether what arrives is what was sent and its length is known before it is encoded, so that encoding it here would
+    /// change nothing.
+    pub(super) fn is_plain(&self) -> bool {
+        self.codec.is_exact() && self.codec.zstd.is_none()
+    }
 }
 
 /// Everything about a run that its checkpoints need not hold.
@@ -31,8 +50,10 @@ pub struct Setting {
     pub samples_per_client_epoch: f64,
     /// What a model costs to send to a client.
     pub bytes_down: u64,
-    /// What an update costs to send back.
-    pub bytes_up: u64,
+    /// How updates travel back.
+    pub uplink: Uplink,
+    /// The run ends after so many tasks that devices lost with none that ended between.
+    pub max_losses_in_a_row: u64,
 }
 
 /// What the run has cost and met so far.
@@ -48,6 +69,10 @@ pub struct Totals {
     pub refused: u64,
     /// Tasks that devices lost.
     pub lost: u64,
+    /// Tasks lost since the last one that ended.
+    pub lost_in_a_row: u64,
+    /// What the devices have spent, modelled.
+    pub energy: Energy,
     /// Sum of the staleness of the updates that counted.
     pub staleness_sum: u64,
     /// The largest staleness of an update that counted.

@@ -36,6 +36,8 @@ pub struct SimulationState {
     pub(super) totals: Totals,
     pub(super) next_evaluation: u64,
     pub(super) last_score: Option<(u64, Score)>,
+    /// Bytes of the messages of which the server has not decided yet.
+    pub(super) undecided: BTreeMap<TaskId, u64>,
     pub(super) aggregator: State,
 }
 
@@ -48,4 +50,6 @@ pub struct Snapshot {
     pub versions: BTreeMap<u64, Arc<Vec<f32>>>,
     /// The server's other rows of numbers.
     pub rows: Rows,
+    /// What clients have not told the server yet, by their numbers.
+    pub residuals: BTreeMap<u32, Arc<Vec<f32>>>,
 }

@@ -9,7 +9,9 @@ use fedact_federation::clock::{DeviceClock, derived_rng};
 use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
 use fedact_federation::layout::Layout;
-use fedact_federation::simulation::{Assignment, Host, Participant, Score, Setting, Simulation};
+use fedact_federation::simulation::{
+    Assignment, Host, Participant, Score, Setting, Simulation, Uplink,
+};
 use fedact_federation::strategy::{
     AlphaDecay, Cached, Calibration, Combination, FedAsync, FedAvg, FedBuff, FedCompass, Mixing,
     Moments, Privacy, ServerOptimizer, ServerStep, Strategy,
@@ -75,7 +77,8 @@ pub fn rules(
         target_top1: None,
         samples_per_client_epoch: CLIPS as f64,
         bytes_down: bytes,
-        bytes_up: bytes,
+        uplink: Uplink::default(),
+        max_losses_in_a_row: 1000,
     };
     (config, setting)
 }

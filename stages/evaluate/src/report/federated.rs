@@ -378,6 +378,7 @@ mod tests {
             steps: 1,
             bytes_down: 10,
             bytes_up: 10,
+            joules: 3.0,
         }
     }
 

@@ -8,6 +8,8 @@ mod strategy;
 use std::collections::BTreeMap;
 
 use fedact_federation::device::{Catalogue, DeviceProfile};
+use fedact_federation::message::Codec;
+use fedact_federation::partition::Partition;
 use fedact_federation::strategy::{
     AlphaDecay, Combination, FedBuff, Mixing, Privacy, ServerOptimizer,
 };
@@ -110,8 +112,17 @@ pub struct FederateParams {
     pub norm_bound: Option<NormBound>,
     /// `fedavg`, `fedcompass`: no update counts for more clips than this; null: no cap.
     pub max_samples: Option<u64>,
-    /// How many clients the subjects of the train split are spread over; fewer subjects make
-    /// fewer clients.
+    /// How a client's change becomes the bytes that it sends: `numbers` (`fp32`, `fp16`, `int8`), the share of them
+    /// to `keep`, `zstd`.
+    pub codec: Codec,
+    /// Whether a client adds what the codec left out of one message to its next.
+    pub error_feedback: bool,
+    /// A device gives up a task that takes longer than this, in virtual seconds; null: never.
+    pub task_deadline_seconds: Option<f64>,
+    /// How the clips of the train split are spread over the clients: `{by: subject}`; `{by: labels, beta}` or
+    /// `{by: quantity, beta}`, uneven by a Dirichlet distribution; `{by: even}`.
+    pub partition: Partition,
+    /// How many clients there are; fewer subjects make fewer clients.
     pub clients: usize,
     /// A list of device profiles, given to the clients in turn, or a map from profile to count.
     pub devices: Devices,
@@ -176,6 +187,10 @@ impl Default for FederateParams {
             max_update_norm: None,
             norm_bound: None,
             max_samples: None,
+            codec: Codec::default(),
+            error_feedback: true,
+            task_deadline_seconds: None,
+            partition: Partition::default(),
             clients: 8,
             devices: Devices::InTurn(
                 [
@@ -260,6 +275,18 @@ impl Params for FederateParams {
         let fits = (1..=100_000).contains(&self.clients);
         OutOfRange::unless(fits, "clients", self.clients, "between 1 and 100000")?;
         self.check_devices()?;
+        if let Some((key, value, expected)) = self.codec.fault() {
+            return OutOfRange::unless(false, &format!("codec.{key}"), value, expected);
+        }
+        if let Some(beta) = self.partition.beta() {
+            let fits = (1e-3..=1e6).contains(&beta);
+            OutOfRange::unless(fits, "partition.beta", beta, "between 0.001 and 1000000")?;
+        }
+        if let Some(seconds) = self.task_deadline_seconds {
+            let fits = seconds.is_finite() && seconds > 0.0;
+            let expected = "a finite number above 0";
+            OutOfRange::unless(fits, "task_deadline_seconds", seconds, expected)?;
+        }
         for (key, value, most) in [
             ("local_epochs", u64::from(self.local_epochs), 1000),
             ("batch_size", self.batch_size as u64, 4096),
@@ -322,6 +349,18 @@ mod tests {
             (
                 json!({"alpha": 0}),
                 "`alpha` is 0, but must be above 0 and at most 1",
+            ),
+            (
+                json!({"codec": {"keep": 1.5}}),
+                "`codec.keep` is 1.5, but must be above 0 and at most 1",
+            ),
+            (
+                json!({"partition": {"by": "labels", "beta": 0}}),
+                "`partition.beta` is 0, but must be between 0.001 and 1000000",
+            ),
+            (
+                json!({"task_deadline_seconds": 0}),
+                "`task_deadline_seconds` is 0, but must be a finite number above 0",
             ),
             (
                 json!({"devices": ["jetson-nanny"]}),
