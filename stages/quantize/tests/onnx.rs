@@ -101,10 +101,9 @@ fn compare(made: &Made, variant: Variant, found: &Tensor, (who, share): (&str, f
         // Behind a ReLU half of the levels are of no use, so that it is another network, of twice the noise.
         Precision::SymmetricInt8 => 3.0 * roundings(),
     };
-    println!("{architecture} {name} {who}: off by {off:.5}, {allowed:.5} allowed, of {signal:.3}");
     assert!(
         off <= allowed,
-        "{architecture} {name} {who}: off by {off} of {allowed}"
+        "{architecture} {name} {who}: off by {off} of {allowed} allowed, of {signal}"
     );
     let agreement = agreement(&expected, found, 2.0 * allowed).unwrap_or(1.0);
     assert!(

@@ -207,6 +207,7 @@ fn rounds(clients: usize, asked: usize) {
     let strategy = Strategy::FedAvg(FedAvg {
         clients_per_round: Some(asked),
         over_selection: 0.0,
+        ..FedAvg::default()
     });
     let numbers = MEGABYTE / 10;
     let config = config(strategy, clients, numbers, 3 * asked as u64);

@@ -140,6 +140,7 @@ pub fn run() -> String {
     let strategy = Strategy::FedAvg(FedAvg {
         clients_per_round: Some(PER_ROUND),
         over_selection: 0.0,
+        ..FedAvg::default()
     });
     let config = super::config(strategy, CLIENTS, NUMBERS, ROUNDS * PER_ROUND as u64);
     let setting = super::setting(CLIENTS, config.layout.message_bytes());
