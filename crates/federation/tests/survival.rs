@@ -4,7 +4,8 @@ mod kit;
 
 use fedact_federation::clock::DeviceClock;
 use fedact_federation::device::DropOut;
-use fedact_federation::simulation::{Participant, Simulation};
+use fedact_federation::message::{Codec, Numbers};
+use fedact_federation::simulation::{Participant, Simulation, Uplink};
 use fedact_federation::validation::NormBound;
 use kit::{Attack, FOUR_TO_ONE, LOGISTIC, Logistic, every_strategy, participants, rules, start};
 use proptest::prelude::*;
@@ -24,6 +25,19 @@ fn fleet(seed: u64) -> Vec<Participant> {
     members
 }
 
+/// Half the numbers in a byte each; what is left out is sent later.
+fn small() -> Uplink {
+    Uplink {
+        codec: Codec {
+            numbers: Numbers::Int8,
+            keep: Some(0.5),
+            zstd: Some(1),
+            ..Codec::default()
+        },
+        feedback: true,
+    }
+}
+
 fn bits(simulation: &Simulation) -> Vec<u32> {
     let numbers = simulation.aggregator().parameters().iter();
     numbers.map(|number| number.to_bits()).collect()
@@ -37,12 +51,16 @@ proptest! {
         cut in 0..90_usize,
         seed in 0..1000_u64,
         bounded in any::<bool>(),
+        lossy in any::<bool>(),
     ) {
         for (name, strategy) in every_strategy() {
             let rules = || {
                 let (mut config, mut setting) = rules(strategy.clone(), fleet(seed), 64, LOGISTIC);
                 config.norm_bound = bounded.then(NormBound::default);
                 setting.round_deadline_seconds = Some(20.0);
+                if lossy {
+                    setting.uplink = small();
+                }
                 (config, setting)
             };
             let problem = || Logistic::new(8, 3).attacked(&[(4, Attack::Everything)]);

@@ -195,7 +195,21 @@ pub fn federated(step: &str, folder: &Path) -> Result<Option<FederatedRun>, Eval
         step: step.to_owned(),
         source,
     })?;
-    Ok(FederatedRun::from_records(step, &records))
+    let mut run = FederatedRun::from_records(step, &records);
+    if let Some(run) = &mut run {
+        run.bound = bound(folder);
+    }
+    Ok(run)
+}
+
+/// What the convergence bound says of a run, where its metrics tell; sentences as `fedact-federate` writes them.
+fn bound(folder: &Path) -> Vec<String> {
+    let told = || {
+        let text = std::fs::read_to_string(folder.join(files::METRICS)).ok()?;
+        let metrics: serde_json::Value = serde_json::from_str(&text).ok()?;
+        serde_json::from_value(metrics["bound"]["explanation"].clone()).ok()
+    };
+    told().unwrap_or_default()
 }
 
 /// The training of a model, epoch by epoch. A record that cannot be read is worth a warning and not a

@@ -55,7 +55,12 @@ pub fn metrics(params: &FederateParams, outcome: &Outcome, scores: &Scores) -> M
         let assumptions = "terms up to the problem's unknown constants (epsilon and those in O()); \
                            they hold for an L-smooth, mu-weakly convex loss, rho > mu, gamma < 1/L, \
                            plain SGD";
-        let bound = json!({"observed": observed, "terms": terms, "assumptions": assumptions});
+        let bound = json!({
+            "observed": observed,
+            "terms": terms,
+            "assumptions": assumptions,
+            "explanation": bound::explain(&observed),
+        });
         put("bound", bound);
     }
     metrics

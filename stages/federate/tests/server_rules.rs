@@ -122,3 +122,34 @@ fn a_killed_run_of_every_further_strategy_ends_bit_for_bit_the_same() {
         survives_a_kill(params);
     }
 }
+
+#[test]
+fn updates_are_as_small_as_the_codec_makes_them_and_clips_lie_where_the_partition_puts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = params("fedasync");
+    let mut small = plain.clone();
+    small["codec"] = json!({"numbers": "int8", "zstd": 1});
+    small["partition"] = json!({"by": "labels", "beta": 0.3});
+    let (large, _) = finished(&job(&folder.path().join("plain"), plain));
+    let (metrics, history) = finished(&job(folder.path(), small.clone()));
+    let bytes = |metrics: &fedact_stage::Metrics| {
+        metrics["bytes_up"].as_f64().unwrap() / metrics["samples"].as_f64().unwrap()
+    };
+    assert!(
+        2.0 * bytes(&metrics) < bytes(&large),
+        "{} {}",
+        bytes(&metrics),
+        bytes(&large)
+    );
+    assert!(metrics["joules"].as_f64().unwrap() > 0.0);
+    let Record::Start { clients, .. } = &history[0] else {
+        panic!("{:?}", history[0]);
+    };
+    assert!(
+        clients
+            .iter()
+            .all(|client| client.id.starts_with("client-")),
+        "{clients:?}"
+    );
+    survives_a_kill(small);
+}

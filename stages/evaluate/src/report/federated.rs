@@ -121,6 +121,10 @@ pub struct FederatedRun {
     pub evaluations: Vec<Evaluation>,
     /// How it ended.
     pub ending: Ending,
+    /// Joules that its tasks cost the devices, modelled; 0 where the history does not say.
+    pub joules: f64,
+    /// What the convergence bound says of it, in sentences; none where it has no bound.
+    pub bound: Vec<String>,
 }
 
 impl FederatedRun {
@@ -186,6 +190,8 @@ impl FederatedRun {
                 bytes_down: *bytes_down,
                 top1: *top1,
             },
+            joules: 0.0,
+            bound: Vec::new(),
         };
         for record in records {
             run.take(record);
@@ -201,8 +207,10 @@ impl FederatedRun {
                 download_end,
                 training_end,
                 upload_end,
+                joules,
                 ..
             } => {
+                self.joules += joules;
                 self.tasks.push(Task {
                     client: client.clone(),
                     start: *start,

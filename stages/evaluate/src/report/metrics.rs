@@ -99,6 +99,7 @@ fn federated(run: &FederatedRun) -> Value {
         "mean_staleness": run.mean_staleness(),
         "max_staleness": run.max_staleness(),
         "mean_busy": run.mean_busy(),
+        "joules": run.joules,
         "end_reason": run.ending.reason,
         "seed": run.seed,
     })

@@ -165,6 +165,8 @@ mod tests {
                     top1,
                 })
                 .collect(),
+            joules: 0.0,
+            bound: Vec::new(),
             ending: Ending {
                 reason: "budget-spent".into(),
                 time: points.last().map_or(0.0, |point| point.0),

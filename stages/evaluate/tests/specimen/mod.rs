@@ -85,6 +85,8 @@ fn run(step: &str, strategy: Strategy, mixing: Option<&str>, clients: Vec<Client
         tasks: vec![],
         updates: vec![],
         evaluations: vec![],
+        joules: 0.0,
+        bound: Vec::new(),
         ending: Ending {
             reason: "budget-spent".into(),
             time: 0.0,

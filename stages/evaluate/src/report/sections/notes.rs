@@ -66,8 +66,8 @@ pub fn section(report: &Report) -> Option<Section> {
     }
     if !report.runs.is_empty() {
         notes.push(
-            "Server and devices exchange the folded weights in float32, 4 bytes a number; bytes moved are those, not \
-             the size in int8."
+            "Models go down to the devices in float32, 4 bytes a number; what comes up are the bytes of encoded changes, \
+             in float32 too unless the params name another codec."
                 .to_owned(),
         );
         notes.push(
@@ -75,6 +75,14 @@ pub fn section(report: &Report) -> Option<Section> {
              on such devices. Training, staleness and accuracy are real. Testing the model takes no virtual time."
                 .to_owned(),
         );
+        let joules: f64 = report.runs.iter().map(|run| run.joules).sum();
+        if joules > 0.0 {
+            notes.push(
+                "Energy is modelled, too: watts from the device profiles, estimates, times the virtual time of transfers and \
+                 training. Waiting costs nothing."
+                    .to_owned(),
+            );
+        }
         notes.push(
             "Federated runs are tested on the test clips while they run; nothing is chosen by these tests but the target of \
              the time comparison, whose rule is fixed. Each run is one run with one seed: another seed moves the curves."

@@ -1,6 +1,6 @@
 //! How stale updates were when they arrived.
 
-use super::kit::{aside, cell, figure, figures, nothing, paragraph, table, words};
+use super::kit::{aside, cell, figure, figures, heading, nothing, paragraph, table, words};
 use super::{Section, styles};
 use crate::report::{FederatedRun, Report, Strategy};
 use fedact_chart::bars::{Group, Histogram};
@@ -60,6 +60,10 @@ pub fn section(report: &Report) -> Option<Section> {
             "{} refused by the server's checks and did not count.",
             plural(refused as u64, "update was", "updates were")
         )));
+    }
+    for (run, _) in runs.iter().filter(|(run, _)| !run.bound.is_empty()) {
+        body.push(heading(format!("What the bound says of `{}`", run.step)));
+        body.extend(run.bound.iter().map(paragraph));
     }
     Some(Section {
         id: "staleness",
