@@ -93,6 +93,12 @@ fn videos_are_answered_by_models_of_both_kinds_and_broken_ones_have_a_line_of_th
                 .map(|one| one["probability"].as_f64().unwrap())
                 .sum();
             assert!((sum - 1.0).abs() < 1e-6, "{line}");
+            let expected = if model == "student" {
+                "float32"
+            } else {
+                "int8"
+            };
+            assert_eq!(line["execution"], expected, "{line}");
             assert_eq!(line["clips"].as_array().unwrap().len(), 3);
             for figure in [
                 "milliseconds_per_clip",

@@ -1,6 +1,6 @@
 //! What the command says of a video.
 
-use fedact_predict::CutVideo;
+use fedact_predict::{CutVideo, Execution};
 use serde::Serialize;
 
 /// What is said of a video: a line of `predict --json`.
@@ -23,6 +23,7 @@ pub struct Answered {
     /// The first classes, that one included.
     top: Vec<Ranked>,
     clips: Vec<ClipAnswer>,
+    execution: Execution,
     milliseconds_per_clip: f64,
     clips_per_second: f64,
     decode_seconds: f64,
@@ -64,12 +65,12 @@ struct Problem {
 
 impl Line {
     /// What is said of a video, of which so many classes are named. `probabilities` are those of its clips, which
-    /// took the network so many seconds.
+    /// took the network so many seconds, computed like this.
     pub fn of(
         video: String,
         cut: CutVideo,
         probabilities: &[Vec<f64>],
-        seconds: f64,
+        (seconds, execution): (f64, Execution),
         (classes, top): (&[String], usize),
     ) -> Self {
         match cut {
@@ -104,6 +105,7 @@ impl Line {
                     probability,
                     top,
                     clips: clips.collect(),
+                    execution,
                     milliseconds_per_clip: 1e3 * seconds / count,
                     clips_per_second: count / seconds.max(1e-9),
                     decode_seconds,
@@ -166,11 +168,16 @@ impl std::fmt::Display for Line {
                 let clips = crate::output::count(answered.clips.len(), "clip");
                 writeln!(
                     f,
-                    "{}: {}  ({clips}, {:.1} ms each, {:.0} a second)",
+                    "{}: {}  ({clips}, {:.1} ms each, {:.0} a second, {})",
                     answered.video,
                     words.join(", "),
                     answered.milliseconds_per_clip,
-                    answered.clips_per_second
+                    answered.clips_per_second,
+                    match answered.execution {
+                        Execution::Float32 => "float32",
+                        Execution::Int8 => "int8",
+                        Execution::SimulatedInt8 => "int8 simulated in float32",
+                    }
                 )?;
                 match &answered.damage {
                     Some(damage) => writeln!(f, "  the video is damaged: {damage}"),
@@ -192,7 +199,13 @@ mod tests {
             decode_seconds: 0.5,
             damage: None,
         };
-        Line::of("a.mp4".into(), cut, probabilities, 0.01, (&classes, 2))
+        Line::of(
+            "a.mp4".into(),
+            cut,
+            probabilities,
+            (0.01, Execution::Int8),
+            (&classes, 2),
+        )
     }
 
     #[test]
@@ -201,7 +214,7 @@ mod tests {
         let text = line.to_string();
         assert_eq!(
             text,
-            "a.mp4: Jump 45.0 %, Bend 35.0 %  (2 clips, 5.0 ms each, 200 a second)\n"
+            "a.mp4: Jump 45.0 %, Bend 35.0 %  (2 clips, 5.0 ms each, 200 a second, int8)\n"
         );
         let clips = line.answered().unwrap().clips();
         assert_eq!(
@@ -217,7 +230,7 @@ mod tests {
             reason: "not-a-video".into(),
             message: "it is text".into(),
         };
-        let line = Line::of("b.mp4".into(), cut, &[], 0.0, (&[], 1));
+        let line = Line::of("b.mp4".into(), cut, &[], (0.0, Execution::Int8), (&[], 1));
         assert!(line.answered().is_none());
         assert_eq!(line.to_string(), "b.mp4: no answer, it is text\n");
     }

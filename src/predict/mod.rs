@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use fedact_pipeline::{Launcher, RunEvent, Stop, Unfinished, process};
 use fedact_predict::{
-    ANSWER, ANSWERS, Answers, CLIPS, CUT, Caption, CutRequest, CutVideo, RENDER, RenderRequest,
-    VIDEOS,
+    ANSWER, ANSWERS, Answers, CLIPS, CUT, Caption, CutRequest, CutVideo, Execution, RENDER,
+    RenderRequest, VIDEOS,
 };
 use fedact_stage::{Definition, Input, Job};
 use serde_json::{Value, json};
@@ -201,6 +201,7 @@ impl Workshop {
                 probabilities: Vec::new(),
                 seconds: Vec::new(),
                 threads: self.threads,
+                execution: Execution::default(),
             }
         };
         let mut probabilities = answers.probabilities.chunks(clips);
@@ -213,7 +214,7 @@ impl Workshop {
             };
             let video = path.display().to_string();
             let (said, took) = (said.unwrap_or_default(), took.unwrap_or_default());
-            Line::of(video, cut, said, took, classes)
+            Line::of(video, cut, said, (took, answers.execution), classes)
         };
         Ok(Some(videos.iter().zip(outcomes).map(line).collect()))
     }

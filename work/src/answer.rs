@@ -1,11 +1,13 @@
 //! What a model says of clips that nobody has labelled.
 
+use std::path::Path;
 use std::time::Instant;
 
 use fedact_clips::{ClipSet, Split};
 use fedact_nets::data::{Loader, LoaderSettings};
-use fedact_nets::{Classifier, Model, NetsError, set_threads};
-use fedact_predict::{ANSWERS, Answers, CLIPS, request, write};
+use fedact_nets::quantize::ExecutedModel;
+use fedact_nets::{Classifier, Model, ModelInfo, NetsError, set_threads};
+use fedact_predict::{ANSWERS, Answers, CLIPS, Execution, request, write};
 use fedact_stage::{Job, Metrics, Reporter, StageError};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -32,24 +34,25 @@ fn answers(job: &Job, clips_of_video: usize, reporter: &Reporter) -> Result<Answ
         let found = job.optional(name);
         found.ok_or_else(|| NetsError::Data(format!("the job has no input `{name}`")))
     };
-    let model = Model::load(folder("model")?, Device::Cpu)?;
+    let model = Running::load(folder("model")?)?;
     let clips = ClipSet::open(folder(CLIPS)?)?;
     model.info().check_geometry(clips.dataset())?;
     // Memory is laid out and kernels are chosen in the first run, which is not timed.
     let shape = model.info().input.batch_shape(clips_of_video);
-    let _ = logits(&model, &Tensor::zeros(shape, (Kind::Float, Device::Cpu)));
+    let _ = model.logits(&Tensor::zeros(shape, (Kind::Float, Device::Cpu)))?;
     let indices = clips.indices(Split::Test);
     let task = reporter.task("answering", indices.len() as u64, "clips");
     let mut answers = Answers {
         probabilities: Vec::with_capacity(indices.len()),
         seconds: Vec::new(),
         threads: job.threads,
+        execution: model.execution(),
     };
     let settings = LoaderSettings::in_order(clips_of_video, model.info());
     Loader::new(&clips, &indices, settings)?.run(0, |batch| {
         reporter.go_on().map_err(|_| NetsError::Stopped)?;
         let began = Instant::now();
-        let logits = logits(&model, &batch.clips);
+        let logits = model.logits(&batch.clips)?;
         answers.seconds.push(began.elapsed().as_secs_f64());
         let rows = logits.softmax(-1, Kind::Double);
         for row in 0..rows.size()[0] {
@@ -62,7 +65,42 @@ fn answers(job: &Job, clips_of_video: usize, reporter: &Reporter) -> Result<Answ
     Ok(answers)
 }
 
-/// The logits of clips as the model takes them: of a quantized one those of its int8 network.
-fn logits(model: &Model, clips: &Tensor) -> Tensor {
-    no_grad(|| model.classify(clips))
+/// A model as it runs here: a quantized one in int8 kernels, where this libtorch has them.
+enum Running {
+    Model(Model),
+    Int8(ExecutedModel),
+}
+
+impl Running {
+    fn load(folder: &Path) -> Result<Self, NetsError> {
+        let model = Model::load(folder, Device::Cpu)?;
+        if let Model::Quantized(quantized) = &model
+            && let Ok(executed) = ExecutedModel::compile(quantized)
+        {
+            return Ok(Self::Int8(executed));
+        }
+        Ok(Self::Model(model))
+    }
+
+    fn info(&self) -> &ModelInfo {
+        match self {
+            Self::Model(model) => model.info(),
+            Self::Int8(model) => &model.info,
+        }
+    }
+
+    fn execution(&self) -> Execution {
+        match self {
+            Self::Model(Model::Float(_)) => Execution::Float32,
+            Self::Model(Model::Quantized(_)) => Execution::SimulatedInt8,
+            Self::Int8(_) => Execution::Int8,
+        }
+    }
+
+    fn logits(&self, clips: &Tensor) -> Result<Tensor, NetsError> {
+        match self {
+            Self::Model(model) => Ok(no_grad(|| model.classify(clips))),
+            Self::Int8(model) => model.logits(clips),
+        }
+    }
 }

@@ -89,6 +89,21 @@ pub struct Answers {
     pub seconds: Vec<f64>,
     /// Threads that computed it.
     pub threads: usize,
+    /// How it was computed.
+    pub execution: Execution,
+}
+
+/// How answers were computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Execution {
+    /// In 32-bit floating-point numbers.
+    #[default]
+    Float32,
+    /// In int8 kernels.
+    Int8,
+    /// In 32-bit numbers that are rounded as int8 kernels would round: where there are none.
+    SimulatedInt8,
 }
 
 /// What [`RENDER`] is to do.

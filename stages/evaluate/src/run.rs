@@ -9,9 +9,9 @@ use serde_json::Value;
 use tch::Device;
 
 use crate::collect;
-use crate::measure::{self, InFloat, Looks};
+use crate::measure::{self, InFloat, InInt8, Looks};
 use crate::report::{
-    AsFloat, ClipSetSummary, FederatedRun, ModelKind, ModelResult, Report, Tests, Timing,
+    AsFloat, ClipSetSummary, Executed, FederatedRun, ModelKind, ModelResult, Report, Tests, Timing,
 };
 use crate::{EvaluateError, EvaluateParams};
 
@@ -147,11 +147,11 @@ fn load(inputs: &[Input], sets: &[ClipSetSummary]) -> Result<Vec<Candidate>, Eva
         .collect()
 }
 
-/// How many ways a model is run: a quantized one in simulated int8 and in float32.
+/// How many ways a model is run: a quantized one in simulated int8, in float32 and in int8 kernels.
 fn executions(model: &Model) -> usize {
     match model {
         Model::Float(_) => 1,
-        Model::Quantized(_) => 2,
+        Model::Quantized(_) => 3,
     }
 }
 
@@ -176,6 +176,22 @@ fn examine(
             })
         }
     };
+    let executed = match model {
+        Model::Float(_) => None,
+        Model::Quantized(quantized) => match InInt8::of(quantized) {
+            Some(executed) => {
+                let (executed, _) = measure::accuracy(&executed, set, indices, looks, seen)?;
+                Some(Executed {
+                    top1: executed.top1,
+                    ms_per_clip: 0.0,
+                })
+            }
+            None => {
+                testing.advance((indices.len() * looks.views.count()) as u64);
+                None
+            }
+        },
+    };
     let parameters = model.parameters();
     Ok(ModelResult {
         step: candidate.step.clone(),
@@ -196,6 +212,7 @@ fn examine(
         },
         ms_per_clip: 0.0,
         as_float,
+        executed,
         teachers: None,
         training: Vec::new(),
     })
@@ -213,9 +230,19 @@ fn time(
     let batch = measure::batch(model.info(), set, indices, params.batch_size)?;
     let done = || timing.advance(1);
     result.ms_per_clip = measure::milliseconds_per_clip(model, &batch, params.repeats, done);
-    if let (Model::Quantized(quantized), Some(float)) = (model, &mut result.as_float) {
-        float.ms_per_clip =
-            measure::milliseconds_per_clip(&InFloat(quantized), &batch, params.repeats, done);
+    if let Model::Quantized(quantized) = model {
+        if let Some(float) = &mut result.as_float {
+            let in_float = InFloat(quantized);
+            float.ms_per_clip =
+                measure::milliseconds_per_clip(&in_float, &batch, params.repeats, done);
+        }
+        match (&mut result.executed, InInt8::of(quantized)) {
+            (Some(executed), Some(in_int8)) => {
+                executed.ms_per_clip =
+                    measure::milliseconds_per_clip(&in_int8, &batch, params.repeats, done);
+            }
+            _ => timing.advance(params.repeats as u64),
+        }
     }
     Ok(())
 }

@@ -196,6 +196,8 @@ pub struct ModelResult {
     pub ms_per_clip: f64,
     /// For a quantized model: the same weights run in float32.
     pub as_float: Option<AsFloat>,
+    /// For a quantized model: the same weights run in int8 kernels, where this machine has them.
+    pub executed: Option<Executed>,
     /// The models it was distilled from; `None` where the artifact does not say.
     pub teachers: Option<Vec<String>>,
     /// Its training, epoch by epoch, where the artifact has it.
@@ -206,6 +208,15 @@ pub struct ModelResult {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AsFloat {
     /// Share of clips whose most likely class is the true one.
+    pub top1: f64,
+    /// Milliseconds for a clip.
+    pub ms_per_clip: f64,
+}
+
+/// A quantized model, run in int8 kernels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Executed {
+    /// Share of what was counted whose most likely class is the true one.
     pub top1: f64,
     /// Milliseconds for a clip.
     pub ms_per_clip: f64,

@@ -60,7 +60,8 @@ pub fn section(report: &Report) -> Option<Section> {
         .any(|model| model.kind != ModelKind::Float)
     {
         notes.push(
-            "int8 is simulated in float32: accuracies are those of int8, milliseconds per clip are not those of int8 kernels."
+            "Where models are compared, int8 is simulated in float32, and milliseconds per clip are those of that; what int8 \
+             kernels make of the same weights stands in the table of float32 against int8."
                 .to_owned(),
         );
     }
