@@ -15,6 +15,16 @@ pub enum Method {
     /// least.
     #[default]
     Mse,
+    /// The range in which the distribution of the values seen loses least, by its Kullback-Leibler divergence (Migacz,
+    /// "8-bit inference with TensorRT", GTC 2017).
+    Entropy,
+    /// Whichever of the others leaves the logits of the calibration clips the largest ratio of signal to noise.
+    Auto,
+}
+
+impl Method {
+    /// Those that [`Method::Auto`] chooses from; of equals the first.
+    pub const CHOICE: [Self; 4] = [Self::Mse, Self::Percentile, Self::Entropy, Self::MinMax];
 }
 
 /// What calibration needs to know.

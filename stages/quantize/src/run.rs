@@ -195,6 +195,8 @@ fn metrics(
         ),
         ("agreement", json!(measured.agreement)),
         ("logits_snr_db", json!(measured.logits_snr_db)),
+        ("method", json!(quantized.quantization().method)),
+        ("tried", json!(quantized.quantization().tried)),
         ("parameters", json!(quantized.parameter_count())),
         ("bytes", json!(quantized.bytes())),
         ("float_bytes", json!(float_bytes)),

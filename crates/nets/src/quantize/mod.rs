@@ -41,7 +41,7 @@ pub use model::QuantizedModel;
 pub use noise::{Compared, NOISELESS_DECIBELS, NoiseMeter, PlaceNoise, decibels};
 pub use observer::Observer;
 pub use scheme::{
-    ACTIVATION_MAXIMUM, Activation, Affine, Quantization, WEIGHT_MAXIMUM, quantize_weight,
+    ACTIVATION_MAXIMUM, Activation, Affine, Quantization, Tried, WEIGHT_MAXIMUM, quantize_weight,
     weight_scale,
 };
 pub use trace::Traced;

@@ -10,7 +10,7 @@ use super::calibrate::Calibration;
 use super::executed::archive;
 use super::fold::{finite, fold, wide};
 use super::network::{Network, Plain, Rounding, Visitor, layers_of, points};
-use super::{Affine, CalibrationSettings, Execution, Quantization};
+use super::{Affine, CalibrationSettings, Execution, Method, NoiseMeter, Quantization, Tried};
 use crate::random::{Purpose, key, normal, stream};
 use crate::{FloatModel, ModelInfo, NetsError, files, weights};
 
@@ -57,6 +57,7 @@ impl QuantizedModel {
         let quantization = Quantization {
             method: settings.method,
             percentile: settings.percentile,
+            tried: Vec::new(),
             calibration_clips: 0,
             activations: Vec::new(),
         };
@@ -100,22 +101,69 @@ impl QuantizedModel {
         let points = points(&layers_of(&self.info.architecture)?);
         let mut calibration = Calibration::new(points.len());
         let mut clips = 0;
+        let mut kept = Vec::new();
         for batch in batches {
             self.info.check_batch(&batch)?;
             clips += batch.size()[0] as usize;
             let _ = no_grad(|| self.forward(&batch, Execution::Float, &mut calibration));
+            if settings.method == Method::Auto {
+                kept.push(batch);
+            }
         }
         if clips == 0 {
             let message = "calibration needs at least one clip, but was given none";
             return Err(NetsError::Data(message.to_owned()));
         }
-        self.set_quantization(Quantization {
-            method: settings.method,
-            percentile: settings.percentile,
-            calibration_clips: clips,
-            activations: calibration.finish(&points, settings)?,
+        let by = |settings: &CalibrationSettings| {
+            Ok::<_, NetsError>(Quantization {
+                method: settings.method,
+                percentile: settings.percentile,
+                tried: Vec::new(),
+                calibration_clips: clips,
+                activations: calibration.finish(&points, settings)?,
+            })
+        };
+        if settings.method != Method::Auto {
+            self.set_quantization(by(settings)?);
+            return Ok(());
+        }
+        let choice = Method::CHOICE.into_iter().map(|method| {
+            by(&CalibrationSettings {
+                method,
+                ..*settings
+            })
         });
+        let choice: Vec<Quantization> = choice.collect::<Result<_, _>>()?;
+        self.choose(choice, &kept);
         Ok(())
+    }
+
+    /// Takes the quantization whose simulation leaves the logits of these clips the largest ratio of signal to noise; of
+    /// equals the first.
+    fn choose(&mut self, choice: Vec<Quantization>, batches: &[Tensor]) {
+        let mut best: Option<(f64, Quantization)> = None;
+        let mut tried = Vec::new();
+        for quantization in choice {
+            self.set_quantization(quantization.clone());
+            let mut meter = NoiseMeter::new(self);
+            for batch in batches {
+                let _ = meter.compare(self, batch);
+            }
+            let logits_snr_db = meter.logits();
+            tried.push(Tried {
+                method: quantization.method,
+                logits_snr_db,
+            });
+            if best.as_ref().is_none_or(|(most, _)| logits_snr_db > *most) {
+                best = Some((logits_snr_db, quantization));
+            }
+        }
+        if let Some((_, quantization)) = best {
+            self.set_quantization(Quantization {
+                tried,
+                ..quantization
+            });
+        }
     }
 
     fn set_quantization(&mut self, quantization: Quantization) {

@@ -109,7 +109,9 @@ impl Observer {
         let (low, high) = match settings.method {
             Method::MinMax => (f64::from(self.minimum), f64::from(self.maximum)),
             Method::Percentile => self.percentiles(settings.percentile / 100.0),
-            Method::Mse => self.least_error(),
+            Method::Entropy => self.least_divergence(),
+            // Whoever chooses asks for each method by its name.
+            Method::Mse | Method::Auto => self.least_error(),
         };
         Affine::covering(low, high)
     }
@@ -137,22 +139,36 @@ impl Observer {
         (low.clamp(minimum, maximum), high.clamp(minimum, maximum))
     }
 
-    /// The range of least mean squared error: the best of `CANDIDATES` shares of the whole range, then
-    /// each end on its own around it.
-    fn least_error(&self) -> (f64, f64) {
+    /// The range of least divergence, the best of `CANDIDATES` shares of the whole range.
+    fn least_divergence(&self) -> (f64, f64) {
+        let (minimum, maximum, filled) = self.filled();
+        let ranges = (1..=CANDIDATES).rev().map(|step| {
+            let share = step as f64 / CANDIDATES as f64;
+            (minimum * share, maximum * share)
+        });
+        ranges
+            .map(|range| (divergence(&filled, range), range))
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or((minimum, maximum), |(_, range)| range)
+    }
+
+    /// The ends of the range, which holds 0, and the bins that are not empty: their centres and counts.
+    fn filled(&self) -> (f64, f64, Vec<(f64, f64)>) {
         let minimum = f64::from(self.minimum).min(0.0);
         let maximum = f64::from(self.maximum).max(0.0);
         let width = self.limit / BINS as f64;
-        let filled: Vec<(f64, f64)> = self
-            .bins
-            .iter()
-            .enumerate()
-            .filter(|(_, count)| **count > 0)
-            .map(|(bin, &count)| {
-                let centre = (bin as f64 + 0.5) * width - self.limit;
-                (centre.clamp(minimum, maximum), count as f64)
-            })
-            .collect();
+        let bins = self.bins.iter().enumerate();
+        let filled = bins.filter(|(_, count)| **count > 0).map(|(bin, &count)| {
+            let centre = (bin as f64 + 0.5) * width - self.limit;
+            (centre.clamp(minimum, maximum), count as f64)
+        });
+        (minimum, maximum, filled.collect())
+    }
+
+    /// The range of least mean squared error: the best of `CANDIDATES` shares of the whole range, then
+    /// each end on its own around it.
+    fn least_error(&self) -> (f64, f64) {
+        let (minimum, maximum, filled) = self.filled();
         let best_of = |ranges: &mut dyn Iterator<Item = (f64, f64)>| {
             ranges
                 .map(|range| (squared_error(&filled, range), range))
@@ -197,6 +213,42 @@ fn squared_error(filled: &[(f64, f64)], (low, high): (f64, f64)) -> f64 {
             count * (centre - stored).powi(2)
         })
         .sum()
+}
+
+/// How much the distribution of a histogram (centre and count, in order) loses when it is stored in this range, in nats:
+/// `Σ p·ln(p/q)`. In `p` what lies outside is counted where the range ends; `q` has for each byte what lies within it and inside of
+/// the range, spread evenly over its bins that are not empty.
+fn divergence(filled: &[(f64, f64)], (low, high): (f64, f64)) -> f64 {
+    let Some(affine) = Affine::covering(low, high) else {
+        return f64::INFINITY;
+    };
+    let (bottom, top) = affine.range();
+    let half = f64::from(affine.scale) / 2.0;
+    let inside =
+        |centre: f64| centre >= f64::from(bottom) - half && centre <= f64::from(top) + half;
+    let first = filled.iter().position(|(centre, _)| inside(*centre));
+    let last = filled.iter().rposition(|(centre, _)| inside(*centre));
+    let (Some(first), Some(last)) = (first, last) else {
+        return f64::INFINITY;
+    };
+    let sum = |bins: &[(f64, f64)]| bins.iter().map(|(_, count)| count).sum::<f64>();
+    let (below, above) = (sum(&filled[..first]), sum(&filled[last + 1..]));
+    let within = &filled[first..=last];
+    let (kept, total) = (sum(within), sum(filled));
+    let level = |centre: f64| (centre / f64::from(affine.scale)).round();
+    let mut lost = 0.0;
+    let mut done = 0;
+    for byte in within.chunk_by(|a, b| level(a.0) == level(b.0)) {
+        let even = sum(byte) / byte.len() as f64 / kept;
+        for (place, (_, count)) in (done..).zip(byte) {
+            let outside = [(0, below), (within.len() - 1, above)];
+            let outside = outside.iter().filter(|(end, _)| *end == place);
+            let share = (count + outside.map(|(_, count)| count).sum::<f64>()) / total;
+            lost += share * (share / even).ln();
+        }
+        done += byte.len();
+    }
+    lost
 }
 
 #[cfg(test)]
@@ -272,6 +324,39 @@ mod tests {
     }
 
     #[test]
+    fn a_distribution_loses_what_was_computed_by_hand() {
+        // Range 0 to 510, a level each 2: the bins at 1.9 and 2.1 are one byte, 4.1 another.
+        let filled = [(1.9, 3.0), (2.1, 1.0), (4.1, 4.0)];
+        let expected = 3.0 / 8.0 * (3.0_f64 / 2.0).ln() + 1.0 / 8.0 * (1.0_f64 / 2.0).ln();
+        assert!((divergence(&filled, (0.0, 510.0)) - expected).abs() < 1e-9);
+        // One byte each, and nothing outside: nothing is lost.
+        let filled = [(2.0, 3.0), (4.0, 5.0)];
+        assert!(divergence(&filled, (0.0, 510.0)).abs() < 1e-9);
+        // What lies outside is counted at the end: of 8, p has 3 and 5, q of the 4 inside 3 and 1.
+        let filled = [(2.0, 3.0), (510.0, 1.0), (900.0, 4.0)];
+        let expected =
+            3.0 / 8.0 * (3.0_f64 / 8.0 / 0.75).ln() + 5.0 / 8.0 * (5.0_f64 / 8.0 / 0.25).ln();
+        assert!((divergence(&filled, (0.0, 510.0)) - expected).abs() < 1e-9);
+    }
+
+    #[test]
+    fn entropy_leaves_out_an_outlier_and_keeps_a_tail() {
+        // The largest of 20,000 values of a normal distribution is about four deviations out.
+        let normal = |share: f64| (-2.0 * (1.0 - share).ln()).sqrt();
+        let mut values: Vec<f32> = (0..20_000)
+            .map(|i| normal(f64::from(i) / 20_000.0) as f32)
+            .collect();
+        values.push(60.0);
+        let high = |method| {
+            let affine = seen(&values).affine(&settings(method)).unwrap();
+            f64::from(affine.scale) * 255.0
+        };
+        let entropy = high(Method::Entropy);
+        assert!((2.5..15.0).contains(&entropy), "{entropy}");
+        assert!((high(Method::MinMax) - 60.0).abs() < 0.1);
+    }
+
+    #[test]
     fn growing_loses_no_value_and_equals_one_batch_within_a_bin() {
         let mut observer = seen(&[0.5, -0.25]);
         assert!(observer.observe(&[7.0, -3.0, 0.1]));
@@ -291,7 +376,7 @@ mod tests {
         assert!(observer.observe(&[1.0, 2.0]));
         assert_eq!(observer.bins.iter().sum::<u64>(), 2);
         assert_eq!(observer.zeros, 2);
-        for method in [Method::MinMax, Method::Percentile, Method::Mse] {
+        for method in Method::CHOICE {
             assert!(observer.affine(&settings(method)).is_some());
         }
     }

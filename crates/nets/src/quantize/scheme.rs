@@ -87,10 +87,23 @@ pub struct Quantization {
     pub method: Method,
     /// For [`Method::Percentile`]: the share of values in percent that the range covers on each side.
     pub percentile: f64,
+    /// Where the method was chosen: all that were tried, with what each left of the logits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
     /// How many clips the activations were calibrated on.
     pub calibration_clips: usize,
     /// The activations, in the order of execution.
     pub activations: Vec<Activation>,
+}
+
+/// A method that was tried in calibration.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tried {
+    /// The method.
+    pub method: Method,
+    /// The ratio of signal to noise of the logits of the calibration clips, in dB.
+    pub logits_snr_db: f64,
 }
 
 /// The scale of a channel's weights: its largest magnitude becomes ±127.

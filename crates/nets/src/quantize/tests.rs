@@ -180,7 +180,7 @@ fn networks_that_have_no_form_in_bytes_are_refused_with_those_that_have() {
 
 #[test]
 fn the_simulated_network_is_close_to_the_float_one_by_every_method() {
-    for method in [Method::MinMax, Method::Percentile, Method::Mse] {
+    for method in Method::CHOICE {
         let (_, model) = quantized(method);
         let mut meter = NoiseMeter::new(&model);
         let compared = meter.compare(&model, &clips(16, 60));
@@ -200,6 +200,36 @@ fn the_simulated_network_is_close_to_the_float_one_by_every_method() {
         let simulated = model.classify(&clips(16, 60));
         assert!(simulated.equal(&compared.simulated));
     }
+}
+
+#[test]
+fn the_method_that_leaves_the_logits_most_is_chosen_and_all_are_told() {
+    let (_, model) = quantized(Method::Auto);
+    let quantization = model.quantization();
+    let told: Vec<Method> = quantization
+        .tried
+        .iter()
+        .map(|tried| tried.method)
+        .collect();
+    assert_eq!(told, Method::CHOICE);
+    let best = quantization
+        .tried
+        .iter()
+        .map(|tried| tried.logits_snr_db)
+        .fold(f64::MIN, f64::max);
+    let chosen = quantization
+        .tried
+        .iter()
+        .find(|tried| tried.logits_snr_db == best);
+    assert_eq!(chosen.map(|tried| tried.method), Some(quantization.method));
+    // It is what that method alone would give.
+    let (_, alone) = quantized(quantization.method);
+    assert_eq!(alone.quantization().activations, quantization.activations);
+    let mut meter = NoiseMeter::new(&alone);
+    for batch in batches() {
+        let _ = meter.compare(&alone, &batch);
+    }
+    assert!((meter.logits() - best).abs() < 1e-6);
 }
 
 #[test]
