@@ -25,11 +25,11 @@ install: setup
 
 # What docs/distillation.md tells: an hour on two cores; goes on where it was interrupted.
 STUDY = -f pipelines/studies/distillation.yaml --artifacts artifacts/distillation-study
-STUDENTS = scratch direct temperature share decoupled attention one-assistant two-assistants
+STUDENTS = scratch direct usual temperature share decoupled attention one-assistant two-assistants
 distillation-study: setup
 	cargo build
 	target/debug/fedact run $(STUDY)
-	target/debug/fedact show teacher assistant first second $(STUDENTS) $(STUDY) --metric top1 --against scratch \
+	target/debug/fedact show teacher assistant second $(STUDENTS) $(STUDY) --metric top1 --against scratch \
 		> docs/distillation/generated.txt
 	target/debug/fedact show $(STUDENTS) $(STUDY) --metric top1 --against scratch \
 		--plot docs/distillation/generated.svg --overwrite
