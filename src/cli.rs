@@ -89,6 +89,10 @@ pub struct DoctorArguments {
     /// The folder that the store stands in, or would.
     #[arg(long, value_name = "DIR", default_value = "artifacts")]
     artifacts: PathBuf,
+    /// Measure how fast this machine trains and runs the reference model, and print a device profile of this name for
+    /// the params of `federate`
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "this-machine")]
+    profile: Option<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -97,8 +101,18 @@ pub struct DoctorArguments {
 /// Examines the machine and prints what was found.
 ///
 /// # Errors
-/// Standard output cannot be written to.
+/// Standard output cannot be written to; the machine cannot be measured.
 pub fn doctor(arguments: &DoctorArguments) -> Result<Code, Refusal> {
+    if let Some(name) = &arguments.profile {
+        let machine = doctor::measure()?;
+        if arguments.json {
+            output::json(&doctor::profiles(name, &machine))?;
+        } else {
+            let yaml = machine.to_yaml(name);
+            output::text(&yaml.map_err(|error| Refusal::failed("write the profile", &error))?)?;
+        }
+        return Ok(Code::Done);
+    }
     let examination = doctor::examine(&arguments.artifacts);
     if arguments.json {
         output::json(&examination)?;

@@ -4,8 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use fedact_code::{Loaded, LoadedFfmpeg, LoadedLibtorch};
+use fedact_federation::device::Measurement;
 use serde::Serialize;
+use serde_json::{Value, json};
 
+use crate::exit::{Code, Refusal};
 use crate::work::{Unusable, Work};
 
 /// Memory below which the default pipeline does not run well, in bytes.
@@ -99,6 +102,41 @@ fn load() -> Result<Loaded, Unusable> {
         message: "the library of the stages does not say what it was loaded with".to_owned(),
         remedy: "build it again with `cargo build`",
     })
+}
+
+/// Measures this machine with the reference model of the device profiles; takes some seconds.
+///
+/// # Errors
+/// The library that does it cannot be loaded, or fails.
+pub fn measure() -> Result<Measurement, Refusal> {
+    let refused = |message: String, help: Option<String>| Refusal {
+        code: Code::Failed,
+        message,
+        help,
+        others: Vec::new(),
+    };
+    let library = Work::find().and_then(|work| work.load());
+    let library = library
+        .map_err(|Unusable { message, remedy }| refused(message, Some(remedy.to_owned())))?;
+    let pace = library
+        .reference()
+        .map_err(|message| refused(message, None))?;
+    let processor = processor();
+    Ok(Measurement {
+        processor: processor
+            .model
+            .unwrap_or_else(|| processor.architecture.to_owned()),
+        threads: pace.threads,
+        training_clips_per_second: pace.training_clips_per_second,
+        inference_clips_per_second: pace.inference_clips_per_second,
+        memory_bytes: memory().total_bytes,
+        jitter: pace.jitter,
+    })
+}
+
+/// A measured machine as a profile among the params of `federate`.
+pub fn profiles(name: &str, machine: &Measurement) -> Value {
+    json!({"profiles": {name: machine.profile()}})
 }
 
 impl Examination {

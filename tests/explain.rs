@@ -380,3 +380,23 @@ fn a_schema_describes_every_param_and_its_defaults_are_what_a_step_gets() {
         }
     }
 }
+
+#[test]
+fn doctor_measures_this_machine_and_prints_a_profile_that_federate_takes() {
+    let bench = Bench::new(&format!("  made: {{stage: synthesize, params: {TINY}}}\n"));
+    let said = bench.fedact(&["doctor", "--profile", "my-board"]);
+    let yaml = said.done().stdout.clone();
+    assert!(
+        yaml.contains("my-board:") && yaml.contains("measured by `fedact doctor --profile`"),
+        "{yaml}"
+    );
+    let printed = json(&bench, &["doctor", "--profile"]);
+    let profile = &printed["profiles"]["this-machine"];
+    for figure in ["training_clips_per_second", "inference_clips_per_second"] {
+        assert!(
+            profile[figure]["value"].as_f64().unwrap() > 0.0,
+            "{profile}"
+        );
+        assert_eq!(profile[figure]["estimate"], false);
+    }
+}

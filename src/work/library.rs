@@ -3,8 +3,9 @@
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
 
-use fedact_code::{Loaded, Pace};
+use fedact_code::{Loaded, Pace, ReferencePace};
 use libloading::os::unix;
+use serde::de::DeserializeOwned;
 
 use super::Unusable;
 
@@ -80,14 +81,23 @@ impl Library {
         let (Some(measure), Ok(description)) = (measure, CString::new(description)) else {
             return Err("the library of the stages cannot measure it".to_owned());
         };
-        let text = measure(description.as_ptr());
-        if text.is_null() {
-            return Err("the library of the stages failed at it".to_owned());
-        }
-        // SAFETY: where it is not null, it is a string that is never freed.
-        let text = unsafe { CStr::from_ptr(text) };
-        serde_json::from_slice::<Result<Pace, String>>(text.to_bytes())
-            .unwrap_or_else(|error| Err(error.to_string()))
+        // SAFETY: it is null or a string that is never freed.
+        unsafe { answer(measure(description.as_ptr())) }
+    }
+
+    /// How fast this machine trains and runs the reference model of the device profiles.
+    ///
+    /// # Errors
+    /// Why that cannot be measured.
+    pub fn reference(&self) -> Result<ReferencePace, String> {
+        // SAFETY: the signature is that of this build, which `load` has made sure of.
+        let measure =
+            unsafe { self.function::<extern "C" fn() -> *const c_char>("fedact_work_reference") };
+        let Some(measure) = measure else {
+            return Err("the library of the stages cannot measure it".to_owned());
+        };
+        // SAFETY: it is null or a string that is never freed.
+        unsafe { answer(measure()) }
     }
 
     /// The function of this name.
@@ -100,6 +110,20 @@ impl Library {
             .ok()
             .map(|symbol| *symbol)
     }
+}
+
+/// What the library has answered.
+///
+/// # Safety
+/// `text` must be null or a string.
+unsafe fn answer<T: DeserializeOwned>(text: *const c_char) -> Result<T, String> {
+    if text.is_null() {
+        return Err("the library of the stages failed at it".to_owned());
+    }
+    // SAFETY: the caller answers for it.
+    let text = unsafe { CStr::from_ptr(text) };
+    serde_json::from_slice::<Result<T, String>>(text.to_bytes())
+        .unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// The file that a path in `/proc` stands for.

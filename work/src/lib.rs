@@ -1,4 +1,4 @@
-//! The work of the stages that need libtorch behind four C functions: a library that the process of a step loads.
+//! The work of the stages that need libtorch behind a few C functions: a library that the process of a step loads.
 //!
 //! Loading libtorch takes a third of a second, so the command that plans is not linked to it: it loads this
 //! library in the processes of these steps, and `fedact-media` in those of the others. Only C types cross the boundary, and no panic does.
@@ -58,6 +58,14 @@ pub unsafe extern "C" fn fedact_work_measure(description: *const c_char) -> *con
         let measured = measure::pace(&description.to_string_lossy());
         serde_json::to_string(&measured).ok()
     });
+    lasting(answer.ok().flatten())
+}
+
+/// How fast this machine trains and runs the reference model of the device profiles:
+/// `Result<fedact_code::ReferencePace, String>` as JSON, valid for ever; null where that fails.
+#[unsafe(no_mangle)]
+pub extern "C" fn fedact_work_reference() -> *const c_char {
+    let answer = catch_unwind(|| serde_json::to_string(&measure::reference()).ok());
     lasting(answer.ok().flatten())
 }
 

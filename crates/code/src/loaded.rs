@@ -24,6 +24,19 @@ pub struct Pace {
     pub runs: usize,
 }
 
+/// How fast this machine trains and runs the reference model of the device profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ReferencePace {
+    /// Clips a second in training.
+    pub training_clips_per_second: f64,
+    /// Clips a second in inference.
+    pub inference_clips_per_second: f64,
+    /// The standard deviation of the logarithm of the time of a step of training.
+    pub jitter: f64,
+    /// Threads that computed it.
+    pub threads: usize,
+}
+
 /// libtorch, as this process found it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadedLibtorch {
