@@ -14,12 +14,13 @@ use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 use crate::device::DeviceProfile;
+use crate::purpose;
 
-/// A random number generator for one purpose, from a run's seed and the numbers that identify it.
-pub fn derived_rng(seed: u64, purpose: &[u64]) -> ChaCha8Rng {
+/// A random number generator for one purpose, from a run's seed and the numbers that identify it, the first of which is a [`purpose`].
+pub fn derived_rng(seed: u64, words: &[u64]) -> ChaCha8Rng {
     // SplitMix64's finaliser (Steele, Lea, Flood 2014) after each word keeps nearby purposes apart.
     let mut state = seed;
-    for word in purpose {
+    for word in words {
         state = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
         state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -27,9 +28,6 @@ pub fn derived_rng(seed: u64, purpose: &[u64]) -> ChaCha8Rng {
     }
     ChaCha8Rng::seed_from_u64(state)
 }
-
-const TASK_TIMES: u64 = 1;
-const WINDOW_SHIFT: u64 = 4;
 
 /// When the parts of a task end, in virtual seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -86,7 +84,7 @@ impl DeviceClock {
     ) -> Self {
         let profile = profile.into();
         let shift = profile.availability.as_ref().map_or(0.0, |availability| {
-            let share: f64 = derived_rng(seed, &[WINDOW_SHIFT, client]).random();
+            let share: f64 = derived_rng(seed, &[purpose::WINDOW_SHIFT, client]).random();
             share * availability.spread_seconds
         });
         Self {
@@ -142,7 +140,7 @@ impl DeviceClock {
     pub fn schedule(&self, nth: u64, start: f64, load: Load) -> TaskTimes {
         let (opens, closes) = self.window(start);
         let start = start.max(opens);
-        let mut rng = derived_rng(self.seed, &[TASK_TIMES, self.client, nth]);
+        let mut rng = derived_rng(self.seed, &[purpose::TASK_TIMES, self.client, nth]);
         let sigma = self.profile.jitter.value;
         let mut stretch = || {
             let normal: f64 = StandardNormal.sample(&mut rng);

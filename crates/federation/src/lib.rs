@@ -7,6 +7,7 @@
 //! * [`clock`] and [`device`]: how long tasks take on which device, and in which order they end.
 //! * [`energy`]: joules of the devices, modelled.
 //! * [`simulation`]: the aggregator driven by the clock; [`central`]: the baseline without clients.
+//! * [`purpose`]: what random numbers are drawn for.
 //! * [`partition`]: which client holds which clips.
 //! * [`message`]: updates as bytes, compressed, and what compression leaves out.
 //! * [`history`]: what happened, as JSON lines.
@@ -22,6 +23,7 @@ pub mod history;
 pub mod layout;
 pub mod message;
 pub mod partition;
+pub mod purpose;
 pub mod simulation;
 pub mod strategy;
 pub mod validation;

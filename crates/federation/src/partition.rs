@@ -14,8 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::derived_rng;
-
-const PARTITION: u64 = 6;
+use crate::purpose;
 
 /// How clips are spread over clients.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -74,7 +73,7 @@ impl Partition {
     /// fewer clients. Depends on the clips' order and on `seed`, for subjects on neither.
     pub fn spread(self, clips: &[Held<'_>], clients: usize, seed: u64) -> Vec<Share> {
         let clients = clients.min(clips.len());
-        let mut random = derived_rng(seed, &[PARTITION]);
+        let mut random = derived_rng(seed, &[purpose::PARTITION]);
         let shares = match self {
             Self::Subject => return by_subject(clips, clients),
             Self::Labels { beta } => {

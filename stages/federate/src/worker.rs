@@ -8,6 +8,7 @@ use fedact_federation::aggregator::ClientId;
 use fedact_federation::clock::derived_rng;
 use fedact_federation::history::{HistoryWriter, Record};
 use fedact_federation::partition::Share;
+use fedact_federation::purpose;
 use fedact_federation::simulation::{Assignment, Host, Score};
 use fedact_nets::data::{Loader, LoaderSettings, Remainder};
 use fedact_nets::quantize::QuantizedModel;
@@ -20,7 +21,6 @@ use tch::{Device, Kind, Tensor};
 use crate::sgd::Sgd;
 use crate::{FederateError, FederateParams};
 
-const CLIENT_ORDER: u64 = 11;
 const TEST_BATCH: usize = 32;
 
 /// Trains on every client's clips in turn with one network, whose parameters are replaced for each
@@ -64,7 +64,7 @@ impl<'a> Worker<'a> {
                 shuffle: true,
                 remainder: Remainder::Keep,
                 augmentation: Some(params.augmentation.clone()),
-                seed: derived_rng(params.seed, &[CLIENT_ORDER, client as u64]).next_u64(),
+                seed: derived_rng(params.seed, &[purpose::CLIENT_ORDER, client as u64]).next_u64(),
                 ..LoaderSettings::in_order(params.batch_size, &model.info)
             };
             Loader::new(clips, indices, settings)

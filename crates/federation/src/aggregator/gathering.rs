@@ -6,11 +6,10 @@ use std::sync::Arc;
 use super::state::Contribution;
 use super::{Action, Aggregator, BUFFER, ClientId, Contents, Update};
 use crate::clock::derived_rng;
+use crate::purpose;
 use crate::strategy::{Combined, Strategy};
 use crate::validation::Refusal;
 use crate::vector;
-
-const PRIVACY_NOISE: u64 = 3;
 
 impl Aggregator {
     /// Takes a change into what is gathered under a number.
@@ -139,8 +138,8 @@ impl Aggregator {
             return Some(Combined { change, kept });
         }
         if let Some(privacy) = self.config.strategy.privacy() {
-            let purpose = [PRIVACY_NOISE, self.state.version];
-            privacy.add_noise(&mut sum, &mut derived_rng(self.config.seed, &purpose));
+            let words = [purpose::PRIVACY_NOISE, self.state.version];
+            privacy.add_noise(&mut sum, &mut derived_rng(self.config.seed, &words));
         }
         if divisor <= 0.0 {
             return None;

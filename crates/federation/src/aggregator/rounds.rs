@@ -7,9 +7,8 @@ use rand::seq::SliceRandom;
 use super::state::Round;
 use super::{Action, Aggregator, ClientId};
 use crate::clock::derived_rng;
+use crate::purpose;
 use crate::strategy::FedAvg;
-
-const ROUND_SELECTION: u64 = 2;
 
 impl Aggregator {
     pub(super) fn close_round_if_answered(&mut self, actions: &mut Vec<Action>) {
@@ -64,7 +63,7 @@ impl Aggregator {
         let mut clients: Vec<ClientId> = (0..self.state.clients.len()).collect();
         let (asked, wanted) = fedavg.round_size(clients.len());
         if asked < clients.len() {
-            let mut rng = derived_rng(self.config.seed, &[ROUND_SELECTION, number]);
+            let mut rng = derived_rng(self.config.seed, &[purpose::ROUND_SELECTION, number]);
             clients.shuffle(&mut rng);
             clients.truncate(asked);
         }

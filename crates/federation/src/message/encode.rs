@@ -6,8 +6,7 @@ use super::header::{Frame, Header};
 use super::{numbers, sparse};
 use crate::clock::derived_rng;
 use crate::layout::Layout;
-
-const ROUNDING: u64 = 5;
+use crate::purpose;
 
 /// Where the body's length would leave its four bytes: 9 bytes a number, and what stands before them.
 const MOST_NUMBERS: usize = 400_000_000;
@@ -81,7 +80,10 @@ impl Encoder {
             block,
             zstd,
         } = self.codec;
-        let mut rng = derived_rng(seed, &[ROUNDING, header.client.into(), header.task]);
+        let mut rng = derived_rng(
+            seed,
+            &[purpose::ROUNDING, header.client.into(), header.task],
+        );
         let kept = self.codec.kept(self.numbers);
         let mut body = Vec::with_capacity(self.codec.nominal_bytes(self.numbers) as usize);
         if keep.is_some() {
