@@ -1,7 +1,7 @@
 # The two commands: `make run` and `make test`. Each sets up what is missing, builds, and does its job.
 # ARGS go to `fedact run`: make run ARGS="-f pipelines/folders.yaml"
 
-.PHONY: run test lint install setup distillation-study
+.PHONY: run test lint install setup distillation-study federation-study
 
 PREFIX ?= $(HOME)/.local
 
@@ -33,6 +33,16 @@ distillation-study: setup
 		> docs/distillation/generated.txt
 	target/debug/fedact show $(STUDENTS) $(STUDY) --metric top1 --against scratch \
 		--plot docs/distillation/generated.svg --overwrite
+
+# What docs/federation.md tells: some twenty minutes on two cores.
+FLEET = -f pipelines/studies/federation.yaml --artifacts artifacts/federation-study
+federation-study: setup
+	cargo build
+	target/debug/fedact run $(FLEET)
+	target/debug/fedact show tuned $(FLEET) --metric top1 --metric virtual_seconds \
+		--against tuned@strategy=fedavg > docs/federation/strategies.txt
+	target/debug/fedact show tuned $(FLEET) --metric top1 --against tuned@strategy=fedavg \
+		--plot docs/federation/strategies.svg --overwrite
 
 setup:
 	@scripts/setup.sh

@@ -239,6 +239,17 @@ fn repeated_runs_are_compared_pair_by_pair() {
     bench
         .fedact(&["show", "slow", "--against", "fast@fps=12"])
         .done();
+    // One value of an axis against another: seeds are paired, and the chosen value is no part of the pair.
+    let table = shown(&["fast", "--against", "fast@fps=12", "--metric", "frames"]);
+    let gains: Vec<&Value> = (0..2)
+        .map(|row| &table["summary"][row]["metrics"]["frames"]["gain"])
+        .collect();
+    assert_eq!(
+        (&gains[0]["count"], &gains[0]["mean"]),
+        (&json!(3), &json!(0.0))
+    );
+    assert_eq!(gains[1]["count"], 3);
+    assert!(gains[1]["mean"].as_f64().unwrap() > 0.0, "{table}");
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub(super) struct Baseline<'g> {
     rows: Vec<Row<'g>>,
     /// The axis of repetitions.
     over: String,
+    /// The axes on which it was chosen: those of runs that are compared may have other places there.
+    held: Vec<String>,
 }
 
 impl<'g> Baseline<'g> {
@@ -19,6 +21,7 @@ impl<'g> Baseline<'g> {
             name: name.to_owned(),
             rows,
             over,
+            held: held(name),
         }
     }
 
@@ -41,7 +44,7 @@ impl<'g> Baseline<'g> {
     pub fn differences(&self, group: &[&Row<'_>], metric: &str) -> Result<Vec<f64>, Refusal> {
         let mut differences = Vec::new();
         for row in group {
-            let mut found = self.rows.iter().filter(|other| agree(row, other));
+            let mut found = self.rows.iter().filter(|other| self.fits(row, other));
             let Some(other) = found.next() else {
                 continue;
             };
@@ -63,15 +66,23 @@ impl<'g> Baseline<'g> {
         }
         Ok(differences)
     }
+
+    /// Whether two runs have the same place on every axis that both have, but for those on which this one was chosen.
+    fn fits(&self, row: &Row<'_>, other: &Row<'_>) -> bool {
+        let mut labels = row.node.labels.iter();
+        labels.all(|label| {
+            let mut others = other.node.labels.iter();
+            let other = others.find(|other| other.axis == label.axis);
+            self.held.contains(&label.axis) || other.is_none_or(|other| other.text == label.text)
+        })
+    }
 }
 
-/// Whether two runs have the same place on every axis that both have.
-fn agree(row: &Row<'_>, other: &Row<'_>) -> bool {
-    row.node.labels.iter().all(|label| {
-        let mut others = other.node.labels.iter();
-        let other = others.find(|other| other.axis == label.axis);
-        other.is_none_or(|other| other.text == label.text)
-    })
+/// The axes that a selection such as `tuned@strategy=fedavg` names.
+fn held(name: &str) -> Vec<String> {
+    let labels = name.split_once('@').map_or("", |(_, labels)| labels);
+    let axes = labels.split(',').filter_map(|label| label.split_once('='));
+    axes.map(|(axis, _)| axis.to_owned()).collect()
 }
 
 /// The name of an instance without one of its axes.
@@ -87,5 +98,20 @@ fn without(name: &str, axis: &str) -> String {
     match kept.is_empty() {
         true => step.to_owned(),
         false => format!("{step}@{}", kept.join(",")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_names_the_axes_that_it_holds() {
+        assert_eq!(held("tuned@strategy=fedavg"), ["strategy"]);
+        assert_eq!(
+            held("told@seed=0,distillation.temperature=4"),
+            ["seed", "distillation.temperature"]
+        );
+        assert_eq!(held("scratch"), [""; 0]);
     }
 }
