@@ -39,7 +39,7 @@ FLEET = -f pipelines/studies/federation.yaml --artifacts artifacts/federation-st
 federation-study: setup
 	cargo build
 	target/debug/fedact run $(FLEET)
-	target/debug/fedact show tuned $(FLEET) --metric top1 --metric virtual_seconds \
+	target/debug/fedact show tuned centre $(FLEET) --metric top1 --metric virtual_seconds \
 		--against tuned@strategy=fedavg > docs/federation/strategies.txt
 	target/debug/fedact show tuned $(FLEET) --metric top1 --against tuned@strategy=fedavg \
 		--plot docs/federation/strategies.svg --overwrite
