@@ -73,8 +73,8 @@ fn answers(job: &Job, clips_of_video: usize, reporter: &Reporter) -> Result<Answ
 
 /// A model as it runs here: a quantized one in int8 kernels, where this libtorch has them.
 enum Running {
-    Model(Model),
-    Int8(ExecutedModel),
+    Model(Box<Model>),
+    Int8(Box<ExecutedModel>),
 }
 
 impl Running {
@@ -83,9 +83,9 @@ impl Running {
         if let Model::Quantized(quantized) = &model
             && let Ok(executed) = ExecutedModel::compile(quantized)
         {
-            return Ok(Self::Int8(executed));
+            return Ok(Self::Int8(Box::new(executed)));
         }
-        Ok(Self::Model(model))
+        Ok(Self::Model(Box::new(model)))
     }
 
     fn info(&self) -> &ModelInfo {
@@ -97,9 +97,11 @@ impl Running {
 
     fn execution(&self) -> Execution {
         match self {
-            Self::Model(Model::Float(_)) => Execution::Float32,
-            Self::Model(Model::Quantized(_)) => Execution::SimulatedInt8,
             Self::Int8(_) => Execution::Int8,
+            Self::Model(model) => match **model {
+                Model::Float(_) => Execution::Float32,
+                Model::Quantized(_) => Execution::SimulatedInt8,
+            },
         }
     }
 
