@@ -22,7 +22,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peers import BENCH, ROOT, environment
+from peers import BENCH, ROOT, environment, measure
 from runtimes import MODES
 
 PEERS = ("onnx==1.23.2", "onnxruntime==1.32.0", "openvino==2026.4.1", "safetensors==0.8.0", "numpy==2.4.6")
@@ -54,14 +54,6 @@ def contenders(folder, python, threads):
         program = [python, ROOT / "benches" / "runtimes.py", mode, folder, "1", *numbers]
         commands[mode.replace("-", " ")] = (program, f"{mode.split('-')[1]}-1.onnx")
     return commands
-
-
-def measure(command):
-    """What the process says of itself."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{command} failed: {done.stderr.strip()}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def table(name, folder, files, rounds):

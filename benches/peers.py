@@ -1,5 +1,6 @@
-"""Peers from PyPI, each set of them in a virtual environment of its own under target/bench/."""
+"""Peers from PyPI, each set of them in a virtual environment of its own under target/bench/, and what their programs say."""
 
+import json
 import subprocess
 import sys
 import venv
@@ -20,3 +21,11 @@ def environment(name, peers, *options) -> Path:
         subprocess.run([home / "bin" / "pip", "install", "--quiet", *options, *peers], check=True)
         marker.write_text(wanted)
     return home / "bin"
+
+
+def measure(command):
+    """What the process says of itself."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{command} failed: {done.stderr.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])

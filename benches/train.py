@@ -20,11 +20,10 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-from peers import ROOT, environment
+from peers import ROOT, environment, measure
 from trainers import MODES
 
 PEERS = ("torch==2.11.0", "torchvision==0.26.0")
@@ -47,14 +46,6 @@ def contenders(python, frames, side, steps, before):
     if before:
         commands["fedact before"] = [before, *ours, "json"]
     return commands
-
-
-def measure(command):
-    """What the process says of itself."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{command} failed: {done.stderr.strip()}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def table(name, rounds):

@@ -1,6 +1,6 @@
 //! What stands in the inputs' folders beside weights and clips: classes, splits, training, histories.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
@@ -9,6 +9,7 @@ use fedact_nets::data::{Augmentation, mirrored_labels};
 use fedact_nets::train::EpochRecord;
 use fedact_nets::{files, score};
 use fedact_stage::{Input, Reporter};
+use serde_json::Value;
 
 use crate::report::{ClipSetSummary, Epoch, FederatedRun, Strategy};
 use crate::{EvaluateError, EvaluateParams, strips};
@@ -204,12 +205,9 @@ pub fn federated(step: &str, folder: &Path) -> Result<Option<FederatedRun>, Eval
 
 /// What the convergence bound says of a run, where its metrics tell; sentences as `fedact-federate` writes them.
 fn bound(folder: &Path) -> Vec<String> {
-    let told = || {
-        let text = std::fs::read_to_string(folder.join(files::METRICS)).ok()?;
-        let metrics: serde_json::Value = serde_json::from_str(&text).ok()?;
-        serde_json::from_value(metrics["bound"]["explanation"].clone()).ok()
-    };
-    told().unwrap_or_default()
+    let told = metric(folder, "/bound/explanation");
+    told.and_then(|told| serde_json::from_value(told).ok())
+        .unwrap_or_default()
 }
 
 /// The training of a model, epoch by epoch. A record that cannot be read is worth a warning and not a
@@ -248,9 +246,14 @@ pub fn training(step: &str, folder: &Path, reporter: &Reporter) -> Vec<Epoch> {
 /// Which steps a model was distilled from, as `teachers` in its `metrics.json` says; `None` where
 /// nothing is said.
 pub fn teachers(folder: &Path) -> Option<Vec<String>> {
+    serde_json::from_value(metric(folder, "/teachers")?).ok()
+}
+
+/// What the metrics of an artifact have at a JSON pointer; `None` where they have nothing there.
+fn metric(folder: &Path, pointer: &str) -> Option<Value> {
     let text = std::fs::read_to_string(folder.join(files::METRICS)).ok()?;
-    let metrics: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).ok()?;
-    serde_json::from_value(metrics.get("teachers")?.clone()).ok()
+    let mut metrics: Value = serde_json::from_str(&text).ok()?;
+    metrics.pointer_mut(pointer).map(Value::take)
 }
 
 #[cfg(test)]

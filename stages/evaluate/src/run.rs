@@ -48,13 +48,26 @@ pub fn evaluate(
 
     let mirrored = collect::mirrored(&sets, &params.flip_pairs)?;
     let views = params.test_views.count();
-    let clips: usize = candidates
+    // Compiled once, for testing and for timing.
+    let in_int8: Vec<Option<InInt8<'_>>> = candidates
         .iter()
-        .map(|candidate| test[candidate.clip_set].len() * views * executions(&candidate.model))
+        .map(|candidate| match &candidate.model {
+            Model::Float(_) => None,
+            Model::Quantized(quantized) => InInt8::of(quantized),
+        })
+        .collect();
+    let executions = |(candidate, in_int8): (&Candidate, &Option<InInt8<'_>>)| {
+        let executions = executions(&candidate.model, in_int8.as_ref());
+        (candidate.clip_set, executions)
+    };
+    let executions: Vec<(usize, usize)> = candidates.iter().zip(&in_int8).map(executions).collect();
+    let clips: usize = executions
+        .iter()
+        .map(|(set, executions)| test[*set].len() * views * executions)
         .sum();
-    let batches: usize = candidates
+    let batches: usize = executions
         .iter()
-        .map(|candidate| params.repeats * executions(&candidate.model))
+        .map(|(_, executions)| params.repeats * executions)
         .sum();
     let tests = Tests {
         views,
@@ -62,7 +75,7 @@ pub fn evaluate(
     };
     let testing = reporter.task("testing", clips as u64, "clips");
     let mut models = Vec::with_capacity(candidates.len());
-    for (candidate, input) in candidates.iter().zip(inputs) {
+    for ((candidate, in_int8), input) in candidates.iter().zip(&in_int8).zip(inputs) {
         reporter.go_on()?;
         testing.detail(&candidate.step);
         let (set, indices) = (&sets[candidate.clip_set].1, &test[candidate.clip_set]);
@@ -71,12 +84,11 @@ pub fn evaluate(
             mirrored: &mirrored[candidate.clip_set],
             batch_size: params.batch_size,
         };
-        let mut result = examine(candidate, set, indices, looks, &testing).map_err(|source| {
-            EvaluateError::Model {
+        let mut result = examine(candidate, in_int8.as_ref(), set, indices, looks, &testing)
+            .map_err(|source| EvaluateError::Model {
                 step: candidate.step.clone(),
                 source,
-            }
-        })?;
+            })?;
         result.training = collect::training(&candidate.step, &input.path, reporter);
         result.teachers = collect::teachers(&input.path);
         if tests.single() {
@@ -85,18 +97,26 @@ pub fn evaluate(
         models.push(result);
     }
     let timing = reporter.task("timing", batches as u64, "batches");
-    for (candidate, result) in candidates.iter().zip(&mut models) {
+    for ((candidate, in_int8), result) in candidates.iter().zip(&in_int8).zip(&mut models) {
         reporter.go_on()?;
         timing.detail(&candidate.step);
         let (set, indices) = (&sets[candidate.clip_set].1, &test[candidate.clip_set]);
-        time(candidate, result, set, indices, params, &timing).map_err(|source| {
-            EvaluateError::Model {
-                step: candidate.step.clone(),
-                source,
-            }
+        time(
+            candidate,
+            in_int8.as_ref(),
+            result,
+            set,
+            indices,
+            params,
+            &timing,
+        )
+        .map_err(|source| EvaluateError::Model {
+            step: candidate.step.clone(),
+            source,
         })?;
     }
 
+    drop(in_int8);
     let report = Report {
         title: params.title.clone(),
         tests,
@@ -147,16 +167,17 @@ fn load(inputs: &[Input], sets: &[ClipSetSummary]) -> Result<Vec<Candidate>, Eva
         .collect()
 }
 
-/// How many ways a model is run: a quantized one in simulated int8, in float32 and in int8 kernels.
-fn executions(model: &Model) -> usize {
+/// How many ways a model is run: a quantized one in simulated int8, in float32 and, where they run, in int8 kernels.
+fn executions(model: &Model, in_int8: Option<&InInt8<'_>>) -> usize {
     match model {
         Model::Float(_) => 1,
-        Model::Quantized(_) => 3,
+        Model::Quantized(_) => 2 + usize::from(in_int8.is_some()),
     }
 }
 
 fn examine(
     candidate: &Candidate,
+    in_int8: Option<&InInt8<'_>>,
     set: &ClipSet,
     indices: &[usize],
     looks: Looks<'_>,
@@ -176,21 +197,15 @@ fn examine(
             })
         }
     };
-    let executed = match model {
-        Model::Float(_) => None,
-        Model::Quantized(quantized) => match InInt8::of(quantized) {
-            Some(executed) => {
-                let (executed, _) = measure::accuracy(&executed, set, indices, looks, seen)?;
-                Some(Executed {
-                    top1: executed.top1,
-                    ms_per_clip: 0.0,
-                })
-            }
-            None => {
-                testing.advance((indices.len() * looks.views.count()) as u64);
-                None
-            }
-        },
+    let executed = match in_int8 {
+        Some(in_int8) => {
+            let (executed, _) = measure::accuracy(in_int8, set, indices, looks, seen)?;
+            Some(Executed {
+                top1: executed.top1,
+                ms_per_clip: 0.0,
+            })
+        }
+        None => None,
     };
     let parameters = model.parameters();
     Ok(ModelResult {
@@ -220,6 +235,7 @@ fn examine(
 
 fn time(
     candidate: &Candidate,
+    in_int8: Option<&InInt8<'_>>,
     result: &mut ModelResult,
     set: &ClipSet,
     indices: &[usize],
@@ -236,13 +252,10 @@ fn time(
             float.ms_per_clip =
                 measure::milliseconds_per_clip(&in_float, &batch, params.repeats, done);
         }
-        match (&mut result.executed, InInt8::of(quantized)) {
-            (Some(executed), Some(in_int8)) => {
-                executed.ms_per_clip =
-                    measure::milliseconds_per_clip(&in_int8, &batch, params.repeats, done);
-            }
-            _ => timing.advance(params.repeats as u64),
-        }
+    }
+    if let (Some(executed), Some(in_int8)) = (&mut result.executed, in_int8) {
+        executed.ms_per_clip =
+            measure::milliseconds_per_clip(in_int8, &batch, params.repeats, done);
     }
     Ok(())
 }
