@@ -246,12 +246,9 @@ fn time(
     let batch = measure::batch(model.info(), set, indices, params.batch_size)?;
     let done = || timing.advance(1);
     result.ms_per_clip = measure::milliseconds_per_clip(model, &batch, params.repeats, done);
-    if let Model::Quantized(quantized) = model {
-        if let Some(float) = &mut result.as_float {
-            let in_float = InFloat(quantized);
-            float.ms_per_clip =
-                measure::milliseconds_per_clip(&in_float, &batch, params.repeats, done);
-        }
+    if let (Model::Quantized(quantized), Some(float)) = (model, &mut result.as_float) {
+        float.ms_per_clip =
+            measure::milliseconds_per_clip(&InFloat(quantized), &batch, params.repeats, done);
     }
     if let (Some(executed), Some(in_int8)) = (&mut result.executed, in_int8) {
         executed.ms_per_clip =
