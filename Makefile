@@ -1,13 +1,18 @@
 # The two commands: `make run` and `make test`. Each sets up what is missing, builds, and does its job.
 # ARGS go to `fedact run`: make run ARGS="-f pipelines/folders.yaml"
 
-.PHONY: run test lint install setup distillation-study federation-study
+.PHONY: run build test lint install setup distillation-study federation-study
 
 PREFIX ?= $(HOME)/.local
+BUILT = $${CARGO_TARGET_DIR:-target}/debug
+FEDACT = $(BUILT)/fedact
 
-run: setup
-	cargo build
-	cargo run --quiet -- run $(ARGS)
+run: build
+	$(FEDACT) run $(ARGS)
+
+# All packages, so that `make test` has no dependency to compile again with other features.
+build: setup
+	cargo build --workspace
 
 test: setup
 	OMP_WAIT_POLICY=PASSIVE cargo test --workspace
@@ -17,31 +22,28 @@ lint: setup
 	cargo clippy --workspace --all-targets -- -D warnings
 
 # The command and, beside it, the libraries that it loads.
-install: setup
-	cargo build
-	install -D target/debug/fedact $(DESTDIR)$(PREFIX)/bin/fedact
-	for library in media work; do install -D target/debug/deps/libfedact_$$library.so \
+install: build
+	install -D $(FEDACT) $(DESTDIR)$(PREFIX)/bin/fedact
+	for library in media work; do install -D $(BUILT)/deps/libfedact_$$library.so \
 		$(DESTDIR)$(PREFIX)/lib/libfedact_$$library.so || exit 1; done
 
 # What docs/distillation.md tells: an hour on two cores; goes on where it was interrupted.
 STUDY = -f pipelines/studies/distillation.yaml --artifacts artifacts/distillation-study
 STUDENTS = scratch direct usual temperature share decoupled attention one-assistant two-assistants
-distillation-study: setup
-	cargo build
-	target/debug/fedact run $(STUDY)
-	target/debug/fedact show teacher assistant second $(STUDENTS) $(STUDY) --metric top1 --against scratch \
+distillation-study: build
+	$(FEDACT) run $(STUDY)
+	$(FEDACT) show teacher assistant second $(STUDENTS) $(STUDY) --metric top1 --against scratch \
 		> docs/distillation/generated.txt
-	target/debug/fedact show $(STUDENTS) $(STUDY) --metric top1 --against scratch \
+	$(FEDACT) show $(STUDENTS) $(STUDY) --metric top1 --against scratch \
 		--plot docs/distillation/generated.svg --overwrite
 
 # What docs/federation.md tells: some twenty minutes on two cores.
 FLEET = -f pipelines/studies/federation.yaml --artifacts artifacts/federation-study
-federation-study: setup
-	cargo build
-	target/debug/fedact run $(FLEET)
-	target/debug/fedact show tuned centre $(FLEET) --metric top1 --metric virtual_seconds \
+federation-study: build
+	$(FEDACT) run $(FLEET)
+	$(FEDACT) show tuned centre $(FLEET) --metric top1 --metric virtual_seconds \
 		--against tuned@strategy=fedavg > docs/federation/strategies.txt
-	target/debug/fedact show tuned $(FLEET) --metric top1 --against tuned@strategy=fedavg \
+	$(FEDACT) show tuned $(FLEET) --metric top1 --against tuned@strategy=fedavg \
 		--plot docs/federation/strategies.svg --overwrite
 
 setup:

@@ -56,15 +56,19 @@ impl<'a> MixedModel<'a> {
     ///
     /// With `train`, batch norm uses the batch's own statistics and updates the model's.
     pub fn logits(&self, clips: &Tensor, train: bool) -> Tensor {
-        // In bfloat16 the first convolution, too, is faster with channels last.
-        let clips = channels_last(&clips.to_kind(Kind::BFloat16));
-        self.network.forward(&clips, train)
+        self.network.forward(&narrowed(clips), train)
     }
 
     /// As [`FloatModel::outputs`]; logits and features are in 32 bits, what comes out of stages is not.
     pub fn outputs(&self, clips: &Tensor) -> Outputs {
-        no_grad(|| self.network.outputs(&clips.to_kind(Kind::BFloat16), false))
+        no_grad(|| self.network.outputs(&narrowed(clips), false))
     }
+}
+
+/// Clips as the twin takes them: in bfloat16 the first convolution, too, is faster with channels last, and what it puts
+/// out need not be turned round for the layers behind it, nor its gradient on the way back.
+fn narrowed(clips: &Tensor) -> Tensor {
+    channels_last(&clips.to_kind(Kind::BFloat16))
 }
 
 impl Classifier for MixedModel<'_> {
@@ -91,6 +95,6 @@ impl Trainable for MixedModel<'_> {
     }
 
     fn train_outputs(&self, clips: &Tensor) -> Outputs {
-        self.network.outputs(&clips.to_kind(Kind::BFloat16), true)
+        self.network.outputs(&narrowed(clips), true)
     }
 }

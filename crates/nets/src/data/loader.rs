@@ -142,6 +142,17 @@ pub struct Loader<'a> {
     threads: usize,
 }
 
+/// How many threads prepare a batch; what is in it does not depend on the number.
+///
+/// A network on the CPU takes longer for a raw clip than one thread does; one on a GPU is much quicker, and leaves the
+/// processor's cores idle.
+fn preparing_threads(encoding: Encoding, network: Device) -> usize {
+    if encoding == Encoding::Raw && network == Device::Cpu {
+        return 1;
+    }
+    usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1)
+}
+
 /// A batch before it becomes tensors: those are made on the network's thread, so that libtorch does
 /// not start a second team of threads for this one.
 struct Prepared {
@@ -193,14 +204,7 @@ impl<'a> Loader<'a> {
             )));
         }
         Ok(Self {
-            // Raw clips are ready sooner than the network, on one thread. What is in a batch does not
-            // depend on the number.
-            threads: match clips.dataset().encoding {
-                Encoding::Raw => 1,
-                Encoding::Jpeg { .. } => {
-                    usize::try_from(tch::get_num_threads()).unwrap_or(1).max(1)
-                }
-            },
+            threads: preparing_threads(clips.dataset().encoding, settings.device),
             input: InputGeometry {
                 frames: settings.frames,
                 ..stored
