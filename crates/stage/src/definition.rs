@@ -104,6 +104,15 @@ pub enum Cores {
     All,
 }
 
+impl Cores {
+    /// As many as the param `threads` names, or the stage's default.
+    pub fn named_in(params: &Value, default: usize) -> Self {
+        let named = params["threads"].as_u64();
+        let named = named.and_then(|threads| usize::try_from(threads).ok());
+        Self::Fixed(named.unwrap_or(default))
+    }
+}
+
 /// A stage as the planner sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Definition {

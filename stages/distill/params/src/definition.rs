@@ -41,10 +41,7 @@ pub static DEFINITION: Definition = Definition {
 };
 
 fn cores(params: &Value) -> Cores {
-    let threads = params["threads"]
-        .as_u64()
-        .and_then(|threads| usize::try_from(threads).ok());
-    Cores::Fixed(threads.unwrap_or_else(|| DistillParams::default().threads))
+    Cores::named_in(params, DistillParams::default().threads)
 }
 
 /// libtorch and the clips in work, the network four times (weights, gradients, momentum, the best so far) and once

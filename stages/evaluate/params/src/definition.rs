@@ -34,10 +34,7 @@ pub static DEFINITION: Definition = Definition {
 };
 
 fn cores(params: &Value) -> Cores {
-    let threads = params["threads"]
-        .as_u64()
-        .and_then(|threads| usize::try_from(threads).ok());
-    Cores::Fixed(threads.unwrap_or_else(|| EvaluateParams::default().threads))
+    Cores::named_in(params, EvaluateParams::default().threads)
 }
 
 /// Measured at 200 MiB for students of width 4, half of it libtorch itself. The networks are inputs and not

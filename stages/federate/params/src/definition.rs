@@ -34,10 +34,7 @@ pub static DEFINITION: Definition = Definition {
 };
 
 fn cores(params: &Value) -> Cores {
-    let threads = params["threads"]
-        .as_u64()
-        .and_then(|n| usize::try_from(n).ok());
-    Cores::Fixed(threads.unwrap_or_else(|| FederateParams::default().threads))
+    Cores::named_in(params, FederateParams::default().threads)
 }
 
 /// Measured at 200 MiB for a student of width 4, half of it libtorch itself. The network is an input and not

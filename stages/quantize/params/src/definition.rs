@@ -34,12 +34,7 @@ pub static DEFINITION: Definition = Definition {
 };
 
 fn cores(params: &Value) -> Cores {
-    let threads = params["threads"].as_u64();
-    Cores::Fixed(
-        threads.map_or(QuantizeParams::default().threads, |threads| {
-            threads as usize
-        }),
-    )
+    Cores::named_in(params, QuantizeParams::default().threads)
 }
 
 /// Measured at 200 MiB for a student of width 4, half of it libtorch itself. The network is an input and not

@@ -34,10 +34,7 @@ pub static DEFINITION: Definition = Definition {
 };
 
 fn cores(params: &Value) -> Cores {
-    let threads = params["threads"]
-        .as_u64()
-        .and_then(|threads| usize::try_from(threads).ok());
-    Cores::Fixed(threads.unwrap_or_else(|| TeachParams::default().threads))
+    Cores::named_in(params, TeachParams::default().threads)
 }
 
 /// As for `quantize`, which asks a network as well; the networks are inputs and not known here.
