@@ -1,14 +1,18 @@
 //! A run that is killed, whenever, and goes on from what was kept ends as if nothing had happened.
+#![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
 
 mod kit;
 
-use fedact_federation::clock::DeviceClock;
+use fedact_federation::aggregator::Config;
+use fedact_federation::clock::{DeviceClock, derived_rng};
 use fedact_federation::device::DropOut;
 use fedact_federation::message::{Codec, Numbers};
-use fedact_federation::simulation::{Participant, Simulation, Uplink};
+use fedact_federation::simulation::{Participant, Setting, Simulation, Uplink};
+use fedact_federation::strategy::Strategy;
 use fedact_federation::validation::NormBound;
 use kit::{Attack, FOUR_TO_ONE, LOGISTIC, Logistic, every_strategy, participants, rules, start};
 use proptest::prelude::*;
+use rand::Rng;
 
 /// Unequal devices, two of which lose tasks now and then.
 fn fleet(seed: u64) -> Vec<Participant> {
@@ -43,6 +47,85 @@ fn bits(simulation: &Simulation) -> Vec<u32> {
     numbers.map(|number| number.to_bits()).collect()
 }
 
+/// Compared as text, for a loss that is not a number equals nothing.
+fn text(host: &Logistic) -> String {
+    serde_json::to_string(&host.records).unwrap()
+}
+
+/// A run as it is once its process was killed: what was kept of it goes through its file format.
+fn killed(simulation: &Simulation, (config, setting): (Config, Setting)) -> Simulation {
+    let mut snapshot = simulation.snapshot();
+    let json = serde_json::to_string(&snapshot.state).unwrap();
+    snapshot.state = serde_json::from_str(&json).unwrap();
+    Simulation::resume(config, setting, snapshot).unwrap()
+}
+
+/// Rules under which devices drop out, rounds have a deadline, norms are bounded and messages lossy.
+fn adverse(strategy: &Strategy, seed: u64, client_epochs: u64) -> (Config, Setting) {
+    let (mut config, mut setting) = rules(strategy.clone(), fleet(seed), client_epochs, LOGISTIC);
+    config.norm_bound = Some(NormBound::default());
+    setting.round_deadline_seconds = Some(20.0);
+    setting.uplink = small();
+    (config, setting)
+}
+
+fn begin(rules: (Config, Setting), host: &mut Logistic) -> Simulation {
+    let (config, setting) = rules;
+    Simulation::begin(config, setting, vec![0.0; LOGISTIC], start(), host).unwrap()
+}
+
+#[test]
+fn a_run_killed_after_any_of_its_events_ends_bit_for_bit_the_same() {
+    for (seed, (name, strategy)) in every_strategy().into_iter().enumerate() {
+        let rules = || adverse(&strategy, seed as u64, 32);
+        let problem = || Logistic::new(8, 3).attacked(&[(4, Attack::Everything)]);
+        let mut whole = problem();
+        let mut expected = begin(rules(), &mut whole);
+        let mut events = 1;
+        while expected.step(&mut whole).unwrap().is_none() {
+            events += 1;
+        }
+        assert!(events > 30, "{name}: {events}");
+
+        let mut host = problem();
+        let mut simulation = begin(rules(), &mut host);
+        for event in 0..events {
+            // This one goes on alone from here, with what has been recorded so far.
+            let mut records = problem();
+            records.records.clone_from(&host.records);
+            let mut resumed = killed(&simulation, rules());
+            while resumed.step(&mut records).unwrap().is_none() {}
+            assert_eq!(bits(&resumed), bits(&expected), "{name}, event {event}");
+            assert_eq!(text(&records), text(&whole), "{name}, event {event}");
+            simulation.step(&mut host).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_run_killed_at_200_points_of_its_course_ends_bit_for_bit_the_same() {
+    for (seed, (name, strategy)) in every_strategy().into_iter().enumerate() {
+        let rules = || adverse(&strategy, seed as u64, 400);
+        let mut whole = Logistic::new(8, 3);
+        let expected = kit::run(rules(), &mut whole);
+
+        let mut host = Logistic::new(8, 3);
+        let mut simulation = begin(rules(), &mut host);
+        let mut random = derived_rng(seed as u64, &[99]);
+        let mut kills = 0;
+        while simulation.step(&mut host).unwrap().is_none() {
+            if random.random::<f64>() < 0.75 {
+                simulation = killed(&simulation, rules());
+                kills += 1;
+            }
+        }
+        assert!(kills >= 200, "{name}: {kills} kills");
+        assert_eq!(bits(&simulation), bits(&expected), "{name}");
+        assert_eq!(text(&host), text(&whole), "{name}");
+        assert_eq!(simulation.totals(), expected.totals(), "{name}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -68,24 +151,14 @@ proptest! {
             let expected = kit::run(rules(), &mut whole);
 
             let mut host = problem();
-            let (config, setting) = rules();
-            let mut simulation =
-                Simulation::begin(config, setting, vec![0.0; LOGISTIC], start(), &mut host).unwrap();
+            let mut simulation = begin(rules(), &mut host);
             for _ in 0..cut {
                 simulation.step(&mut host).unwrap();
             }
-            // What a killed process leaves behind: the state through its file format, and the rows.
-            let mut snapshot = simulation.snapshot();
-            drop(simulation);
-            let json = serde_json::to_string(&snapshot.state).unwrap();
-            snapshot.state = serde_json::from_str(&json).unwrap();
-            let (config, setting) = rules();
-            let mut resumed = Simulation::resume(config, setting, snapshot).unwrap();
+            let mut resumed = killed(&simulation, rules());
             while resumed.step(&mut host).unwrap().is_none() {}
 
             prop_assert_eq!(bits(&resumed), bits(&expected), "{}", name);
-            // Compared as text, for a loss that is not a number equals nothing.
-            let text = |host: &Logistic| serde_json::to_string(&host.records).unwrap();
             prop_assert_eq!(text(&host), text(&whole), "{}", name);
             prop_assert_eq!(resumed.totals(), expected.totals(), "{}", name);
             prop_assert_eq!(resumed.aggregator().rows(), expected.aggregator().rows(), "{}", name);
@@ -97,10 +170,8 @@ proptest! {
 fn a_snapshot_that_lacks_a_row_is_not_resumed() {
     for (name, strategy) in every_strategy() {
         let rules = || rules(strategy.clone(), fleet(1), 64, LOGISTIC);
-        let (config, setting) = rules();
         let mut host = Logistic::new(8, 3);
-        let mut simulation =
-            Simulation::begin(config, setting, vec![0.0; LOGISTIC], start(), &mut host).unwrap();
+        let mut simulation = begin(rules(), &mut host);
         let gathered = |simulation: &Simulation| {
             let rows = simulation.aggregator().rows();
             rows.into_keys()

@@ -161,6 +161,7 @@ fn the_page_is_well_formed_self_contained_and_complete() {
         "confusion",
         "devices",
         "staleness",
+        "costs",
         "frames",
         "training",
         "notes",
@@ -234,6 +235,7 @@ fn a_report_of_one_plain_model_has_no_empty_sections() {
         "distillation",
         "devices",
         "staleness",
+        "costs",
         "frames",
         "training",
     ] {

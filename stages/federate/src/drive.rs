@@ -131,13 +131,13 @@ impl World<'_> {
         };
         let kept = kept.filter(|kept| {
             kept.parameters.len() == self.layout.len()
-                && worker.keep_velocity(Some(&kept.velocity)).is_some()
+                && worker.first().keep_velocity(Some(&kept.velocity)).is_some()
         });
         let mut central = match kept {
             Some(kept) => CentralRun::resume(setting, kept.state, kept.parameters.to_vec()),
             None => {
                 worker.restart_history(&checkpoints.join(HISTORY))?;
-                worker.keep_velocity(None);
+                worker.first().keep_velocity(None);
                 let parameters = worker.parameters()?;
                 CentralRun::begin(setting, parameters, self.start(), worker)?
             }
@@ -155,7 +155,12 @@ impl World<'_> {
             if go_on.is_err() || updates(&central) >= last_kept + self.params.checkpoint_every {
                 last_kept = updates(&central);
                 let history_bytes = worker.sync_history()?;
-                Kept::write_central(checkpoints, history_bytes, &central, worker.velocity())?;
+                Kept::write_central(
+                    checkpoints,
+                    history_bytes,
+                    &central,
+                    worker.first().velocity(),
+                )?;
                 go_on?;
             }
         };

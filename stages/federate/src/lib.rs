@@ -11,6 +11,7 @@ mod kept;
 mod metrics;
 mod run;
 mod sgd;
+mod trainer;
 mod worker;
 mod world;
 

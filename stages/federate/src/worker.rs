@@ -1,6 +1,5 @@
 //! What the simulation needs from outside: real training and testing with libtorch.
 
-use std::ops::Range;
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
@@ -9,28 +8,24 @@ use fedact_federation::clock::derived_rng;
 use fedact_federation::history::{HistoryWriter, Record};
 use fedact_federation::partition::Share;
 use fedact_federation::purpose;
-use fedact_federation::simulation::{Assignment, Host, Score};
+use fedact_federation::simulation::{Assignment, Host, Score, Training};
 use fedact_nets::data::{Loader, LoaderSettings, Remainder};
 use fedact_nets::quantize::QuantizedModel;
 use fedact_nets::score::{Scores, predict};
-use fedact_nets::{NetsError, loss};
+use fedact_nets::set_threads;
 use fedact_stage::Task;
 use rand::RngCore;
-use tch::{Device, Kind, Tensor};
 
-use crate::sgd::Sgd;
-use crate::{FederateError, FederateParams};
+use crate::trainer::Trainer;
+use crate::{FederateError, FederateParams, StrategyKind};
 
 const TEST_BATCH: usize = 32;
 
-/// Trains on every client's clips in turn with one network, whose parameters are replaced for each
-/// task: nothing is built anew.
+/// Trains on the clients' clips, with as many networks as may be trained side by side, tests with one of them, and keeps the history.
 pub struct Worker<'a> {
-    model: QuantizedModel,
-    tensors: Vec<Tensor>,
-    velocity: Vec<Tensor>,
-    /// Whether the velocity goes on from one task to the next: at the centre.
-    keeps_velocity: bool,
+    /// The one that tests, and trains at the centre.
+    first: Trainer<'a>,
+    others: Vec<Trainer<'a>>,
     params: &'a FederateParams,
     clips: &'a ClipSet,
     test: Vec<usize>,
@@ -74,18 +69,19 @@ impl<'a> Worker<'a> {
             loaders.push(loader(&own.indices, client)?);
         }
         loaders.push(loader(pooled, clients.len())?);
-        let tensors = model.trainable();
-        let velocity = tensors
-            .iter()
-            .map(|tensor| Tensor::zeros(tensor.size(), (Kind::Float, Device::Cpu)))
-            .collect();
+        // At the centre there is one task at a time; of each client, too.
+        let side_by_side = match params.strategy {
+            StrategyKind::Central => 1,
+            _ => params.workers.min(clients.len()),
+        };
+        let others = (1..side_by_side)
+            .map(|_| Ok(Trainer::new(model.twin()?, params, progress)))
+            .collect::<Result<_, FederateError>>()?;
         Ok(Self {
-            keeps_velocity: false,
+            first: Trainer::new(model, params, progress),
+            others,
             test: clips.indices(Split::Test),
             samples_per_client_epoch: pooled.len() as f64 / clients.len() as f64,
-            model,
-            tensors,
-            velocity,
             params,
             clips,
             loaders,
@@ -96,48 +92,22 @@ impl<'a> Worker<'a> {
         })
     }
 
+    /// The network that trains at the centre.
+    pub fn first(&mut self) -> &mut Trainer<'a> {
+        &mut self.first
+    }
+
     /// The parameters that the network has now, flat.
     ///
     /// # Errors
     /// libtorch's.
     pub fn parameters(&self) -> Result<Vec<f32>, FederateError> {
-        let mut flat = vec![0.0; self.model.parameter_count()];
-        self.model.copy_parameters_to(&mut flat)?;
-        Ok(flat)
+        self.first.parameters()
     }
 
     /// Steps that a client's task takes.
     pub fn steps_per_task(&self, client: ClientId) -> u64 {
         self.loaders[client].batches() as u64 * u64::from(self.params.local_epochs)
-    }
-
-    /// From now on the velocity goes on from one task to the next, beginning with this one (flat), or
-    /// at rest.
-    ///
-    /// Gives nothing if the velocity has another length than the parameters.
-    pub fn keep_velocity(&mut self, velocity: Option<&[f32]>) -> Option<()> {
-        self.keeps_velocity = true;
-        let Some(mut rest) = velocity else {
-            return Some(());
-        };
-        for tensor in &mut self.velocity {
-            let (own, others) = rest.split_at_checked(tensor.numel())?;
-            *tensor = Tensor::from_slice(own).reshape(tensor.size());
-            rest = others;
-        }
-        rest.is_empty().then_some(())
-    }
-
-    /// The velocity, flat.
-    pub fn velocity(&self) -> Vec<f32> {
-        let mut flat = Vec::with_capacity(self.model.parameter_count());
-        for tensor in &self.velocity {
-            let mut own = vec![0.0; tensor.numel()];
-            let length = own.len();
-            tensor.copy_data(&mut own, length);
-            flat.extend(own);
-        }
-        flat
     }
 
     /// Says that tasks with so many samples are done, for the progress bar.
@@ -174,7 +144,7 @@ impl<'a> Worker<'a> {
     /// libtorch's.
     pub fn finish(mut self, parameters: &[f32]) -> Result<(QuantizedModel, Scores), FederateError> {
         let scores = self.test(parameters)?;
-        Ok((self.model, scores))
+        Ok((self.first.into_model(), scores))
     }
 
     fn client_epochs(&self, samples: u64) -> u64 {
@@ -182,72 +152,17 @@ impl<'a> Worker<'a> {
     }
 
     fn test(&mut self, parameters: &[f32]) -> Result<Scores, FederateError> {
-        self.model.copy_parameters_from(parameters)?;
-        let predictions = predict(&self.model, self.clips, &self.test, TEST_BATCH, |_| {
-            self.progress.advance(0);
-        })?;
+        self.first.load(parameters)?;
+        let predictions = predict(
+            self.first.model(),
+            self.clips,
+            &self.test,
+            TEST_BATCH,
+            |_| {
+                self.progress.advance(0);
+            },
+        )?;
         Ok(Scores::from(&predictions))
-    }
-
-    /// Trains on the clips of an epoch whose places in its order are within `places`.
-    fn train_stretch(
-        &mut self,
-        worker: ClientId,
-        epoch: u64,
-        places: Range<u64>,
-        sgd: Sgd,
-        base: &[Tensor],
-    ) -> Result<(), FederateError> {
-        let Self {
-            model,
-            tensors,
-            velocity,
-            params,
-            loaders,
-            progress,
-            ..
-        } = self;
-        let loader = &loaders[worker];
-        let batch_size = params.batch_size as u64;
-        // The last batch may be larger than the others.
-        let first = (places.start / batch_size).min(loader.batches().saturating_sub(1) as u64);
-        let mut place = first * batch_size;
-        let outcome = loader.run_from(epoch, first as usize, |batch| {
-            let length = batch.labels.size1().map_err(NetsError::from)?;
-            let from = places.start.saturating_sub(place) as i64;
-            let until = (places.end - place).min(length as u64) as i64;
-            place += length as u64;
-            let clips = batch.clips.narrow(0, from, until - from);
-            let labels = batch.labels.narrow(0, from, until - from);
-            let logits = model.logits(&clips, params.execution);
-            let loss = loss::cross_entropy(&logits, &labels, params.label_smoothing);
-            loss.f_backward().map_err(NetsError::from)?;
-            sgd.step(tensors, base, velocity);
-            model.refresh_scales();
-            progress.advance(0);
-            if place >= places.end {
-                return Err(Halt::Done);
-            }
-            Ok(())
-        });
-        match outcome {
-            Ok(()) | Err(Halt::Done) => Ok(()),
-            Err(Halt::Failed(error)) => Err(error.into()),
-        }
-    }
-}
-
-/// Why no further batch is wanted.
-enum Halt {
-    /// The stretch is done.
-    Done,
-    /// A step or a batch failed.
-    Failed(NetsError),
-}
-
-impl From<NetsError> for Halt {
-    fn from(error: NetsError) -> Self {
-        Self::Failed(error)
     }
 }
 
@@ -255,40 +170,53 @@ impl Host for Worker<'_> {
     type Error = FederateError;
 
     fn train(&mut self, task: &Assignment, base: &[f32]) -> Result<Vec<f32>, FederateError> {
-        self.model.copy_parameters_from(base)?;
-        let sgd = Sgd {
-            learning_rate: self.params.learning_rate_at(task.progress),
-            momentum: self.params.momentum,
-            weight_decay: self.params.weight_decay,
-            proximal_weight: if self.keeps_velocity {
-                0.0
-            } else {
-                self.params.proximal_weight()
-            },
-            clip_gradient: self.params.clip_gradient,
-        };
-        let mut started_from = Vec::with_capacity(self.tensors.len());
-        for (tensor, velocity) in self.tensors.iter_mut().zip(&mut self.velocity) {
-            tensor.zero_grad();
-            started_from.push(tensor.detach().copy());
-            if !self.keeps_velocity {
-                let _ = velocity.zero_();
-            }
-        }
-        let per_epoch = self.loaders[task.client].samples() as u64;
-        let (mut from, end) = (task.samples_before, task.samples_before + task.samples);
-        while from < end {
-            let (epoch, start) = (from / per_epoch, from % per_epoch);
-            let stop = per_epoch.min(start + (end - from));
-            self.train_stretch(task.client, epoch, start..stop, sgd, &started_from)?;
-            from += stop - start;
-        }
-        let trained = self.parameters()?;
-        if self.keeps_velocity && !trained.iter().all(|number| number.is_finite()) {
+        let trained = self.first.train(task, base, &self.loaders[task.client])?;
+        if self.first.keeps_velocity() && !trained.iter().all(|number| number.is_finite()) {
             let samples = self.samples + task.samples;
             return Err(FederateError::Diverged { samples });
         }
         Ok(trained)
+    }
+
+    fn workers(&self) -> usize {
+        1 + self.others.len()
+    }
+
+    fn train_together(&mut self, tasks: &[Training<'_>]) -> Result<Vec<Vec<f32>>, FederateError> {
+        let Some((own, rest)) = tasks.split_first() else {
+            return Ok(Vec::new());
+        };
+        let Self {
+            first,
+            others,
+            loaders,
+            params,
+            ..
+        } = self;
+        let (loaders, threads) = (&*loaders, params.threads);
+        let train = |trainer: &mut Trainer<'_>, task: &Training<'_>| {
+            trainer.train(task.assignment, task.base, &loaders[task.assignment.client])
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = others
+                .iter_mut()
+                .zip(rest)
+                .map(|(trainer, task)| {
+                    scope.spawn(move || {
+                        // libtorch keeps the number for every thread, and results depend on it.
+                        set_threads(threads);
+                        train(trainer, task)
+                    })
+                })
+                .collect();
+            let mut results = vec![train(first, own)];
+            results.extend(others.into_iter().map(|other| {
+                other
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }));
+            results.into_iter().collect()
+        })
     }
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Score, FederateError> {

@@ -3,7 +3,7 @@
 
 mod bars;
 
-use bars::{finished, job, params, survives_a_kill};
+use bars::{finished, job, params, survives_a_kill, weights};
 use fedact_federate::run;
 use fedact_federation::history::Record;
 use fedact_stage::{Event, Reporter};
@@ -152,4 +152,46 @@ fn updates_are_as_small_as_the_codec_makes_them_and_clips_lie_where_the_partitio
         "{clients:?}"
     );
     survives_a_kill(small);
+}
+
+#[test]
+fn any_number_of_workers_leaves_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = further_strategies();
+    all.extend([params("fedasync"), params("fedavg")]);
+    let mut small = params("fedasync");
+    small["codec"] = json!({"numbers": "int8", "keep": 0.25});
+    all.push(small);
+    for mut params in all {
+        let strategy = params["strategy"].clone();
+        params["budget"] = json!({"client_epochs": 12});
+        let left = |workers: usize| {
+            let mut params = params.clone();
+            params["workers"] = json!(workers);
+            let job = job(folder.path(), params);
+            finished(&job);
+            let history = std::fs::read_to_string(job.output.join("history.jsonl")).unwrap();
+            // The first line tells the params, and so the workers.
+            let (_, events) = history.split_once('\n').unwrap();
+            (weights(&job), events.to_owned())
+        };
+        let (model, history) = left(1);
+        for workers in [2, 3] {
+            let (other, events) = left(workers);
+            assert!(
+                other == model,
+                "{strategy}, {workers} workers: another model"
+            );
+            assert_eq!(events, history, "{strategy}, {workers} workers");
+        }
+    }
+}
+
+#[test]
+fn a_killed_run_of_two_workers_ends_bit_for_bit_the_same() {
+    for strategy in ["fedasync", "fedavg"] {
+        let mut params = params(strategy);
+        params["workers"] = json!(2);
+        survives_a_kill(params);
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The published theorem hides its constants in `O(·)` and asks for a `ρ` with
 //! `-(1 + 2ρ + ε)·V_2 + (ρ² - ρ/2)·‖x_{τ,h-1} - x_τ‖² ≥ 0` at every local step, which cannot hold at the first one, where the
-//! distance is 0. So what follows is our own derivation, of the same shape (a term that falls with `T`, one of `α·K·H`, one of `γ` and
+//! distance is 0. (The condition is given as we remember it: the paper's text could not be laid beside it. Nothing here or in the code
+//! depends on it.) So what follows is our own derivation, of the same shape (a term that falls with `T`, one of `α·K·H`, one of `γ` and
 //! `H`, one of `K²`), from assumptions that a test can check. It is proved here and published nowhere else: read it as such.
 //!
 //! # Setting
@@ -12,7 +13,7 @@
 //!
 //! 1. `F` is L-smooth and at least `F*`. (Then it is weakly convex with μ ≤ L; more is not needed.)
 //! 2. Every client's gradients are those of `F` on average: `E[g | x] = ∇F(x)`. Noise of different tasks is independent.
-//! 3. `‖g‖ ≤ G` wherever the run goes: the published `V_2 = G²`.
+//! 3. `‖g‖ ≤ G` wherever the run goes, in the place of the published bounds on the mean squares of stochastic gradients.
 //! 4. `γ·ρ ≤ 1`. Staleness and weights do not depend on the noise, as on the virtual clock they do not.
 //! 5. `A = max_t α_t·s_t < 1`: no update pulls the model further back than it has come. It takes the place of the maximal
 //!    staleness `K`, which it contains (`A ≤ α·K`, and `A < α` for polynomial mixing with `a ≥ 1`).

@@ -1,5 +1,7 @@
 //! How a delta becomes bytes.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +59,25 @@ impl Default for Codec {
             keep: None,
             block: 256,
             zstd: None,
+        }
+    }
+}
+
+/// In words: `int8, the largest 10%, zstd 1`.
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.numbers {
+            Numbers::Fp32 => "fp32",
+            Numbers::Fp16 => "fp16",
+            Numbers::Int8 => "int8",
+        })?;
+        if let Some(share) = self.keep {
+            // As many digits as there are, but not the tail of a binary fraction.
+            write!(f, ", the largest {}%", (share * 1e6).round() / 1e4)?;
+        }
+        match self.zstd {
+            Some(level) => write!(f, ", zstd {level}"),
+            None => Ok(()),
         }
     }
 }
@@ -122,6 +143,18 @@ mod tests {
         codec.keep = Some(0.01);
         assert_eq!(codec.kept(1001), 11);
         assert_eq!(codec.nominal_bytes(1000), 64 + 4 + 10 + 4 + 4 + 10);
+    }
+
+    #[test]
+    fn a_codec_is_told_in_words() {
+        let mut codec = Codec::default();
+        assert_eq!(codec.to_string(), "fp32");
+        codec.numbers = Numbers::Int8;
+        codec.keep = Some(0.07);
+        codec.zstd = Some(3);
+        assert_eq!(codec.to_string(), "int8, the largest 7%, zstd 3");
+        codec.keep = Some(0.0025);
+        assert_eq!(codec.to_string(), "int8, the largest 0.25%, zstd 3");
     }
 
     #[test]

@@ -24,6 +24,15 @@ pub struct Assignment {
     pub progress: f64,
 }
 
+/// A task with what it starts from. Its result follows from the two, whenever and wherever it is computed.
+#[derive(Debug, Clone, Copy)]
+pub struct Training<'a> {
+    /// What is to be done.
+    pub assignment: &'a Assignment,
+    /// The parameters of the version that was sent, flat.
+    pub base: &'a [f32],
+}
+
 /// How good a model is.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
@@ -43,6 +52,23 @@ pub trait Host {
     /// # Errors
     /// Ends the run.
     fn train(&mut self, assignment: &Assignment, base: &[f32]) -> Result<Vec<f32>, Self::Error>;
+
+    /// How many tasks it can train side by side.
+    fn workers(&self) -> usize {
+        1
+    }
+
+    /// Trains as many tasks as there are [`workers`](Self::workers), or fewer, side by side; gives their new parameters in the order
+    /// of the tasks, each as [`train`](Self::train) would.
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn train_together(&mut self, tasks: &[Training<'_>]) -> Result<Vec<Vec<f32>>, Self::Error> {
+        tasks
+            .iter()
+            .map(|task| self.train(task.assignment, task.base))
+            .collect()
+    }
 
     /// Tests on the test split.
     ///

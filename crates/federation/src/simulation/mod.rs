@@ -1,14 +1,16 @@
 //! A federated run on one machine: the aggregator driven by the virtual clock.
 //!
-//! Training is real, time is the devices'. A task's update is computed when the clock reaches its
-//! arrival, from the parameters of the version that was sent with it, so staleness is what the clock
-//! makes of the devices' speeds and nothing is ever drawn for it. Tasks that have not arrived when
-//! the run ends are never computed.
+//! Training is real, time is the devices'. A task's update is computed from the parameters of the version that
+//! was sent with it, at the latest when the clock reaches its arrival, so staleness is what the clock makes of the
+//! devices' speeds and nothing is ever drawn for it. A host that has several workers trains tasks side by side
+//! that are in flight at the same time, with the very same results. Of tasks that have not arrived when the run ends
+//! nothing is recorded.
 //!
 //! Updates travel as messages ([`crate::message`]): what the server gets is what comes out of their bytes, and those are
 //! what is counted. The clock must know how long an upload takes before there is anything to encode, so it
 //! goes by [`Codec::nominal_bytes`](crate::message::Codec::nominal_bytes), the length before zstd.
 
+mod flights;
 mod host;
 mod setting;
 mod snapshot;
@@ -19,23 +21,17 @@ use std::sync::Arc;
 use crate::aggregator::{
     Action, Aggregator, ClientId, Config, Contents, EndReason, Event, TaskId, Update,
 };
-use crate::clock::{EventQueue, Load, TaskTimes};
+use crate::clock::{EventQueue, Load};
 use crate::energy::Energy;
 use crate::history::Record;
 use crate::message::{Channel, Delivery, Header, apply};
 
-pub use host::{Assignment, Host, Score};
+pub use host::{Assignment, Host, Score, Training};
 pub use setting::{Participant, Setting, Totals, Uplink};
 pub use snapshot::{SimulationState, Snapshot};
 
+use flights::{Flight, Flights};
 use snapshot::{Due, Given};
-
-#[derive(Debug, Clone)]
-struct Flight {
-    assignment: Assignment,
-    times: TaskTimes,
-    base: Arc<Vec<f32>>,
-}
 
 /// A run.
 #[derive(Debug)]
@@ -43,7 +39,7 @@ pub struct Simulation {
     aggregator: Aggregator,
     setting: Setting,
     queue: EventQueue<Due>,
-    flights: BTreeMap<TaskId, Flight>,
+    flights: Flights,
     given: Vec<Given>,
     totals: Totals,
     next_evaluation: u64,
@@ -81,7 +77,7 @@ impl Simulation {
             undecided: BTreeMap::new(),
             aggregator: Aggregator::new(config, parameters),
             queue: EventQueue::default(),
-            flights: BTreeMap::new(),
+            flights: Flights::default(),
             given: vec![Given::default(); clients],
             totals: Totals::default(),
             next_evaluation: setting.evaluate_every_samples,
@@ -126,7 +122,7 @@ impl Simulation {
             channel.restore(residuals.map(|(client, residual)| (*client, residual.to_vec())));
         }
         let aggregator = Aggregator::restore(config, state.aggregator, parameters, &rows)?;
-        let mut flights = BTreeMap::new();
+        let mut flights = Flights::default();
         for (task, assignment, times) in state.flights {
             let base = Arc::clone(versions.get(&assignment.base_version)?);
             flights.insert(
@@ -135,6 +131,7 @@ impl Simulation {
                     assignment,
                     times,
                     base,
+                    trained: None,
                 },
             );
         }
@@ -163,13 +160,13 @@ impl Simulation {
             self.aggregator.version(),
             Arc::clone(self.aggregator.parameters()),
         )]);
-        for flight in self.flights.values() {
+        for (_, flight) in self.flights.iter() {
             versions.insert(flight.assignment.base_version, Arc::clone(&flight.base));
         }
         let flights = self
             .flights
             .iter()
-            .map(|(task, flight)| (*task, flight.assignment, flight.times))
+            .map(|(task, flight)| (task, flight.assignment, flight.times))
             .collect();
         Snapshot {
             state: SimulationState {
@@ -259,15 +256,17 @@ impl Simulation {
     }
 
     fn arrive<H: Host>(&mut self, task: TaskId, host: &mut H) -> Result<(), H::Error> {
-        let Some(Flight {
+        let budget = self.aggregator.config().budget_samples;
+        let samples_left = budget.saturating_sub(self.aggregator.samples());
+        let Some((flight, parameters)) = self.flights.land(task, samples_left, host)? else {
+            return Ok(());
+        };
+        let Flight {
             assignment,
             times,
             base,
-        }) = self.flights.remove(&task)
-        else {
-            return Ok(());
-        };
-        let parameters = host.train(&assignment, &base)?;
+            ..
+        } = flight;
         let (contents, bytes_up) = self.deliver(task, &assignment, &base, parameters);
         self.undecided.insert(task, bytes_up);
         // Let go of the base before mixing: if it is the current version, it need not be copied.
@@ -352,7 +351,7 @@ impl Simulation {
     }
 
     fn lose<H: Host>(&mut self, task: TaskId, now: f64, host: &mut H) -> Result<(), H::Error> {
-        let Some(flight) = self.flights.remove(&task) else {
+        let Some(flight) = self.flights.remove(task) else {
             return Ok(());
         };
         let client = flight.assignment.client;
@@ -470,6 +469,7 @@ impl Simulation {
                 assignment,
                 times,
                 base,
+                trained: None,
             },
         );
     }

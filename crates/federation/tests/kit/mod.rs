@@ -10,7 +10,7 @@ use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
 use fedact_federation::layout::Layout;
 use fedact_federation::simulation::{
-    Assignment, Host, Participant, Score, Setting, Simulation, Uplink,
+    Assignment, Host, Participant, Score, Setting, Simulation, Training, Uplink,
 };
 use fedact_federation::strategy::{
     AlphaDecay, Cached, Calibration, Combination, FedAsync, FedAvg, FedBuff, FedCompass, Mixing,
@@ -234,6 +234,11 @@ pub struct Logistic {
     clients: Vec<Vec<([f64; FEATURES], bool)>>,
     test: Vec<([f64; FEATURES], bool)>,
     attacks: BTreeMap<usize, Attack>,
+    workers: usize,
+    /// How many tasks were trained.
+    pub trained: usize,
+    /// How many of them at most side by side.
+    pub largest_batch: usize,
     /// What was recorded.
     pub records: Vec<Record>,
 }
@@ -265,6 +270,9 @@ impl Logistic {
             clients: data,
             test: (0..1000).map(|_| clip(0.5)).collect(),
             attacks: BTreeMap::new(),
+            workers: 1,
+            trained: 0,
+            largest_batch: 0,
             records: Vec::new(),
         }
     }
@@ -274,17 +282,14 @@ impl Logistic {
         self.attacks = attacks.iter().copied().collect();
         self
     }
-}
 
-fn probability(parameters: &[f64], features: &[f64; FEATURES]) -> f64 {
-    let dot: f64 = parameters.iter().zip(features).map(|(a, b)| a * b).sum();
-    1.0 / (1.0 + (-(dot + parameters[FEATURES])).exp())
-}
+    /// The same with so many threads that train side by side.
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
 
-impl Host for Logistic {
-    type Error = Infallible;
-
-    fn train(&mut self, task: &Assignment, base: &[f32]) -> Result<Vec<f32>, Infallible> {
+    fn result(&self, task: &Assignment, base: &[f32]) -> Vec<f32> {
         let clips = &self.clients[task.client];
         let mut parameters: Vec<f64> = base.iter().map(|number| f64::from(*number)).collect();
         for sample in task.samples_before..task.samples_before + task.samples {
@@ -302,7 +307,7 @@ impl Host for Logistic {
                 .map(|(base, new)| base - length * (new - base))
                 .collect()
         };
-        Ok(match self.attacks.get(&task.client) {
+        match self.attacks.get(&task.client) {
             None => trained.collect(),
             Some(Attack::Flip) => turned(3.0),
             Some(Attack::Everything) => match task.nth % 4 {
@@ -313,7 +318,46 @@ impl Host for Logistic {
                 2 => turned(3.0),
                 _ => vec![0.0; base.len() + 1],
             },
-        })
+        }
+    }
+}
+
+fn probability(parameters: &[f64], features: &[f64; FEATURES]) -> f64 {
+    let dot: f64 = parameters.iter().zip(features).map(|(a, b)| a * b).sum();
+    1.0 / (1.0 + (-(dot + parameters[FEATURES])).exp())
+}
+
+impl Host for Logistic {
+    type Error = Infallible;
+
+    fn train(&mut self, task: &Assignment, base: &[f32]) -> Result<Vec<f32>, Infallible> {
+        let task = Training {
+            assignment: task,
+            base,
+        };
+        let mut results = self.train_together(&[task])?;
+        Ok(results.remove(0))
+    }
+
+    fn workers(&self) -> usize {
+        self.workers
+    }
+
+    fn train_together(&mut self, tasks: &[Training<'_>]) -> Result<Vec<Vec<f32>>, Infallible> {
+        assert!(tasks.len() <= self.workers, "{} tasks", tasks.len());
+        self.trained += tasks.len();
+        self.largest_batch = self.largest_batch.max(tasks.len());
+        if let [task] = tasks {
+            return Ok(vec![self.result(task.assignment, task.base)]);
+        }
+        let problem = &*self;
+        Ok(std::thread::scope(|scope| {
+            let started: Vec<_> = tasks
+                .iter()
+                .map(|task| scope.spawn(|| problem.result(task.assignment, task.base)))
+                .collect();
+            started.into_iter().map(|one| one.join().unwrap()).collect()
+        }))
     }
 
     fn evaluate(&mut self, parameters: &[f32]) -> Result<Score, Infallible> {

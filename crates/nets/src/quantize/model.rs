@@ -215,6 +215,22 @@ impl QuantizedModel {
             .for_each(|layer| layer.refresh_scale());
     }
 
+    /// The same model once more, which shares no memory with this one: to train both at the same time.
+    ///
+    /// # Errors
+    /// libtorch's.
+    pub fn twin(&self) -> Result<Self, NetsError> {
+        let (quantization, device) = (self.quantization.clone(), self.store.device());
+        let mut twin = Self::empty(self.info.clone(), quantization, device)?;
+        weights::assign(
+            &twin.store,
+            &weights::of(&self.store),
+            Path::new(files::WEIGHTS),
+        )?;
+        twin.refresh_scales();
+        Ok(twin)
+    }
+
     /// The same network with a fresh last layer for other classes; everything before it, and the scales
     /// of all activations, stay. The head depends on `seed` alone. Shares no memory with this model.
     ///

@@ -1,6 +1,10 @@
 //! A federated run as the report needs it, taken from its history.
 
+use std::collections::BTreeMap;
+
 use fedact_federation::history::Record;
+use fedact_federation::message::Codec;
+use serde_json::Value;
 
 use super::target::{final_accuracy, smoothed};
 
@@ -43,6 +47,10 @@ pub struct Task {
     pub training_end: f64,
     /// The update is at the server.
     pub upload_end: f64,
+    /// Bytes of the update's message.
+    pub bytes_up: u64,
+    /// What it cost the device, modelled; 0 where the history does not say.
+    pub joules: f64,
 }
 
 /// One update's arrival.
@@ -111,6 +119,8 @@ pub struct FederatedRun {
     pub seed: u64,
     /// Bytes of the model as it is sent.
     pub model_bytes: u64,
+    /// How updates became bytes, in words; none where the history does not say.
+    pub codec: Option<String>,
     /// Who took part.
     pub clients: Vec<Client>,
     /// What they did.
@@ -136,6 +146,7 @@ impl FederatedRun {
             seed,
             model_bytes,
             clients,
+            settings,
             ..
         }) = records.first()
         else {
@@ -168,6 +179,7 @@ impl FederatedRun {
             mixing: mixing.clone(),
             seed: *seed,
             model_bytes: *model_bytes,
+            codec: codec(settings),
             clients: clients
                 .iter()
                 .map(|client| Client {
@@ -207,6 +219,7 @@ impl FederatedRun {
                 download_end,
                 training_end,
                 upload_end,
+                bytes_up,
                 joules,
                 ..
             } => {
@@ -217,6 +230,8 @@ impl FederatedRun {
                     download_end: *download_end,
                     training_end: *training_end,
                     upload_end: *upload_end,
+                    bytes_up: *bytes_up,
+                    joules: *joules,
                 });
             }
             Record::Update {
@@ -316,6 +331,33 @@ impl FederatedRun {
             .count()
     }
 
+    /// How many updates were refused for each reason, by its code.
+    pub fn refusals(&self) -> BTreeMap<&str, u64> {
+        let mut reasons = BTreeMap::new();
+        for reason in self
+            .updates
+            .iter()
+            .filter_map(|update| update.refused.as_deref())
+        {
+            *reasons.entry(reason).or_default() += 1;
+        }
+        reasons
+    }
+
+    /// Mean bytes of a message from a client; `None` without tasks.
+    pub fn mean_message(&self) -> Option<f64> {
+        mean(self.tasks.iter().map(|task| task.bytes_up as f64))
+    }
+
+    /// What a client's tasks cost it, modelled.
+    pub fn joules_of(&self, client: &str) -> f64 {
+        let tasks = self.tasks.iter();
+        tasks
+            .filter(|task| task.client == client)
+            .map(|task| task.joules)
+            .sum()
+    }
+
     /// Mean staleness of the updates that counted.
     pub fn mean_staleness(&self) -> Option<f64> {
         mean(self.accepted().map(|update| update.staleness as f64))
@@ -345,6 +387,17 @@ impl FederatedRun {
     pub fn mean_busy(&self) -> Option<f64> {
         mean(self.clients.iter().map(|client| self.busy(&client.id)))
     }
+}
+
+/// The codec of a run's settings in words, and whether clients send later what it leaves out.
+fn codec(settings: &Value) -> Option<String> {
+    let codec: Codec = serde_json::from_value(settings.get("codec")?.clone()).ok()?;
+    let feedback = !codec.is_exact() && settings.get("error_feedback") == Some(&Value::Bool(true));
+    Some(if feedback {
+        format!("{codec}, error feedback")
+    } else {
+        codec.to_string()
+    })
 }
 
 /// The mean of some numbers; `None` of none.
@@ -458,6 +511,25 @@ mod tests {
         assert_eq!(run.mean_staleness(), Some(1.0));
         assert_eq!(run.max_staleness(), Some(2));
         assert_eq!(run.refused(), 1);
+        assert_eq!(run.refusals(), BTreeMap::from([("norm", 1)]));
+    }
+
+    #[test]
+    fn bytes_energy_and_codec_come_from_the_history() {
+        let mut records = records();
+        let Record::Start { settings, .. } = &mut records[0] else {
+            panic!("another record");
+        };
+        *settings = serde_json::json!({
+            "codec": {"numbers": "int8", "keep": 0.1, "block": 256, "zstd": null}, "error_feedback": true
+        });
+        let run = FederatedRun::from_records("async", &records).unwrap();
+        let codec = run.codec.as_deref();
+        assert_eq!(codec, Some("int8, the largest 10%, error feedback"));
+        assert_eq!(run.mean_message(), Some(10.0));
+        assert_eq!(run.joules_of("g01"), 6.0);
+        assert_eq!(run.joules_of("g02"), 0.0);
+        assert_eq!(run.joules, 6.0);
     }
 
     #[test]

@@ -152,6 +152,7 @@ mod tests {
             mixing: None,
             seed: 0,
             model_bytes: 0,
+            codec: None,
             clients: vec![],
             tasks: vec![],
             updates: vec![],

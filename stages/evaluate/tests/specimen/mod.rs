@@ -59,6 +59,8 @@ fn task(client: &Client, start: f64, noise: &mut Noise) -> Task {
         download_end: start + transfer,
         training_end: start + transfer + training,
         upload_end: start + 2.0 * transfer + training,
+        bytes_up: MODEL_BYTES / 4,
+        joules: 1.5 * transfer + 6.0 * training,
     }
 }
 
@@ -81,6 +83,7 @@ fn run(step: &str, strategy: Strategy, mixing: Option<&str>, clients: Vec<Client
         mixing: mixing.map(Into::into),
         seed: 1,
         model_bytes: MODEL_BYTES,
+        codec: Some("int8, zstd 1".into()),
         clients,
         tasks: vec![],
         updates: vec![],
@@ -104,7 +107,7 @@ fn evaluate(run: &mut FederatedRun, time: f64, epochs: f64, messages: u64, noise
     run.evaluations.push(Evaluation {
         time,
         client_epochs: epochs,
-        bytes_up: messages * MODEL_BYTES,
+        bytes_up: messages * MODEL_BYTES / 4,
         bytes_down: messages * MODEL_BYTES,
         top1: learned(epochs, noise),
     });
@@ -119,6 +122,7 @@ fn finish(mut run: FederatedRun) -> FederatedRun {
     run.ending.samples = (last.client_epochs * 25.0) as u64;
     run.ending.top1 = last.top1;
     run.ending.version = run.updates.len() as u64;
+    run.joules = run.tasks.iter().map(|task| task.joules).sum();
     run
 }
 

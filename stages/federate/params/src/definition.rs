@@ -3,7 +3,7 @@
 use fedact_stage::{Arity, Cores, Definition, InputSpec, Kind, Library, resolve, schema};
 use serde_json::Value;
 
-use crate::FederateParams;
+use crate::{FederateParams, StrategyKind};
 
 /// The stage as the planner sees it.
 pub static DEFINITION: Definition = Definition {
@@ -29,14 +29,36 @@ pub static DEFINITION: Definition = Definition {
     resolve: resolve::<FederateParams>,
     schema: schema::<FederateParams>,
     cores,
-    memory: |_| Some(MEMORY),
+    memory: |params| Some(memory(params)),
     pieces: None,
 };
 
 fn cores(params: &Value) -> Cores {
-    Cores::named_in(params, FederateParams::default().threads)
+    let FederateParams {
+        threads,
+        workers,
+        strategy,
+        ..
+    } = known(params);
+    // At the centre there is one network.
+    Cores::Fixed(match strategy {
+        StrategyKind::Central => threads,
+        _ => threads * workers,
+    })
+}
+
+fn memory(params: &Value) -> u64 {
+    FIRST_NETWORK + OTHER_NETWORK * (known(params).workers as u64 - 1)
+}
+
+/// Resolved params; those that are not count as if they were left out.
+fn known(params: &Value) -> FederateParams {
+    serde_json::from_value(params.clone()).unwrap_or_default()
 }
 
 /// Measured at 200 MiB for a student of width 4, half of it libtorch itself. The network is an input and not
 /// known here.
-const MEMORY: u64 = 512 << 20;
+const FIRST_NETWORK: u64 = 512 << 20;
+
+/// What each further network takes beside.
+const OTHER_NETWORK: u64 = 128 << 20;

@@ -160,8 +160,11 @@ pub struct FederateParams {
     pub execution: Execution,
     /// Updates between two checkpoints.
     pub checkpoint_every: u64,
-    /// Threads that libtorch computes with; the last bits of the result depend on it.
+    /// Threads that libtorch computes with in each network; the last bits of the result depend on it.
     pub threads: usize,
+    /// Clients that are trained side by side on this machine, each by a network of its own: as many as have a task at the
+    /// same virtual time. The result does not depend on it.
+    pub workers: usize,
     /// What everything random derives from.
     pub seed: u64,
 }
@@ -218,6 +221,7 @@ impl Default for FederateParams {
             execution: Execution::default(),
             checkpoint_every: 8,
             threads: 2,
+            workers: 1,
             seed: 0,
         }
     }
@@ -298,6 +302,7 @@ impl Params for FederateParams {
             ("evaluate_every", self.evaluate_every, 1_000_000_000),
             ("checkpoint_every", self.checkpoint_every, 1_000_000_000),
             ("threads", self.threads as u64, 1024),
+            ("workers", self.workers as u64, 1024),
         ] {
             let fits = (1..=most).contains(&value);
             OutOfRange::unless(fits, key, value, &format!("between 1 and {most}"))?;

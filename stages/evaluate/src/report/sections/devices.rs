@@ -179,6 +179,12 @@ fn devices(first: &FederatedRun, fleets: &[&FederatedRun]) -> Element {
     let busy = |run: Option<&&FederatedRun>, client: &str| {
         run.map_or_else(nothing, |run| cell(percent(run.busy(client))))
     };
+    let joules = |run: Option<&&FederatedRun>, client: &str| {
+        let joules = run
+            .map(|run| run.joules_of(client))
+            .filter(|joules| *joules > 0.0);
+        joules.map_or_else(nothing, |joules| cell(significant(joules, 3)))
+    };
     let rows = first
         .clients
         .iter()
@@ -200,6 +206,8 @@ fn devices(first: &FederatedRun, fleets: &[&FederatedRun]) -> Element {
                 staleness.map_or_else(nothing, |mean| cell(format!("{mean:.1}"))),
                 busy(asynchronous, &client.id),
                 busy(synchronous, &client.id),
+                joules(asynchronous, &client.id),
+                joules(synchronous, &client.id),
             ]
         })
         .collect();
@@ -214,6 +222,14 @@ fn devices(first: &FederatedRun, fleets: &[&FederatedRun]) -> Element {
             figures("mean staleness", "of its updates, in the asynchronous run"),
             figures("busy, async", "share of the run in which it did something"),
             figures("busy, sync", "share of the run in which it did something"),
+            figures(
+                "joules, async",
+                "modelled: watts of the profile times virtual time",
+            ),
+            figures(
+                "joules, sync",
+                "modelled: watts of the profile times virtual time",
+            ),
         ],
         rows,
     )

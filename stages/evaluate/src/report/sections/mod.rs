@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod confusion;
+mod costs;
 mod devices;
 mod distillation;
 mod frames;
@@ -40,6 +41,7 @@ pub fn sections(report: &Report) -> Vec<Section> {
         confusion::section(report),
         devices::section(report),
         staleness::section(report),
+        costs::section(report),
         frames::section(report),
         training::section(report),
         notes::section(report),
