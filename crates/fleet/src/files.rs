@@ -118,3 +118,21 @@ pub(crate) fn numbers_of(bytes: &[u8]) -> Vec<f32> {
         .map(|bytes| f32::from_le_bytes(*bytes))
         .collect()
 }
+
+/// A folder that no other process uses meanwhile.
+#[derive(Debug)]
+pub(crate) struct Locked(#[allow(dead_code)] File);
+
+impl Locked {
+    /// Takes it, until this is dropped or the process ends, however it does.
+    pub fn take(folder: &Path) -> Result<Self, FleetError> {
+        let path = folder.join("lock");
+        let file = File::create(&path).map_err(FleetError::file(&path))?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
+            |_| FleetError::Served {
+                folder: folder.to_owned(),
+            },
+        )?;
+        Ok(Self(file))
+    }
+}

@@ -200,6 +200,7 @@ impl Engine {
                 let model = self.versions.keep(version, self.aggregator.parameters())?;
                 let assignment = Assignment {
                     task,
+                    client: client as u32,
                     version,
                     samples,
                     model,

@@ -20,6 +20,8 @@ pub struct Progress {
     pub deadlines: Vec<(f64, u64)>,
     /// When rounds were opened, for drivers that give them a time.
     pub open_round: Option<(f64, u64)>,
+    /// The last round whose time was said to be over.
+    pub closed_round: Option<u64>,
     /// Tasks lost since one was last answered.
     pub lost_in_a_row: u64,
     /// Updates refused by the aggregator or not readable, by code.
@@ -67,6 +69,7 @@ impl Progress {
             members: vec![Member::default(); clients],
             deadlines: Vec::new(),
             open_round: None,
+            closed_round: None,
             lost_in_a_row: 0,
             refused: BTreeMap::new(),
             finished: None,
@@ -119,7 +122,10 @@ impl Progress {
                     },
                 );
             }
-            Happened::Deadline { round } => self.deadlines.retain(|(_, open)| open != round),
+            Happened::Deadline { round } => {
+                self.deadlines.retain(|(_, open)| open != round);
+                self.closed_round = Some(*round);
+            }
             Happened::Stop { .. } => {}
         }
         for action in actions {

@@ -49,14 +49,23 @@ impl Roster {
         };
         let roster: Self = toml::from_str(&text)
             .map_err(|error| invalid(format!("it describes no fleet: {}", error.message())))?;
-        let mut names: Vec<&Name> = roster.devices.iter().map(|device| &device.name).collect();
+        roster.check(path)?;
+        Ok(roster)
+    }
+
+    /// Whether every device has a name of its own; `path` is for the error.
+    pub(crate) fn check(&self, path: &Path) -> Result<(), FleetError> {
+        let mut names: Vec<&Name> = self.devices.iter().map(|device| &device.name).collect();
         names.sort();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => Err(invalid(format!(
-                "`{}` is there twice; give every device a name of its own",
-                pair[0]
-            ))),
-            None => Ok(roster),
+            Some(pair) => Err(FleetError::Invalid {
+                path: path.to_owned(),
+                reason: format!(
+                    "`{}` is there twice; give every device a name of its own",
+                    pair[0]
+                ),
+            }),
+            None => Ok(()),
         }
     }
 

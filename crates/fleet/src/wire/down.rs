@@ -38,6 +38,8 @@ pub struct Orders {
 pub struct Assignment {
     /// Its number.
     pub task: u64,
+    /// The device's number, as it stands in the header of its update.
+    pub client: u32,
     /// The version to start from.
     pub version: u64,
     /// Clips to process, repeats counted.
