@@ -1,0 +1,68 @@
+//! The device's orders: as they come, and from the stream where nothing came.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client as Connection;
+use futures_util::StreamExt;
+use tokio::sync::watch;
+
+use super::Background;
+use crate::identity::Join;
+use crate::link;
+use crate::wire::{Down, Orders, Subjects};
+
+/// How often the stream is asked although nothing came: a message may have been lost while the connection was.
+const ASK: Duration = Duration::from_secs(2);
+
+/// The newest orders of the coordinator. Others, older ones and forged ones are left unread.
+pub(super) fn listen(
+    connection: &Connection,
+    subjects: &Subjects,
+    join: &Arc<Join>,
+) -> (Background, watch::Receiver<Option<Orders>>) {
+    let (newest, receiver) = watch::channel(None);
+    let (connection, subjects, join) = (connection.clone(), subjects.clone(), Arc::clone(join));
+    let listening = tokio::spawn(async move {
+        let subject = subjects.down(&join.device);
+        let mut subscription = loop {
+            match connection.subscribe(subject.clone()).await {
+                Ok(subscription) => break subscription,
+                Err(_) => tokio::time::sleep(ASK).await,
+            }
+        };
+        loop {
+            let last = link::last(&connection, &subjects.down_stream(), &subject).await;
+            if let Ok(Some(bytes)) = last {
+                take(&newest, &bytes, &join);
+            }
+            let pause = tokio::time::sleep(ASK);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    message = subscription.next() => match message {
+                        Some(message) => take(&newest, &message.payload, &join),
+                        None => return,
+                    },
+                    () = &mut pause => break,
+                }
+            }
+        }
+    });
+    (Background(listening), receiver)
+}
+
+fn take(newest: &watch::Sender<Option<Orders>>, bytes: &[u8], join: &Join) {
+    let opened = Down::open(bytes, &join.fleet, &join.device, &join.coordinator);
+    if let Ok(Down::Orders(orders)) = opened {
+        newest.send_if_modified(|known| {
+            let newer = known
+                .as_ref()
+                .is_none_or(|known| known.sequence < orders.sequence);
+            if newer {
+                *known = Some(orders);
+            }
+            newer
+        });
+    }
+}

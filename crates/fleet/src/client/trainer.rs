@@ -1,0 +1,42 @@
+//! Whoever trains.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::wire::Description;
+
+/// What went wrong with a training.
+pub type TrainerError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Trains a model on the device's own data. It blocks, on a thread of its own; the network does not wait for it.
+pub trait Trainer: Send + 'static {
+    /// The trained parameters: as many as the base has, in the same layout.
+    ///
+    /// # Errors
+    /// Whatever keeps it from training: the task is given back, and the device gets another one.
+    fn train(&mut self, work: &Work<'_>) -> Result<Vec<f32>, TrainerError>;
+}
+
+/// A task.
+#[derive(Debug)]
+pub struct Work<'work> {
+    /// The run: layout, and what the trainer's counterpart wrote for it.
+    pub description: &'work Description,
+    /// The task's number.
+    pub task: u64,
+    /// Clips to process, repeats counted.
+    pub samples: u64,
+    /// The version to start from.
+    pub base_version: u64,
+    /// Its parameters, flat.
+    pub base: &'work [f32],
+    /// Becomes true when nobody needs the result any more.
+    pub(super) over: &'work AtomicBool,
+}
+
+impl Work<'_> {
+    /// Whether nobody needs the result any more: the task went to the lease, or the device is to stop. A trainer that
+    /// looks now and then returns early, with whatever it has.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}

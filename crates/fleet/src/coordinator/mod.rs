@@ -1,0 +1,272 @@
+//! The coordinator: it pulls what devices say, keeps it, lets the aggregator decide, and says what follows.
+//!
+//! One loop does one thing after the other. What it says is derived from the journal: orders and models that could
+//! not be published because the server was away are published when it is back, and all of them when the coordinator
+//! starts again. Its memory is bounded by the aggregator's, one model more, one chunk a message of a pull, and some words a
+//! device.
+
+mod intake;
+mod outlet;
+mod settings;
+mod status;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use fedact_federation::aggregator::{Action, ClientId, Config, EndReason};
+use fedact_federation::message::Message;
+
+use crate::engine::Engine;
+use crate::files::{self, Locked};
+use crate::identity::{Key, Roster};
+use crate::journal::{Happened, Journal, Record};
+use crate::link::{self, Door};
+use crate::wire::{Subjects, Turned, Wanted};
+use crate::{FleetError, Stop};
+
+pub use settings::Settings;
+pub use status::{DeviceStatus, Status};
+
+use intake::Spool;
+use outlet::Outlet;
+
+/// Messages of one pull.
+const PULLED: usize = 32;
+
+/// How a coordinator's process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The run is over, and every device's orders say so.
+    Finished(EndReason),
+    /// It was told to stop; the run goes on when it is started again.
+    Stopped,
+}
+
+/// The coordinator of one run.
+#[derive(Debug)]
+pub struct Coordinator {
+    engine: Engine,
+    journal: Journal,
+    settings: Settings,
+    roster: Roster,
+    key: Key,
+    subjects: Subjects,
+    /// When the run began, as far as the clock of this process goes: now, less what the journal has seen.
+    began: Instant,
+    before: f64,
+    devices: Vec<Seen>,
+    /// Whose orders must be published.
+    due: BTreeSet<ClientId>,
+    turned: BTreeMap<Turned, u64>,
+    /// Updates and samples aside, bytes of updates that were kept by this process.
+    bytes_up: u64,
+    since_checkpoint: u64,
+    status_written: Option<Instant>,
+    roster_seen: Option<SystemTime>,
+    trouble: Option<String>,
+    _lock: Locked,
+}
+
+/// What this process knows of a device.
+#[derive(Debug)]
+struct Seen {
+    heard: Instant,
+    /// Whether it was heard by this process at all.
+    ever: bool,
+    count: u64,
+    sequence: u64,
+    spool: Option<Spool>,
+    wanted: Option<Wanted>,
+    turned: u64,
+}
+
+impl Coordinator {
+    /// Opens the run in `folder`, or begins one there from the parameters that `start` gives; the clients of `config` are the
+    /// devices of the roster, in order.
+    ///
+    /// # Errors
+    /// The folder is served by another process, is damaged, or holds a run under other rules.
+    pub fn open(
+        folder: &Path,
+        roster: Roster,
+        key: Key,
+        config: Config,
+        settings: Settings,
+        start: impl FnOnce() -> Vec<f32>,
+    ) -> Result<Self, FleetError> {
+        if config.clients.len() != roster.devices.len() {
+            return Err(FleetError::OtherRules {
+                folder: folder.to_owned(),
+                reason: format!(
+                    "{} clients for the {} devices of the fleet",
+                    config.clients.len(),
+                    roster.devices.len()
+                ),
+            });
+        }
+        files::folder(&folder.join("incoming"))?;
+        let lock = Locked::take(folder)?;
+        let (engine, journal) = Engine::open(folder, config, start)?;
+        let now = Instant::now();
+        let devices = roster.devices.iter().map(|_| Seen::new(now)).collect();
+        Ok(Self {
+            before: engine.progress().now,
+            subjects: Subjects::new(&roster.fleet),
+            due: (0..roster.devices.len()).collect(),
+            began: now,
+            engine,
+            journal,
+            settings,
+            roster,
+            key,
+            devices,
+            turned: BTreeMap::new(),
+            bytes_up: 0,
+            since_checkpoint: 0,
+            status_written: None,
+            roster_seen: None,
+            trouble: None,
+            _lock: lock,
+        })
+    }
+
+    /// The run.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Serves the run until it ends or `stop` says so.
+    ///
+    /// Handling an update takes as long as reading and mixing the model does, so this wants a runtime with more than one
+    /// thread, lest the connection be neglected meanwhile.
+    ///
+    /// # Errors
+    /// The server does not let the coordinator in, or a file of the run cannot be read or written. Devices and
+    /// a server that is away are no errors.
+    pub async fn serve(&mut self, stop: &Stop) -> Result<Ended, FleetError> {
+        let address = self.roster.address.clone();
+        let door = Door {
+            address: &address,
+            authority: self.settings.authority.as_deref(),
+            key: &self.key,
+            inbox: format!("_INBOX.{}", self.roster.fleet),
+            name: "coordinator".into(),
+        };
+        let connecting = tokio::select! {
+            connected = link::connect(&door) => Some(connected?),
+            () = stop.stopped() => None,
+        };
+        let Some((client, shut)) = connecting else {
+            return Ok(Ended::Stopped);
+        };
+        let mut outlet = Outlet::new(client, self.subjects.clone(), self.engine.run());
+        loop {
+            if *shut.borrow() {
+                return Err(FleetError::NotLetIn {
+                    address,
+                    reason: "the server no longer knows the coordinator's key".into(),
+                });
+            }
+            self.watch()?;
+            self.publish(&mut outlet).await?;
+            self.write_status(false)?;
+            if let Some(reason) = self.engine.progress().finished
+                && self.due.is_empty()
+            {
+                self.write_status(true)?;
+                return Ok(Ended::Finished(reason));
+            }
+            if stop.is_set() {
+                self.write_status(true)?;
+                return Ok(Ended::Stopped);
+            }
+            let Some(mut batch) = outlet.pull(PULLED).await else {
+                continue;
+            };
+            while let Some(Ok(message)) = outlet.next(&mut batch).await {
+                self.take(&message)?;
+                // What the message led to is on the disk; a lost acknowledgement brings it again, to no effect.
+                let _ = message.ack().await;
+                self.publish(&mut outlet).await?;
+                if stop.is_set() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Seconds since the run began, as the journal counts them.
+    fn now(&self) -> f64 {
+        self.before + self.began.elapsed().as_secs_f64()
+    }
+
+    /// Keeps what happened, lets the aggregator decide, and notes whose orders have changed.
+    fn commit(&mut self, happened: Happened, message: Option<Message>) -> Result<(), FleetError> {
+        let record = Record {
+            at: self.now(),
+            happened,
+        };
+        self.journal.append(&record)?;
+        let end = self.journal.end();
+        let actions = self.engine.handle(&record, message, end)?;
+        match record.happened {
+            Happened::Ready { client }
+            | Happened::Lost { client }
+            | Happened::Update { client, .. }
+            | Happened::Unreadable { client, .. } => {
+                self.due.insert(client);
+            }
+            Happened::Deadline { .. } | Happened::Stop { .. } => {}
+        }
+        for action in &actions {
+            match action {
+                Action::Send { client, .. } => {
+                    let device = &mut self.devices[*client];
+                    device.heard = Instant::now();
+                    device.wanted = None;
+                    self.due.insert(*client);
+                }
+                Action::Finished { .. } => self.due.extend(0..self.devices.len()),
+                _ => {}
+            }
+        }
+        self.since_checkpoint += 1;
+        if self.since_checkpoint >= self.settings.checkpoint_every {
+            self.engine.checkpoint()?;
+            self.since_checkpoint = 0;
+        }
+        Ok(())
+    }
+
+    /// Counts a message that is turned away.
+    fn turn_away(&mut self, client: Option<ClientId>, reason: Turned) {
+        *self.turned.entry(reason).or_default() += 1;
+        if let Some(client) = client {
+            self.devices[client].turned += 1;
+        }
+    }
+}
+
+impl Seen {
+    fn new(now: Instant) -> Self {
+        Self {
+            heard: now,
+            ever: false,
+            count: 0,
+            sequence: 0,
+            spool: None,
+            wanted: None,
+            turned: 0,
+        }
+    }
+
+    /// A number for the next orders: larger than any before, those of an earlier process included.
+    fn next_sequence(&mut self) -> u64 {
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+        let micros = clock.map_or(0, |since| since.as_micros() as u64);
+        self.sequence = (self.sequence + 1).max(micros);
+        self.sequence
+    }
+}

@@ -1,0 +1,289 @@
+//! What goes to devices, and the pulls of what comes from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::connection::State;
+use async_nats::jetstream::consumer::pull::Batch;
+use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy};
+use async_nats::jetstream::{self, Message};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde::Deserialize;
+
+use super::Coordinator;
+use crate::FleetError;
+use crate::link::{self, Trouble};
+use crate::wire::{Assignment, CHUNK_BYTES, Description, MOST_UP_BYTES, Orders, Subjects, WINDOW};
+
+/// How long a pull waits for messages.
+const PULL: Duration = Duration::from_millis(200);
+
+/// When a message that was pulled and not acknowledged comes again: that of a coordinator that died.
+const ACK_WAIT: Duration = Duration::from_secs(5);
+
+/// Pieces of a model that are published at a time.
+const AT_A_TIME: usize = 16;
+
+/// The coordinator's side of the streams.
+pub(super) struct Outlet {
+    client: Client,
+    subjects: Subjects,
+    run: u64,
+    /// None until the streams are there and the run is described.
+    consumer: Option<PullConsumer>,
+    /// Versions of this run that lie in the stream as a whole.
+    published: BTreeSet<u64>,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    state: InfoState,
+}
+
+#[derive(Deserialize)]
+struct InfoState {
+    #[serde(default)]
+    subjects: BTreeMap<String, u64>,
+}
+
+impl Outlet {
+    pub fn new(client: Client, subjects: Subjects, run: u64) -> Self {
+        Self {
+            client,
+            subjects,
+            run,
+            consumer: None,
+            published: BTreeSet::new(),
+        }
+    }
+
+    /// Messages as they come, for a moment. Nothing without a server.
+    pub async fn pull(&self, most: usize) -> Option<Batch> {
+        let connected = self.client.connection_state() == State::Connected;
+        let consumer = self.consumer.as_ref().filter(|_| connected);
+        let batch = match consumer {
+            None => None,
+            Some(consumer) => {
+                let pull = consumer.batch().max_messages(most).expires(PULL);
+                tokio::time::timeout(link::PATIENCE, pull.messages())
+                    .await
+                    .ok()
+                    .and_then(Result::ok)
+            }
+        };
+        if batch.is_none() {
+            tokio::time::sleep(PULL / 2).await;
+        }
+        batch
+    }
+
+    /// The next message of a pull; a server that died in its midst is not waited for.
+    pub async fn next(&self, batch: &mut Batch) -> Option<Result<Message, async_nats::Error>> {
+        tokio::time::timeout(PULL * 2, batch.next())
+            .await
+            .ok()
+            .flatten()
+    }
+
+    /// Sees to it that the streams are there, and that of all models only those lie in them that are whole and needed.
+    async fn prepare(
+        &mut self,
+        description: Bytes,
+        pieces: u64,
+        needed: &BTreeSet<u64>,
+    ) -> Result<(), Trouble> {
+        let context = jetstream::new(self.client.clone());
+        let refused = |error: &dyn std::fmt::Display| Trouble::Refused(error.to_string());
+        for config in self.streams() {
+            let made = context.create_or_update_stream(config).await;
+            made.map_err(|error| refused(&error))?;
+        }
+        let config = pull::Config {
+            durable_name: Some("coordinator".into()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            max_ack_pending: 256,
+            ..pull::Config::default()
+        };
+        let consumer = context
+            .create_consumer_on_stream(config, self.subjects.up_stream())
+            .await
+            .map_err(|error| refused(&error))?;
+        link::command(&self.client, self.subjects.run(), description).await?;
+        let mut there: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        let info = format!("$JS.API.STREAM.INFO.{}", self.subjects.model_stream());
+        let filter = serde_json::json!({"subjects_filter": self.subjects.every_model()});
+        let info = link::command(&self.client, info, filter.to_string().into()).await?;
+        let info: Info = serde_json::from_slice(&info).map_err(|error| refused(&error))?;
+        for subject in info.state.subjects.keys() {
+            if let Some(model) = self.subjects.model_of(subject) {
+                *there.entry(model).or_default() += 1;
+            }
+        }
+        for ((run, version), found) in there {
+            if run == self.run && found == pieces && needed.contains(&version) {
+                self.published.insert(version);
+            } else {
+                self.purge(run, version).await?;
+            }
+        }
+        self.consumer = Some(consumer);
+        Ok(())
+    }
+
+    fn streams(&self) -> [stream::Config; 3] {
+        let up = stream::Config {
+            name: self.subjects.up_stream(),
+            subjects: vec![self.subjects.every_up()],
+            retention: RetentionPolicy::WorkQueue,
+            discard: DiscardPolicy::New,
+            max_messages_per_subject: WINDOW,
+            discard_new_per_subject: true,
+            max_message_size: MOST_UP_BYTES as i32,
+            ..stream::Config::default()
+        };
+        let down = stream::Config {
+            name: self.subjects.down_stream(),
+            subjects: vec![self.subjects.every_down(), self.subjects.run()],
+            max_messages_per_subject: 1,
+            allow_direct: true,
+            ..stream::Config::default()
+        };
+        let models = stream::Config {
+            name: self.subjects.model_stream(),
+            subjects: vec![self.subjects.every_model()],
+            max_messages_per_subject: 1,
+            allow_direct: true,
+            discard: DiscardPolicy::New,
+            ..stream::Config::default()
+        };
+        [up, down, models]
+    }
+
+    async fn purge(&self, run: u64, version: u64) -> Result<(), Trouble> {
+        let subject = format!("$JS.API.STREAM.PURGE.{}", self.subjects.model_stream());
+        let filter = serde_json::json!({"filter": self.subjects.model(run, version)});
+        link::command(&self.client, subject, filter.to_string().into()).await?;
+        Ok(())
+    }
+
+    async fn publish_model(&mut self, version: u64, bytes: Bytes) -> Result<(), Trouble> {
+        let mut publishing = FuturesUnordered::new();
+        let mut begin = 0;
+        while begin < bytes.len() {
+            if publishing.len() == AT_A_TIME
+                && let Some(published) = publishing.next().await
+            {
+                let _: Bytes = published?;
+            }
+            let end = bytes.len().min(begin + CHUNK_BYTES);
+            let piece = (begin / CHUNK_BYTES) as u64;
+            let subject = self.subjects.chunk(self.run, version, piece);
+            let bytes = bytes.slice(begin..end);
+            publishing.push(link::command(&self.client, subject, bytes));
+            begin = end;
+        }
+        while let Some(published) = publishing.next().await {
+            published?;
+        }
+        self.published.insert(version);
+        Ok(())
+    }
+}
+
+impl Coordinator {
+    /// Publishes what is due. What cannot be published now stays due.
+    pub(super) async fn publish(&mut self, outlet: &mut Outlet) -> Result<(), FleetError> {
+        if outlet.client.connection_state() != State::Connected {
+            self.trouble = Some(Trouble::Silent.to_string());
+            return Ok(());
+        }
+        if outlet.consumer.is_none() {
+            let description = self.description().seal(&self.key);
+            let numbers = self.engine.aggregator().parameters().len();
+            let pieces = (numbers * 4).div_ceil(CHUNK_BYTES) as u64;
+            let needed = self.engine.progress().open_versions();
+            if let Err(trouble) = outlet.prepare(description.into(), pieces, &needed).await {
+                self.trouble = Some(trouble.to_string());
+                return Ok(());
+            }
+        }
+        while let Some(client) = self.due.first().copied() {
+            let assignment = self.engine.progress().members[client].assignment;
+            let published = match assignment {
+                Some(open) if !outlet.published.contains(&open.version) => {
+                    self.publish_base(outlet, &open).await?
+                }
+                _ => Ok(()),
+            };
+            let published = match published {
+                Ok(()) => {
+                    let orders = self.orders(client).seal(&self.key);
+                    let device = &self.roster.devices[client].name;
+                    let subject = self.subjects.down(device);
+                    link::command(&outlet.client, subject, orders.into()).await
+                }
+                Err(trouble) => Err(trouble),
+            };
+            if let Err(trouble) = published {
+                self.trouble = Some(trouble.to_string());
+                return Ok(());
+            }
+            self.due.remove(&client);
+        }
+        let needed = self.engine.progress().open_versions();
+        let old: Vec<u64> = outlet.published.difference(&needed).copied().collect();
+        for version in old {
+            if outlet.purge(outlet.run, version).await.is_err() {
+                break;
+            }
+            outlet.published.remove(&version);
+        }
+        Ok(())
+    }
+
+    async fn publish_base(
+        &self,
+        outlet: &mut Outlet,
+        open: &Assignment,
+    ) -> Result<Result<(), Trouble>, FleetError> {
+        let bytes = self.engine.model(open)?;
+        Ok(outlet.publish_model(open.version, bytes.into()).await)
+    }
+
+    fn description(&self) -> Description {
+        Description {
+            fleet: self.roster.fleet.clone(),
+            run: self.engine.run(),
+            layout: self.engine.aggregator().config().layout.clone(),
+            codec: self.settings.codec.clone(),
+            feedback: self.settings.feedback,
+            seed: self.settings.seed,
+            lease_seconds: self.settings.lease.as_secs_f64(),
+            settings: self.settings.trainer.clone(),
+        }
+    }
+
+    fn orders(&mut self, client: usize) -> Orders {
+        let sequence = self.devices[client].next_sequence();
+        let member = &self.engine.progress().members[client];
+        Orders {
+            fleet: self.roster.fleet.clone(),
+            run: self.engine.run(),
+            device: self.roster.devices[client].name.clone(),
+            sequence,
+            assignment: member.assignment,
+            verdict: member.verdict.clone(),
+            wanted: self.devices[client].wanted,
+            finished: self
+                .engine
+                .progress()
+                .finished
+                .map(|reason| reason.code().to_owned()),
+        }
+    }
+}

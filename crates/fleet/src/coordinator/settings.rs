@@ -1,0 +1,51 @@
+//! What a coordinator is told beside the rules of the run.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fedact_federation::message::Codec;
+
+/// How a run is driven. None of it changes what a replay of the journal gives.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The certificate authority of the server, in PEM; none on loopback.
+    pub authority: Option<String>,
+    /// `fleet.toml`: read again when it changes, so that revoked devices are sent away.
+    pub roster: Option<PathBuf>,
+    /// How devices encode their updates.
+    pub codec: Codec,
+    /// Whether they add to an update what the last one left out.
+    pub feedback: bool,
+    /// What their random rounding derives from.
+    pub seed: u64,
+    /// A device that is silent for so long has lost its task.
+    pub lease: Duration,
+    /// Rounds close after so long, with what has arrived.
+    pub round_deadline: Option<Duration>,
+    /// When no device was heard for so long, the run ends (`no-clients-left`). None: it waits.
+    pub patience: Option<Duration>,
+    /// The run ends after so many lost tasks with none answered between (`all-tasks-lost`).
+    pub max_losses_in_a_row: u64,
+    /// Events between two checkpoints.
+    pub checkpoint_every: u64,
+    /// What trainers must know; goes to every device as it is.
+    pub trainer: serde_json::Value,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            authority: None,
+            roster: None,
+            codec: Codec::default(),
+            feedback: false,
+            seed: 0,
+            lease: Duration::from_secs(60),
+            round_deadline: None,
+            patience: None,
+            max_losses_in_a_row: 1000,
+            checkpoint_every: 64,
+            trainer: serde_json::Value::Null,
+        }
+    }
+}

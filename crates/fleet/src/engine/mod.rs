@@ -1,0 +1,291 @@
+//! The run without a network: the aggregator, what follows from its actions for each device, and the files that both are
+//! made of again. A live run and a replay are the same calls.
+//!
+//! ```text
+//! run.json         the run's number and rules
+//! start            the parameters that it began with (f32, little-endian)
+//! journal          every event                                        (journal)
+//! updates/TASK     every update that counted or was refused, as it came
+//! versions/N       the model of every version that an open task started from
+//! checkpoint       the aggregator and the devices at some byte of the journal  (checkpoint.rs)
+//! ```
+//!
+//! Memory is the aggregator's and one more model while an update is mixed in: base versions are read from
+//! `versions` when they are needed.
+
+mod checkpoint;
+mod progress;
+mod replay;
+mod rules;
+mod versions;
+
+use std::path::{Path, PathBuf};
+
+use fedact_federation::aggregator::{
+    Action, Aggregator, ClientId, Config, Contents, Event, Update,
+};
+use fedact_federation::message::{Decoder, Message, MessageError, apply};
+
+use crate::journal::{Happened, Journal, Placed, Record};
+use crate::wire::{Assignment, Verdict};
+use crate::{Digest, FleetError, files};
+
+pub use progress::{Member, Presence, Progress};
+pub use replay::{Replayed, replay};
+
+use rules::RunFile;
+use versions::Versions;
+
+/// A run between two events.
+#[derive(Debug)]
+pub struct Engine {
+    folder: PathBuf,
+    run: u64,
+    aggregator: Aggregator,
+    decoder: Decoder,
+    versions: Versions,
+    progress: Progress,
+}
+
+impl Engine {
+    /// Opens the run in a folder, or begins one there, and brings it to where its journal ends.
+    ///
+    /// # Errors
+    /// The folder holds a run under other rules or is damaged, or a file cannot be read or written.
+    pub fn open(
+        folder: &Path,
+        config: Config,
+        start: impl FnOnce() -> Vec<f32>,
+    ) -> Result<(Self, Journal), FleetError> {
+        files::folder(&folder.join("updates"))?;
+        let run_file = folder.join("run.json");
+        let rules = match RunFile::read(&run_file)? {
+            Some(rules) => rules,
+            None => RunFile::begin(folder, &config, &start())?,
+        };
+        rules.check(folder, &config)?;
+        let versions = Versions::at(&folder.join("versions"))?;
+        let decoder = Decoder::new(&config.layout);
+        let (aggregator, progress) = match checkpoint::read(folder, rules.run, &config)? {
+            Some(kept) => kept,
+            None => {
+                let clients = config.clients.len();
+                let parameters = rules.start(folder, config.layout.len())?;
+                let progress = Progress::new(clients, Journal::BEGIN);
+                (Aggregator::new(config, parameters), progress)
+            }
+        };
+        let mut engine = Self {
+            folder: folder.to_owned(),
+            run: rules.run,
+            aggregator,
+            decoder,
+            versions,
+            progress,
+        };
+        let from = engine.progress.journal_end;
+        let (journal, records) = Journal::open(&folder.join("journal"), rules.run, from)?;
+        engine.catch_up(records)?;
+        Ok((engine, journal))
+    }
+
+    fn catch_up(&mut self, records: Vec<Placed>) -> Result<(), FleetError> {
+        for (record, end) in records {
+            let message = match &record.happened {
+                Happened::Update { task, digest, .. } => Some(self.kept_update(*task, *digest)?),
+                _ => None,
+            };
+            self.handle(&record, message, end)?;
+        }
+        Ok(())
+    }
+
+    /// The run's number.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The aggregator.
+    pub fn aggregator(&self) -> &Aggregator {
+        &self.aggregator
+    }
+
+    /// What follows for the devices.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Where the update of a task lies, or will.
+    pub fn update_path(&self, task: u64) -> PathBuf {
+        self.folder.join("updates").join(task.to_string())
+    }
+
+    /// The bytes of a version that an open task started from.
+    ///
+    /// # Errors
+    /// It cannot be read or is not what it was.
+    pub fn model(&self, assignment: &Assignment) -> Result<Vec<u8>, FleetError> {
+        self.versions.read(assignment.version, assignment.model)
+    }
+
+    /// Reads an update, without handling it.
+    ///
+    /// # Errors
+    /// The bytes are no update of this model, or say that they are another client's, task's or version's.
+    pub fn decode(
+        &self,
+        client: ClientId,
+        assignment: &Assignment,
+        bytes: &[u8],
+    ) -> Result<Message, Unfit> {
+        let message = self.decoder.decode(bytes)?;
+        let header = message.header;
+        let own = header.run == self.run
+            && usize::try_from(header.client) == Ok(client)
+            && header.task == assignment.task
+            && header.base_version == assignment.version
+            && header.samples == assignment.samples;
+        if own { Ok(message) } else { Err(Unfit::Header) }
+    }
+
+    fn kept_update(&self, task: u64, digest: Digest) -> Result<Message, FleetError> {
+        let path = self.update_path(task);
+        let bytes = std::fs::read(&path).map_err(FleetError::file(&path))?;
+        let damaged = |reason: String| FleetError::Damaged {
+            path: path.clone(),
+            offset: 0,
+            reason,
+        };
+        if Digest::of(&bytes) != digest {
+            return Err(damaged("its digest is not the journal's".into()));
+        }
+        let decoded = self.decoder.decode(&bytes);
+        decoded.map_err(|error| damaged(error.to_string()))
+    }
+
+    /// Handles what the journal holds; `end` is where its record ends there. The message is that of an update.
+    ///
+    /// # Errors
+    /// A file cannot be read or written: then the engine must be opened anew.
+    pub fn handle(
+        &mut self,
+        record: &Record,
+        message: Option<Message>,
+        end: u64,
+    ) -> Result<Vec<Action>, FleetError> {
+        let event = match &record.happened {
+            Happened::Ready { client } => Event::ClientReady { client: *client },
+            Happened::Lost { client } | Happened::Unreadable { client, .. } => {
+                Event::ClientLost { client: *client }
+            }
+            Happened::Deadline { round } => Event::RoundDeadline { round: *round },
+            Happened::Stop { reason } => Event::Stop { reason: *reason },
+            Happened::Update { client, .. } => Event::UpdateArrived(self.update(*client, message)?),
+        };
+        let actions = self.aggregator.handle_at(record.at, event);
+        self.progress.note_event(record, &actions);
+        for action in &actions {
+            if let Action::Send {
+                client,
+                task,
+                version,
+                samples,
+            } = *action
+            {
+                let model = self.versions.keep(version, self.aggregator.parameters())?;
+                let assignment = Assignment {
+                    task,
+                    client: client as u32,
+                    version,
+                    samples,
+                    model,
+                };
+                self.progress.assign(client, assignment);
+            }
+        }
+        self.progress.journal_end = end;
+        Ok(actions)
+    }
+
+    /// What the aggregator is given of an update: the change, or what it makes of the base.
+    fn update(&self, client: ClientId, message: Option<Message>) -> Result<Update, FleetError> {
+        let open = self
+            .progress
+            .members
+            .get(client)
+            .and_then(|member| member.assignment);
+        let (Some(assignment), Some(message)) = (open, message) else {
+            return Err(FleetError::Damaged {
+                path: self.folder.join("journal"),
+                offset: self.progress.journal_end,
+                reason: format!("an update of client {client}, which had no task"),
+            });
+        };
+        let contents = if self.aggregator.config().strategy.takes_parameters() {
+            let base = files::numbers_of(&self.model(&assignment)?);
+            Contents::Parameters(apply(&base, message.delta))
+        } else {
+            Contents::Change(message.delta)
+        };
+        Ok(Update {
+            client,
+            task: message.header.task,
+            base_version: message.header.base_version,
+            samples: message.header.samples,
+            layout: self.aggregator.config().layout.fingerprint(),
+            contents,
+        })
+    }
+
+    /// Keeps the run as it is, so that a restart replays only what comes after, and forgets models that no open task
+    /// starts from.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn checkpoint(&mut self) -> Result<(), FleetError> {
+        let open = self.progress.open_versions();
+        self.versions.sync(&open)?;
+        checkpoint::write(&self.folder, self.run, &self.aggregator, &self.progress)?;
+        self.versions.forget_all_but(&open)
+    }
+}
+
+/// Why bytes whose digest was signed are no update for their task.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// They cannot be read.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// Their header names another run, client, task, base version or number of samples.
+    #[error("its header does not say what was signed")]
+    Header,
+}
+
+impl Unfit {
+    /// The reason code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Message(error) => error.code(),
+            Self::Header => "other-header",
+        }
+    }
+}
+
+/// What a record says of the task that it closed.
+pub(crate) fn verdict_of(task: u64, client: ClientId, actions: &[Action]) -> Verdict {
+    let refused = actions.iter().find_map(|action| match action {
+        Action::Refused {
+            client: of_client,
+            task: of_task,
+            reason,
+            ..
+        } if (*of_client, *of_task) == (client, task) => Some(reason.code().to_owned()),
+        _ => None,
+    });
+    Verdict { task, refused }
+}

@@ -1,0 +1,171 @@
+//! What follows from the events for each device. Small enough to be written as JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fedact_federation::aggregator::{Action, ClientId, EndReason};
+use serde::{Deserialize, Serialize};
+
+use super::verdict_of;
+use crate::journal::{Happened, Record};
+use crate::wire::{Assignment, Verdict};
+
+/// What is known of the devices after so much of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The byte of the journal up to which all is contained.
+    pub journal_end: u64,
+    /// By client.
+    pub members: Vec<Member>,
+    /// Rounds and groups that close at some time, in seconds since the run began.
+    pub deadlines: Vec<(f64, u64)>,
+    /// When rounds were opened, for drivers that give them a time.
+    pub open_round: Option<(f64, u64)>,
+    /// The last round whose time was said to be over.
+    pub closed_round: Option<u64>,
+    /// Tasks lost since one was last answered.
+    pub lost_in_a_row: u64,
+    /// Updates refused by the aggregator or not readable, by code.
+    pub refused: BTreeMap<String, u64>,
+    /// Why the run is over.
+    pub finished: Option<EndReason>,
+    /// When the last event was, in seconds since the run began.
+    pub now: f64,
+}
+
+/// A device as the run knows it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// Whether it is there.
+    pub presence: Presence,
+    /// Its open task.
+    pub assignment: Option<Assignment>,
+    /// What became of its last one.
+    pub verdict: Option<Verdict>,
+    /// Updates that counted.
+    pub counted: u64,
+    /// Updates that did not.
+    pub refused: u64,
+    /// Tasks that it lost.
+    pub lost: u64,
+}
+
+/// Whether a device is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// It never came, or is silent, or has just answered.
+    #[default]
+    Away,
+    /// It can work, and the strategy has no task for it yet.
+    Waiting,
+    /// It has a task.
+    Working,
+}
+
+impl Progress {
+    pub(super) fn new(clients: usize, journal_end: u64) -> Self {
+        Self {
+            journal_end,
+            members: vec![Member::default(); clients],
+            deadlines: Vec::new(),
+            open_round: None,
+            closed_round: None,
+            lost_in_a_row: 0,
+            refused: BTreeMap::new(),
+            finished: None,
+            now: 0.0,
+        }
+    }
+
+    /// The versions that open tasks started from.
+    pub fn open_versions(&self) -> BTreeSet<u64> {
+        let members = self.members.iter();
+        members
+            .filter_map(|member| member.assignment.map(|assignment| assignment.version))
+            .collect()
+    }
+
+    pub(super) fn assign(&mut self, client: ClientId, assignment: Assignment) {
+        if let Some(member) = self.members.get_mut(client) {
+            member.presence = Presence::Working;
+            member.assignment = Some(assignment);
+        }
+    }
+
+    pub(super) fn note_event(&mut self, record: &Record, actions: &[Action]) {
+        self.now = self.now.max(record.at);
+        match &record.happened {
+            Happened::Ready { client } => self.change(*client, |member| {
+                member.presence = Presence::Waiting;
+                member.assignment = None;
+            }),
+            Happened::Lost { client } => {
+                let members = self.members.get(*client);
+                if members.is_some_and(|member| member.assignment.is_some()) {
+                    self.lost_in_a_row += 1;
+                }
+                self.change(*client, |member| {
+                    member.presence = Presence::Away;
+                    member.lost += u64::from(member.assignment.take().is_some());
+                });
+            }
+            Happened::Update { client, task, .. } => {
+                self.answer(*client, verdict_of(*task, *client, actions));
+            }
+            Happened::Unreadable { client, task, code } => {
+                let refused = Some(code.clone());
+                self.answer(
+                    *client,
+                    Verdict {
+                        task: *task,
+                        refused,
+                    },
+                );
+            }
+            Happened::Deadline { round } => {
+                self.deadlines.retain(|(_, open)| open != round);
+                self.closed_round = Some(*round);
+            }
+            Happened::Stop { .. } => {}
+        }
+        for action in actions {
+            match action {
+                Action::RoundOpened { round, .. } => self.open_round = Some((record.at, *round)),
+                Action::GroupOpened { group, closes_at } => {
+                    self.deadlines.push((*closes_at, *group));
+                }
+                Action::Finished { reason } => {
+                    self.finished = Some(*reason);
+                    self.deadlines.clear();
+                    self.open_round = None;
+                    for member in &mut self.members {
+                        member.assignment = None;
+                    }
+                }
+                Action::Send { .. } | Action::Mixed { .. } | Action::Refused { .. } => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, client: ClientId, verdict: Verdict) {
+        self.lost_in_a_row = 0;
+        if let Some(code) = &verdict.refused {
+            *self.refused.entry(code.clone()).or_default() += 1;
+        }
+        self.change(client, |member| {
+            member.presence = Presence::Away;
+            member.assignment = None;
+            match verdict.refused {
+                None => member.counted += 1,
+                Some(_) => member.refused += 1,
+            }
+            member.verdict = Some(verdict);
+        });
+    }
+
+    fn change(&mut self, client: ClientId, change: impl FnOnce(&mut Member)) {
+        if let Some(member) = self.members.get_mut(client) {
+            change(member);
+        }
+    }
+}

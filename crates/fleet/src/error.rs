@@ -1,0 +1,130 @@
+//! What can go wrong with a fleet, in words that name it and the way out.
+
+use std::path::{Path, PathBuf};
+
+/// Why a fleet cannot be set up, served or joined. Hostile or broken messages are no errors: they are
+/// [`Turned`](crate::wire::Turned) away and counted.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// A file or folder cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A name that cannot be part of a subject.
+    #[error(
+        "`{name}` is no name for a fleet or a device; take 1 to 32 of a-z, 0-9 and -, the first one no -"
+    )]
+    Name {
+        /// As given.
+        name: String,
+    },
+    /// A file that holds a secret can be read by others.
+    #[error(
+        "{} can be read by others (mode {mode:o}) and holds a secret key; run: chmod 600 {}",
+        path.display(), path.display()
+    )]
+    OpenToOthers {
+        /// Which.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Invalid {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A key cannot be used. The key itself is never shown.
+    #[error("{what} is no key of the right kind: {reason}")]
+    Key {
+        /// Whose key, or where it stands.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// The certificates cannot be made or read.
+    #[error("a certificate for {host} cannot be made or used: {reason}")]
+    Certificate {
+        /// For which host.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// A file of the run is damaged where nothing can be done without losing what was acknowledged.
+    #[error(
+        "{} is damaged at byte {offset}: {reason}; restore it from a copy: events after that place were acknowledged",
+        path.display()
+    )]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Where in the file.
+        offset: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The folder of a run belongs to other rules.
+    #[error(
+        "{} holds a run under other rules ({reason}); go on with those, or begin anew in another folder",
+        folder.display()
+    )]
+    OtherRules {
+        /// The run's folder.
+        folder: PathBuf,
+        /// Which differ.
+        reason: String,
+    },
+    /// Another process serves this run.
+    #[error("{} is served by another process; stop that one first", folder.display())]
+    Served {
+        /// The run's folder.
+        folder: PathBuf,
+    },
+    /// The server refused the connection for good.
+    #[error("{address} lets nobody in with this key or certificate: {reason}")]
+    NotLetIn {
+        /// Where.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The server takes the connection and not what the fleet needs of it.
+    #[error("the NATS server at {address} cannot {what}: {reason}")]
+    Server {
+        /// Where.
+        address: String,
+        /// What it should do.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A model does not fit what the run says of it.
+    #[error("the model of version {version} {reason}")]
+    Model {
+        /// Which.
+        version: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An update cannot be made into a message.
+    #[error("the update cannot be encoded")]
+    Message(#[from] fedact_federation::message::MessageError),
+}
+
+impl FleetError {
+    /// For `map_err`: what went wrong with this file.
+    pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        |source| Self::File {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

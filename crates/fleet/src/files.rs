@@ -1,0 +1,138 @@
+//! Files that are there as a whole or not at all, and rows of numbers as bytes.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::FleetError;
+
+/// Whether a file must survive a loss of power at once, or may be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lasting {
+    /// On the disk when the call returns.
+    Synced,
+    /// Whole or absent after a killed process, anything after a loss of power.
+    Derived,
+}
+
+/// Writes a file under another name and gives it its own when it is complete.
+pub(crate) fn write(path: &Path, parts: &[&[u8]], lasting: Lasting) -> Result<(), FleetError> {
+    write_with(path, parts, lasting, 0o644)
+}
+
+/// The same for a secret: readable by its owner alone from the first byte on.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FleetError> {
+    write_with(path, &[bytes], Lasting::Synced, 0o600)
+}
+
+fn write_with(path: &Path, parts: &[&[u8]], lasting: Lasting, mode: u32) -> Result<(), FleetError> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".new");
+    let unfinished = PathBuf::from(unfinished);
+    // One that was left behind may have other permissions.
+    remove(&unfinished)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&unfinished)
+        .map_err(FleetError::file(&unfinished))?;
+    for part in parts {
+        file.write_all(part)
+            .map_err(FleetError::file(&unfinished))?;
+    }
+    if lasting == Lasting::Synced {
+        file.sync_all().map_err(FleetError::file(&unfinished))?;
+    }
+    std::fs::rename(&unfinished, path).map_err(FleetError::file(path))?;
+    if lasting == Lasting::Synced {
+        sync_folder_of(path)?;
+    }
+    Ok(())
+}
+
+/// Makes names in the folder of this path last.
+pub(crate) fn sync_folder_of(path: &Path) -> Result<(), FleetError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let open = File::open(folder).map_err(FleetError::file(folder))?;
+    open.sync_all().map_err(FleetError::file(folder))
+}
+
+/// Makes a file's contents last.
+pub(crate) fn sync(path: &Path) -> Result<(), FleetError> {
+    let open = File::open(path).map_err(FleetError::file(path))?;
+    open.sync_all().map_err(FleetError::file(path))
+}
+
+/// Removes a file that may not be there.
+pub(crate) fn remove(path: &Path) -> Result<(), FleetError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(FleetError::file(path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A file's bytes, if it is there.
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FleetError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FleetError::file(path)(error)),
+    }
+}
+
+/// A file with a secret, which nobody else may read.
+pub(crate) fn read_secret(path: &Path) -> Result<String, FleetError> {
+    let metadata = std::fs::metadata(path).map_err(FleetError::file(path))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(FleetError::OpenToOthers {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    std::fs::read_to_string(path).map_err(FleetError::file(path))
+}
+
+/// Makes a folder and those above it.
+pub(crate) fn folder(path: &Path) -> Result<(), FleetError> {
+    std::fs::create_dir_all(path).map_err(FleetError::file(path))
+}
+
+/// Numbers as they lie in files and messages: `f32`, little-endian.
+pub(crate) fn bytes_of(numbers: &[f32]) -> Vec<u8> {
+    numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect()
+}
+
+/// The numbers of such bytes; bytes after the last whole number are left out.
+pub(crate) fn numbers_of(bytes: &[u8]) -> Vec<f32> {
+    let (numbers, _) = bytes.as_chunks::<4>();
+    numbers
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect()
+}
+
+/// A folder that no other process uses meanwhile.
+#[derive(Debug)]
+pub(crate) struct Locked(#[allow(dead_code)] File);
+
+impl Locked {
+    /// Takes it, until this is dropped or the process ends, however it does.
+    pub fn take(folder: &Path) -> Result<Self, FleetError> {
+        let path = folder.join("lock");
+        let file = File::create(&path).map_err(FleetError::file(&path))?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
+            |_| FleetError::Served {
+                folder: folder.to_owned(),
+            },
+        )?;
+        Ok(Self(file))
+    }
+}

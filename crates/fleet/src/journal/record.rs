@@ -1,0 +1,72 @@
+//! What stands in a journal.
+
+use fedact_federation::aggregator::{ClientId, EndReason, TaskId};
+use serde::{Deserialize, Serialize};
+
+use crate::Digest;
+
+/// Something that happened, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Seconds since the run began.
+    pub at: f64,
+    /// What.
+    pub happened: Happened,
+}
+
+/// What happened; an [`Event`](fedact_federation::aggregator::Event) but for the numbers of an update, which lie beside the
+/// journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Happened {
+    /// A device can work.
+    Ready {
+        /// Which.
+        client: ClientId,
+    },
+    /// A device is silent, or has given its task back.
+    Lost {
+        /// Which.
+        client: ClientId,
+    },
+    /// The update of an open task came, whole.
+    Update {
+        /// Whose.
+        client: ClientId,
+        /// Of which task.
+        task: TaskId,
+        /// Of the bytes in `updates/TASK`.
+        digest: Digest,
+    },
+    /// The update of an open task came as it was signed, and is no update of this model. The task is closed.
+    Unreadable {
+        /// Whose.
+        client: ClientId,
+        /// Of which task.
+        task: TaskId,
+        /// The code of the [`MessageError`](fedact_federation::message::MessageError).
+        code: String,
+    },
+    /// The time of a round or group is over.
+    Deadline {
+        /// Which.
+        round: u64,
+    },
+    /// The run is over.
+    Stop {
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+impl Record {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        // Numbers, texts and nothing else: JSON has words for all of it.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub(super) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}

@@ -1,0 +1,26 @@
+//! The federation on real machines: a coordinator and devices over NATS JetStream.
+//!
+//! * [`identity`]: keys, the roster of a fleet, join files.
+//! * [`wire`]: subjects and messages, byte by byte.
+//! * [`journal`]: the events on the disk; [`engine`]: the aggregator of the simulation, driven by them.
+//! * [`setup`]: keys, certificates and the server's configuration for a new fleet.
+//! * [`coordinator`] and [`client`]: the two sides of a run.
+
+pub mod client;
+pub mod coordinator;
+mod digest;
+pub mod engine;
+mod error;
+mod files;
+pub mod identity;
+pub mod journal;
+mod link;
+mod name;
+pub mod setup;
+mod stop;
+pub mod wire;
+
+pub use digest::Digest;
+pub use error::FleetError;
+pub use name::Name;
+pub use stop::Stop;

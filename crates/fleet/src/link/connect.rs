@@ -1,0 +1,150 @@
+//! Getting in: TLS with the fleet's own authority, an nkey, and what happens when the door stays shut.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::sync::watch;
+
+use crate::FleetError;
+use crate::identity::Key;
+
+/// What is needed to get in.
+#[derive(Debug)]
+pub(crate) struct Door<'door> {
+    /// `nats://` on loopback, `tls://` elsewhere.
+    pub address: &'door str,
+    /// The only certificate authority that is believed, in PEM.
+    pub authority: Option<&'door str>,
+    /// Who asks.
+    pub key: &'door Key,
+    /// Where answers come.
+    pub inbox: String,
+    /// What the server's own lists call the connection.
+    pub name: String,
+}
+
+/// Connects, as often as it takes: a server that is not there may come. After that the connection comes back by
+/// itself. The second value becomes true when a server that let this key in before no longer does.
+///
+/// # Errors
+/// The address or certificate means nothing, TLS is missing, or the server refuses the key.
+pub(crate) async fn connect(
+    door: &Door<'_>,
+) -> Result<(Client, watch::Receiver<bool>), FleetError> {
+    let address: ServerAddr = door.address.parse().map_err(|_| {
+        not_let_in(
+            door,
+            "it is no address; give one as in tls://fl.example:4222".into(),
+        )
+    })?;
+    let tls = address.tls_required();
+    if !tls && !is_loopback(address.host()) {
+        return Err(not_let_in(
+            door,
+            "it is on another machine and without TLS; give a tls:// address".into(),
+        ));
+    }
+    loop {
+        let (shut, is_shut) = watch::channel(false);
+        let options = options(door, tls, shut)?;
+        match options.connect(address.clone()).await {
+            Ok(client) => return Ok((client, is_shut)),
+            Err(error) => match error.kind() {
+                ConnectErrorKind::AuthorizationViolation
+                | ConnectErrorKind::Authentication
+                | ConnectErrorKind::Tls
+                | ConnectErrorKind::ServerParse => {
+                    return Err(not_let_in(door, error.to_string()));
+                }
+                // A certificate that is not believed comes as an error of input and output.
+                _ if tls && says_certificate(&error) => {
+                    return Err(not_let_in(door, error.to_string()));
+                }
+                _ => tokio::time::sleep(Duration::from_millis(300)).await,
+            },
+        }
+    }
+}
+
+fn options(
+    door: &Door<'_>,
+    tls: bool,
+    shut: watch::Sender<bool>,
+) -> Result<ConnectOptions, FleetError> {
+    let mut options = ConnectOptions::new()
+        .nkey(door.key.seed()?)
+        .name(&door.name)
+        .custom_inbox_prefix(&door.inbox)
+        .connection_timeout(Duration::from_secs(5))
+        .ping_interval(Duration::from_secs(10))
+        .subscription_capacity(512)
+        .client_capacity(256)
+        .ignore_discovered_servers()
+        .reconnect_delay_callback(|attempts| Duration::from_millis(100 * attempts.min(20) as u64))
+        .event_callback(move |event| {
+            let refused = matches!(
+                event,
+                Event::ServerError(ServerError::AuthorizationViolation)
+            ) || matches!(&event, Event::ClientError(error)
+                if error.to_string().to_lowercase().contains("authorization"));
+            if refused {
+                shut.send_replace(true);
+            }
+            std::future::ready(())
+        });
+    if tls {
+        options = options
+            .require_tls(true)
+            .tls_client_config(tls_config(door)?);
+    }
+    Ok(options)
+}
+
+fn tls_config(door: &Door<'_>) -> Result<rustls::ClientConfig, FleetError> {
+    let wrong = |reason: String| FleetError::Certificate {
+        host: door.address.to_owned(),
+        reason,
+    };
+    let pem = door.authority.ok_or_else(|| {
+        wrong("there is no certificate authority for it; the join file has one".into())
+    })?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| wrong(error.to_string()))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn says_certificate(error: &async_nats::ConnectError) -> bool {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = source {
+        if error.to_string().contains("certificate") {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+fn not_let_in(door: &Door<'_>, reason: String) -> FleetError {
+    FleetError::NotLetIn {
+        address: door.address.to_owned(),
+        reason,
+    }
+}

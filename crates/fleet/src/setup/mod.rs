@@ -1,0 +1,199 @@
+//! Setting a fleet up: keys, certificates, the server's configuration, a join file for every device.
+//!
+//! ```text
+//! fleet.toml               who belongs to it                                   (identity::Roster)
+//! coordinator.seed         the coordinator's key                               0600
+//! nats.conf                for: nats-server -c nats.conf                       (server.rs)
+//! tls/authority.pem        the fleet's own certificate authority               (certificates.rs)
+//! tls/authority.key        its key, needed to renew the server's certificate   0600
+//! tls/server.pem, .key     the server's certificate; its key                   0600
+//! join/DEVICE.join         what a device needs; move it there and delete it    0600
+//! jetstream/               the server's streams
+//! run/                     the coordinator's folder                            (engine)
+//! ```
+
+mod certificates;
+mod server;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use crate::identity::{Device, Join, Key, Roster};
+use crate::{FleetError, Name, files};
+
+use certificates::Certificates;
+
+/// What a fleet is to be.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Its name.
+    pub fleet: Name,
+    /// The host that devices find the server at: a name or an address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The devices.
+    pub devices: Vec<Name>,
+    /// TLS on loopback, too. Elsewhere there is always TLS.
+    pub tls_on_loopback: bool,
+    /// Bytes that the server may keep on its disk for the fleet.
+    pub store_bytes: u64,
+}
+
+/// The folder of a fleet.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    folder: PathBuf,
+}
+
+impl Fleet {
+    /// Sets up a fleet in a folder that is empty or not there.
+    ///
+    /// # Errors
+    /// There is a fleet already, two devices have one name, or something cannot be written.
+    pub fn init(folder: &Path, setup: &Setup) -> Result<Self, FleetError> {
+        let roster_path = folder.join("fleet.toml");
+        if roster_path.exists() {
+            return Err(FleetError::Invalid {
+                path: roster_path,
+                reason: "there is a fleet already; its keys would be lost: take another folder"
+                    .into(),
+            });
+        }
+        for part in ["tls", "join", "jetstream", "run"] {
+            files::folder(&folder.join(part))?;
+        }
+        let folder = std::fs::canonicalize(folder).map_err(FleetError::file(folder))?;
+        let fleet = Self { folder };
+        let tls = setup.tls_on_loopback || !is_loopback(&setup.host);
+        let certificates = if tls {
+            Some(Certificates::make(&setup.fleet, &setup.host)?)
+        } else {
+            None
+        };
+        if let Some(certificates) = &certificates {
+            certificates.write(&fleet.folder.join("tls"))?;
+        }
+        let coordinator = Key::generate();
+        files::write_secret(&fleet.seed_path(), coordinator.seed()?.as_bytes())?;
+        let scheme = if tls { "tls" } else { "nats" };
+        let host = match setup.host.parse() {
+            Ok(IpAddr::V6(address)) => format!("[{address}]"),
+            _ => setup.host.clone(),
+        };
+        let mut roster = Roster {
+            fleet: setup.fleet.clone(),
+            address: format!("{scheme}://{host}:{}", setup.port),
+            coordinator: coordinator.public(),
+            devices: Vec::new(),
+        };
+        for name in &setup.devices {
+            let key = Key::generate();
+            roster.devices.push(Device {
+                name: name.clone(),
+                key: key.public(),
+                revoked: false,
+            });
+            let join = Join {
+                fleet: setup.fleet.clone(),
+                device: name.clone(),
+                address: roster.address.clone(),
+                authority: certificates
+                    .as_ref()
+                    .map(|certificates| certificates.authority.clone()),
+                coordinator: coordinator.public(),
+                key,
+            };
+            join.write(&fleet.join_path(name))?;
+        }
+        server::write(&fleet.folder, &roster, setup.store_bytes)?;
+        // The roster comes last: without it, the folder is none of a fleet and can be set up again.
+        roster.check(&fleet.roster_path())?;
+        roster.write(&fleet.roster_path())?;
+        Ok(fleet)
+    }
+
+    /// The fleet of a folder.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn open(folder: &Path) -> Result<Self, FleetError> {
+        let folder = std::fs::canonicalize(folder).map_err(FleetError::file(folder))?;
+        let fleet = Self { folder };
+        fleet.roster()?;
+        Ok(fleet)
+    }
+
+    /// Who belongs to it.
+    ///
+    /// # Errors
+    /// `fleet.toml` cannot be read.
+    pub fn roster(&self) -> Result<Roster, FleetError> {
+        Roster::read(&self.roster_path())
+    }
+
+    /// The coordinator's key.
+    ///
+    /// # Errors
+    /// It is not there, others can read it, or it is no key.
+    pub fn coordinator_key(&self) -> Result<Key, FleetError> {
+        let path = self.seed_path();
+        Key::from_seed(&files::read_secret(&path)?, &path.display().to_string())
+    }
+
+    /// The certificate authority, in PEM; none for a fleet without TLS.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn authority(&self) -> Result<Option<String>, FleetError> {
+        let path = self.folder.join("tls/authority.pem");
+        let bytes = files::read_if_there(&path)?;
+        Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    /// Sends a device away: the server is told to know it no longer, and the coordinator gives its task up. Says whether a
+    /// server was running here to be told.
+    ///
+    /// # Errors
+    /// The fleet has no such device, or a file cannot be written.
+    pub fn revoke(&self, device: &str) -> Result<bool, FleetError> {
+        let path = self.roster_path();
+        let mut roster = self.roster()?;
+        let place = roster.place(device).ok_or_else(|| FleetError::Invalid {
+            reason: format!("there is no device `{device}`"),
+            path: path.clone(),
+        })?;
+        roster.devices[place].revoked = true;
+        server::rewrite(&self.folder, &roster)?;
+        roster.write(&path)?;
+        server::reload(&self.folder)
+    }
+
+    /// Where the run is.
+    pub fn run_folder(&self) -> PathBuf {
+        self.folder.join("run")
+    }
+
+    /// `fleet.toml`.
+    pub fn roster_path(&self) -> PathBuf {
+        self.folder.join("fleet.toml")
+    }
+
+    /// The server's configuration.
+    pub fn server_configuration(&self) -> PathBuf {
+        self.folder.join(server::NAME)
+    }
+
+    /// The join file of a device.
+    pub fn join_path(&self, device: &Name) -> PathBuf {
+        self.folder.join("join").join(format!("{device}.join"))
+    }
+
+    fn seed_path(&self) -> PathBuf {
+        self.folder.join("coordinator.seed")
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

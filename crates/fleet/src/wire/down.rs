@@ -1,0 +1,149 @@
+//! What the coordinator says.
+
+use fedact_federation::layout::Layout;
+use fedact_federation::message::Codec;
+use serde::{Deserialize, Serialize};
+
+use super::seal::{self, Kind};
+use super::{MOST_DOWN_BODY, Turned};
+use crate::identity::{Key, PublicKey};
+use crate::{Digest, Name};
+
+/// What a device should do, whole: the last one counts, and says everything that came before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Orders {
+    /// The fleet.
+    pub fleet: Name,
+    /// The run.
+    pub run: u64,
+    /// For whom.
+    pub device: Name,
+    /// Larger with every orders to a device, over restarts too.
+    pub sequence: u64,
+    /// The open task, if there is one.
+    pub assignment: Option<Assignment>,
+    /// What became of the task before.
+    pub verdict: Option<Verdict>,
+    /// What is missing of the update that was offered.
+    pub wanted: Option<Wanted>,
+    /// Why the run is over, if it is: the code of an
+    /// [`EndReason`](fedact_federation::aggregator::EndReason).
+    pub finished: Option<String>,
+}
+
+/// A task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assignment {
+    /// Its number.
+    pub task: u64,
+    /// The device's number, as it stands in the header of its update.
+    pub client: u32,
+    /// The version to start from.
+    pub version: u64,
+    /// Clips to process, repeats counted.
+    pub samples: u64,
+    /// SHA-256 of that version's bytes (`f32`, little-endian).
+    pub model: Digest,
+}
+
+/// What became of an update: it is in the journal, and this was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verdict {
+    /// The task.
+    pub task: u64,
+    /// The reason code of a refusal; none: it counts.
+    pub refused: Option<String>,
+}
+
+/// What is missing of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// The task.
+    pub task: u64,
+    /// The first missing byte.
+    pub from: u64,
+}
+
+/// What every device must know of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// The fleet.
+    pub fleet: Name,
+    /// The run.
+    pub run: u64,
+    /// How the model's numbers lie.
+    pub layout: Layout,
+    /// How updates are encoded.
+    pub codec: Codec,
+    /// Whether devices add to an update what the last one left out.
+    pub feedback: bool,
+    /// What the random rounding of lossy codecs derives from.
+    pub seed: u64,
+    /// Seconds after which a silent device's task is given up.
+    pub lease_seconds: f64,
+    /// What the trainer must know, as its own counterpart wrote it.
+    pub settings: serde_json::Value,
+}
+
+/// A message of the coordinator.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Down {
+    /// To one device.
+    Orders(Orders),
+    /// To all.
+    Description(Box<Description>),
+}
+
+impl Orders {
+    /// The message, signed.
+    pub fn seal(&self, key: &Key) -> Vec<u8> {
+        seal::seal(Kind::Orders, self, key)
+    }
+}
+
+impl Description {
+    /// The message, signed.
+    pub fn seal(&self, key: &Key) -> Vec<u8> {
+        seal::seal(Kind::Description, self, key)
+    }
+}
+
+impl Down {
+    /// Reads a message of the coordinator of `fleet`; orders must be to `device`.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn open(
+        bytes: &[u8],
+        fleet: &Name,
+        device: &Name,
+        signer: &PublicKey,
+    ) -> Result<Self, Turned> {
+        let (kind, rest) = seal::kind_of(bytes)?;
+        let (of_fleet, message) = match kind {
+            Kind::Orders => {
+                let orders: Orders = seal::open(kind, rest, signer, MOST_DOWN_BODY)?;
+                if orders.device != *device {
+                    return Err(Turned::OtherDevice);
+                }
+                (orders.fleet.clone(), Self::Orders(orders))
+            }
+            Kind::Description => {
+                let description: Description = seal::open(kind, rest, signer, MOST_DOWN_BODY)?;
+                let of_fleet = description.fleet.clone();
+                (of_fleet, Self::Description(Box::new(description)))
+            }
+            _ => return Err(Turned::Malformed),
+        };
+        if of_fleet == *fleet {
+            Ok(message)
+        } else {
+            Err(Turned::OtherFleet)
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A fleet with a real NATS server, in a temporary folder.
+#![allow(dead_code, clippy::unwrap_used)] // each test program uses a part; helpers are outside of test functions
+
+#[path = "../process/problem.rs"]
+pub mod problem;
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fedact_federation::aggregator::Config;
+use fedact_fleet::client::{Client, Ended as Left, Told};
+use fedact_fleet::coordinator::{Coordinator, Ended, Settings};
+use fedact_fleet::engine::{Replayed, replay};
+use fedact_fleet::identity::Join;
+use fedact_fleet::setup::{Fleet, Setup};
+use fedact_fleet::{FleetError, Name, Stop};
+
+/// A fleet, its folder and its server.
+pub struct World {
+    pub fleet: Fleet,
+    pub devices: Vec<Name>,
+    pub port: u16,
+    server: Option<Child>,
+    folder: tempfile::TempDir,
+}
+
+pub fn name(name: &str) -> Name {
+    Name::new(name).unwrap()
+}
+
+/// A fleet of so many devices whose server runs. Nothing, said aloud, where there is no server to run.
+pub fn world(devices: usize) -> Option<World> {
+    world_with(devices, false)
+}
+
+pub fn world_with(devices: usize, tls: bool) -> Option<World> {
+    let there = Command::new("nats-server")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    if there.is_err() {
+        eprintln!("SKIPPED: there is no nats-server; install Debian's package of that name");
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let devices: Vec<Name> = (0..devices)
+        .map(|nth| name(&format!("nano-{nth}")))
+        .collect();
+    let setup = Setup {
+        fleet: name("lab"),
+        host: "127.0.0.1".into(),
+        port,
+        devices: devices.clone(),
+        tls_on_loopback: tls,
+        store_bytes: 1 << 30,
+    };
+    let fleet = Fleet::init(&folder.path().join("fleet"), &setup).unwrap();
+    let mut world = World {
+        fleet,
+        devices,
+        port,
+        server: None,
+        folder,
+    };
+    world.start_server();
+    Some(world)
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl World {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn start_server(&mut self) {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("server.log"))
+            .unwrap();
+        let server = Command::new("nats-server")
+            .arg("-c")
+            .arg(self.fleet.server_configuration())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.server = Some(server);
+        let limit = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < limit, "{}", self.server_log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn server_log(&self) -> String {
+        std::fs::read_to_string(self.path("server.log")).unwrap_or_default()
+    }
+
+    /// Kills the server where it stands.
+    pub fn kill_server(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    }
+
+    pub fn join(&self, device: usize) -> Join {
+        Join::read(&self.fleet.join_path(&self.devices[device])).unwrap()
+    }
+
+    pub fn coordinator(
+        &self,
+        config: Config,
+        settings: Settings,
+    ) -> Result<Coordinator, FleetError> {
+        let numbers = config.layout.len();
+        let settings = Settings {
+            authority: self.fleet.authority().unwrap(),
+            roster: Some(self.fleet.roster_path()),
+            ..settings
+        };
+        Coordinator::open(
+            &self.fleet.run_folder(),
+            self.fleet.roster().unwrap(),
+            self.fleet.coordinator_key().unwrap(),
+            config,
+            settings,
+            || vec![0.0; numbers],
+        )
+    }
+
+    /// A device of the problem, on this runtime.
+    pub fn device(
+        &self,
+        device: usize,
+        numbers: usize,
+        pause: Duration,
+        stop: &Stop,
+    ) -> tokio::task::JoinHandle<Result<Left, FleetError>> {
+        self.device_telling(device, numbers, pause, stop, |_| {})
+    }
+
+    pub fn device_telling(
+        &self,
+        device: usize,
+        numbers: usize,
+        pause: Duration,
+        stop: &Stop,
+        told: impl FnMut(&Told) + Send + 'static,
+    ) -> tokio::task::JoinHandle<Result<Left, FleetError>> {
+        let join = self.join(device);
+        let trainer = problem::Point {
+            point: problem::point(join.device.as_str(), numbers),
+            pause,
+        };
+        let folder = self.path(&format!("device-{device}"));
+        let client = Client::new(join, folder, trainer).telling(told);
+        let stop = stop.clone();
+        tokio::spawn(async move { client.take_part(&stop).await })
+    }
+
+    pub fn replay(&self, config: Config) -> Replayed {
+        replay(&self.fleet.run_folder(), config, &self.path("scratch")).unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+/// Serves a run to its end, or fails with how it stood.
+pub async fn serve(coordinator: &mut Coordinator, stop: &Stop, most: Duration) -> Ended {
+    match tokio::time::timeout(most, coordinator.serve(stop)).await {
+        Ok(ended) => ended.unwrap(),
+        Err(_) => panic!("not over in {most:?}: {:#?}", coordinator.status()),
+    }
+}
+
+pub fn bits(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|number| number.to_bits()).collect()
+}
+
+/// The mean of what the devices want.
+pub fn optimum(devices: &[Name], numbers: usize) -> Vec<f32> {
+    let mut mean = vec![0.0; numbers];
+    for device in devices {
+        for (sum, number) in mean
+            .iter_mut()
+            .zip(problem::point(device.as_str(), numbers))
+        {
+            *sum += number / devices.len() as f32;
+        }
+    }
+    mean
+}
+
+pub fn distance(one: &[f32], other: &[f32]) -> f32 {
+    let squares = one
+        .iter()
+        .zip(other)
+        .map(|(one, other)| (one - other).powi(2));
+    squares.sum::<f32>().sqrt()
+}
