@@ -28,7 +28,7 @@ use tch::{CModule, Device, IValue, Kind, Tensor, no_grad};
 use super::network::{Layer, layers_of};
 use super::{QuantizedModel, Traced};
 use crate::{ModelInfo, NetsError, files};
-use lower::{Convolution, lower};
+use lower::{Convolution, Form, lower};
 
 /// A quantized model, compiled for this machine's processor.
 #[derive(Debug)]
@@ -74,18 +74,22 @@ fn constants(layer: &Layer, convolution: &Convolution) -> [(String, Tensor); 3] 
         if weight.dim() == 2 {
             weight = weight.reshape([&weight.size()[..], &[1; 3]].concat());
         }
-        if convolution.windows {
-            // Outputs, inputs, frames, height, width: the width becomes channels, a window's values side by side.
-            weight = weight.permute([0, 4, 1, 2, 3]).flatten(1, 2).unsqueeze(-1);
-        }
+        // Outputs, inputs, frames, height, width.
+        weight = match convolution.form {
+            Form::Volumes => weight,
+            // The width becomes channels, a window's values side by side.
+            Form::Windows => weight.permute([0, 4, 1, 2, 3]).flatten(1, 2).unsqueeze(-1),
+            Form::Joined => weight.squeeze_dim(-1),
+        };
         let steps = |tensor: &Tensor| {
             let tensor = tensor.detach().to_device(Device::Cpu);
             tensor.to_kind(Kind::Double) / f64::from(convolution.step)
         };
+        let scale = steps(&layer.scale) * f64::from(convolution.input.scale);
         let named = |part: &str, tensor: Tensor| (format!("{}.{part}", layer.name), tensor);
         [
             named("weight_int8", weight),
-            named("scale", steps(&layer.scale).to_kind(Kind::Float)),
+            named("scale", scale.to_kind(Kind::Float)),
             named("bias", steps(&layer.bias).to_kind(Kind::Float)),
         ]
     })

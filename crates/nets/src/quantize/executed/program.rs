@@ -6,8 +6,9 @@ use super::lower::{Convolution, Line, Lowered};
 pub(super) const CLASS: &str = "Int8Network";
 
 /// What every network has. `onednn::qconv_pointwise` is oneDNN's convolution of unsigned by signed bytes with sums of 32
-/// bits; numbers of types: 0 is `uint8`, 3 `int32`, 4 `int64`, 6 `float32`, 13 `quint8`. Weights are brought into
-/// oneDNN's order once, when the archive is loaded.
+/// bits, and `onednn::qconv2d_pointwise` the one that adds another value, in whose memory it leaves the result; numbers of types: 0 is `uint8`,
+/// 2 `int16`, 4 `int64`, 6 `float32`, 13 `quint8`. Weights are brought into oneDNN's order once, when the
+/// archive is loaded. The scales of what convolutions read are in those of their weights, so that there is nothing to multiply by.
 const COMMON: &str = r#"class Int8Network(Module):
   __parameters__ = []
   __buffers__ = []
@@ -19,18 +20,20 @@ const COMMON: &str = r#"class Int8Network(Module):
   biases : List[Tensor]
   def __getstate__(self: __torch__.Int8Network) -> Tuple[Dict[str, Tensor], bool]:
     return (self.tensors, self.training)
-  def pack(self: __torch__.Int8Network, name: str, scale: float, zero_point: int, stride: List[int], padding: List[int], shape: List[int]) -> NoneType:
+  def pack(self: __torch__.Int8Network, name: str, zero_point: int, stride: List[int], padding: List[int], dilation: List[int], shape: List[int]) -> NoneType:
     weight = (self.tensors)[torch.add(name, ".weight_int8")]
     scales = (self.tensors)[torch.add(name, ".scale")]
     bias = (self.tensors)[torch.add(name, ".bias")]
-    packed = ops.onednn.qconv_prepack(weight, scales, scale, zero_point, stride, padding, [1, 1, 1], 1, shape)
+    packed = ops.onednn.qconv_prepack(weight, scales, 1., zero_point, stride, padding, dilation, 1, shape)
     _0 = torch.append(self.packed, packed)
     _1 = torch.append(self.scales, scales)
     _2 = torch.append(self.zeros, torch.zeros_like(scales, dtype=4))
     _3 = torch.append(self.biases, bias)
     return None
-  def convolve(self: __torch__.Int8Network, layer: int, bytes: Tensor, scale: float, zero_point: int, stride: List[int], padding: List[int], type: int) -> Tensor:
-    return ops.onednn.qconv_pointwise(bytes, scale, zero_point, (self.packed)[layer], (self.scales)[layer], (self.zeros)[layer], (self.biases)[layer], stride, padding, [1, 1, 1], 1, 1., 0, type, "none", annotate(List[Optional[number]], []), "")
+  def convolve(self: __torch__.Int8Network, layer: int, bytes: Tensor, zero_point: int, stride: List[int], padding: List[int], type: int) -> Tensor:
+    return ops.onednn.qconv_pointwise(bytes, 1., zero_point, (self.packed)[layer], (self.scales)[layer], (self.zeros)[layer], (self.biases)[layer], stride, padding, [1, 1, 1], 1, 1., 0, type, "none", annotate(List[Optional[number]], []), "")
+  def join(self: __torch__.Int8Network, layer: int, bytes: Tensor, shortcut: Tensor, ratio: float, zero_point: int, stride: List[int], padding: List[int]) -> Tensor:
+    return ops.onednn.qconv2d_pointwise(bytes, 1., zero_point, (self.packed)[layer], (self.scales)[layer], (self.zeros)[layer], shortcut, (self.biases)[layer], stride, padding, [1, 1], 1, 1., 0, 0, ratio, 0, "sum", 1., "relu", annotate(List[Optional[number]], []), "")
   def stored(self: __torch__.Int8Network, clips: Tensor, scale: float, zero_point: int) -> Tensor:
     inner = torch.contiguous(torch.permute(clips, [0, 2, 3, 4, 1]))
     bytes = torch.int_repr(torch.quantize_per_tensor(inner, scale, zero_point, 13))
@@ -40,7 +43,7 @@ const COMMON: &str = r#"class Int8Network(Module):
     windows = torch.permute(torch.unfold(padded, 3, width, stride), [0, 1, 2, 3, 5, 4])
     return torch.permute(torch.flatten(windows, 4), [0, 4, 1, 2, 3])
   def narrowed(self: __torch__.Int8Network, levels: Tensor) -> Tensor:
-    return torch.to(torch.to(levels, 3), 0)
+    return torch.to(torch.to(levels, 2), 0)
 "#;
 
 /// The program of a lowered network.
@@ -64,7 +67,10 @@ pub(super) fn text(lowered: &Lowered) -> String {
         .enumerate()
         .map(|(index, line)| match line {
             Line::Statement(statement) => statement.clone(),
-            Line::Place(variable) => format!("_{index} = torch.append(places, {variable})"),
+            // The memory may be taken for the next sum.
+            Line::Place(variable) => {
+                format!("_{index} = torch.append(places, torch.clone({variable}))")
+            }
         });
     let places = std::iter::once("places = annotate(List[Tensor], [])".to_owned()).chain(places);
     let logits = "torch.flatten(logits, 1)";
@@ -100,12 +106,13 @@ fn pack(index: usize, convolution: &Convolution) -> String {
         input,
         stride,
         padding,
-        shape: [channels, frames, height, width],
+        shape,
         ..
     } = convolution;
-    let (scale, zero_point) = (f64::from(input.scale), input.zero_point);
+    let zero_point = input.zero_point;
+    let dilation = vec![1; stride.len()];
+    let batch = [&[1], &shape[..]].concat();
     format!(
-        "_{index} = self.pack(\"{name}\", {scale:?}, {zero_point}, {stride:?}, {padding:?}, \
-         [1, {channels}, {frames}, {height}, {width}])"
+        "_{index} = self.pack(\"{name}\", {zero_point}, {stride:?}, {padding:?}, {dilation:?}, {batch:?})"
     )
 }
