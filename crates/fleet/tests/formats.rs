@@ -1,4 +1,5 @@
 //! Messages and journals as bytes, whole and damaged.
+#![allow(clippy::unwrap_used)] // helpers are outside of test functions
 
 #[path = "process/problem.rs"]
 #[allow(dead_code)]
@@ -48,13 +49,25 @@ fn offer() -> impl Strategy<Value = Offer> {
 }
 
 fn assignment() -> impl Strategy<Value = Assignment> {
-    (any::<[u64; 3]>(), any::<u32>(), digest()).prop_map(|(numbers, client, model)| {
-        let [task, version, samples] = numbers;
+    (any::<[u64; 7]>(), any::<u32>(), digest()).prop_map(|(numbers, client, model)| {
+        let [
+            task,
+            version,
+            samples,
+            nth,
+            samples_before,
+            spent_samples,
+            budget_samples,
+        ] = numbers;
         Assignment {
             task,
             client,
             version,
             samples,
+            nth,
+            samples_before,
+            spent_samples,
+            budget_samples,
             model,
         }
     })

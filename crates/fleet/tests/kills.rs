@@ -1,4 +1,5 @@
 //! Coordinator, server and devices are killed at random moments: what was acknowledged was applied, once each.
+#![allow(clippy::unwrap_used)] // helpers are outside of test functions
 
 mod kit;
 

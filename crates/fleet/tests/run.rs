@@ -2,18 +2,21 @@
 
 mod kit;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fedact_federation::aggregator::EndReason;
-use fedact_federation::message::{Codec, Numbers};
+use fedact_federation::message::{Codec, Decoder, Numbers};
+use fedact_federation::simulation::Score;
 use fedact_federation::strategy::{FedAvg, Strategy};
-use fedact_fleet::Stop;
 use fedact_fleet::client::{Client, Ended as Left, Told, Trainer, TrainerError, Work};
-use fedact_fleet::coordinator::{Ended, Settings, Status};
-use fedact_fleet::wire::{CHUNK_BYTES, Orders};
+use fedact_fleet::coordinator::{Ended, Judge, Settings, Status};
+use fedact_fleet::wire::{CHUNK_BYTES, Orders, Up};
+use fedact_fleet::{Digest, Stop};
+use futures_util::StreamExt;
 use kit::hand::Hand;
-use kit::problem::rules;
+use kit::problem::{SAMPLES, rules};
 use kit::{bits, distance, optimum, serve};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -318,4 +321,143 @@ async fn a_folder_is_served_by_one_process_and_under_its_own_rules() {
     let other = world.coordinator(rules(1, 4, 11), Settings::default());
     let error = other.unwrap_err().to_string();
     assert!(error.contains("budget_samples"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lost_all_its_streams_is_given_new_ones_and_the_run_goes_on() {
+    let Some(mut world) = kit::world(2) else {
+        return;
+    };
+    let (numbers, tasks) = (100_000, 60);
+    let config = rules(2, numbers, tasks);
+    let mut coordinator = world
+        .coordinator(config.clone(), Settings::default())
+        .unwrap();
+    let stop = Stop::new();
+    let pause = Duration::from_millis(30);
+    let devices = [0, 1].map(|device| world.device(device, numbers, pause, &stop));
+    let journal = world.fleet.run_folder().join("journal");
+    // In the midst of the run, as far as the journal tells.
+    let wiped = std::thread::spawn(move || {
+        while std::fs::metadata(&journal).map_or(0, |metadata| metadata.len()) < 2000 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        world.wipe_server();
+        world.start_server();
+        world
+    });
+    let ended = serve(&mut coordinator, &stop, LIMIT * 2).await;
+    assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
+    let world = wiped.join().unwrap();
+    for device in devices {
+        let left = device.await.unwrap().unwrap();
+        assert_eq!(left, Left::Finished("budget-spent".into()));
+    }
+    let replayed = world.replay(config);
+    assert_eq!(replayed.mixed.len() as u64, tasks);
+    let model = coordinator.engine().aggregator().parameters();
+    assert_eq!(bits(&replayed.parameters), bits(model));
+}
+
+/// Finds every model right whose distance from a point is less than this.
+#[derive(Debug)]
+struct Near(Vec<f32>, f32);
+
+impl Judge for Near {
+    fn test(&mut self, parameters: &[f32]) -> Result<Score, TrainerError> {
+        let distance = distance(parameters, &self.0);
+        Ok(Score {
+            top1: f64::from(u8::from(distance < self.1)),
+            loss: f64::from(distance),
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_model_is_good_enough_ends_and_its_tests_are_in_the_journal() {
+    let Some(world) = kit::world(1) else { return };
+    let numbers = 64;
+    let config = rules(1, numbers, 1000);
+    let goal = optimum(&world.devices, numbers);
+    let far = distance(&vec![0.0; numbers], &goal);
+    let near = Near(goal, far / 10.0);
+    let coordinator = world
+        .coordinator(config.clone(), Settings::default())
+        .unwrap();
+    let mut coordinator = coordinator.judged(Box::new(near), 2 * SAMPLES, Some(1.0));
+    let stop = Stop::new();
+    let device = world.device(0, numbers, Duration::ZERO, &stop);
+    let ended = serve(&mut coordinator, &stop, LIMIT).await;
+    assert_eq!(ended, Ended::Finished(EndReason::TargetReached));
+    let left = device.await.unwrap().unwrap();
+    assert_eq!(left, Left::Finished("target-reached".into()));
+    let tested = coordinator.status().tested.unwrap();
+    assert_eq!(tested.top1, 1.0);
+    assert_eq!(tested.version, coordinator.engine().aggregator().version());
+    assert!(tested.loss.unwrap() < f64::from(far) / 10.0, "{tested:?}");
+    let replayed = world.replay(config);
+    assert_eq!(replayed.progress.tested, Some(tested));
+    assert_eq!(replayed.finished, Some(EndReason::TargetReached));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_a_device_is_signs_of_life_offers_and_pieces_of_updates() {
+    let Some(world) = kit::world(2) else { return };
+    let (numbers, tasks) = (100_000, 6);
+    let config = rules(2, numbers, tasks);
+    let mut coordinator = world.coordinator(config, Settings::default()).unwrap();
+    let run = coordinator.engine().run();
+    let stop = Stop::new();
+    // Everything that anybody but the coordinator says in the fleet's account, as the coordinator may read it.
+    let roster = world.fleet.roster().unwrap();
+    let wire = async_nats::ConnectOptions::new()
+        .nkey(world.fleet.coordinator_key().unwrap().seed().unwrap())
+        .custom_inbox_prefix("_INBOX.lab.wire")
+        .connect(&roster.address)
+        .await
+        .unwrap();
+    let mut said = wire.subscribe("fleet.lab.up.>").await.unwrap();
+    wire.flush().await.unwrap();
+    let read = tokio::spawn(async move {
+        let mut read = Vec::new();
+        while let Some(message) = said.next().await {
+            read.push((message.subject.to_string(), message.payload));
+        }
+        read
+    });
+    let devices = [0, 1].map(|device| world.device(device, numbers, Duration::ZERO, &stop));
+    serve(&mut coordinator, &stop, LIMIT).await;
+    for device in devices {
+        device.await.unwrap().unwrap();
+    }
+    wire.drain().await.unwrap();
+    let mut updates: BTreeMap<(String, Digest), Vec<u8>> = BTreeMap::new();
+    let mut offered: BTreeMap<Digest, u64> = BTreeMap::new();
+    for (subject, bytes) in read.await.unwrap() {
+        let place = roster.place(subject.strip_prefix("fleet.lab.up.").unwrap());
+        let device = &roster.devices[place.unwrap()];
+        let message = Up::open(&bytes, &roster.fleet, run, &device.name, &device.key).unwrap();
+        match message {
+            Up::Alive(_) => assert!(bytes.len() < 300, "{}", bytes.len()),
+            Up::Offer(offer) => {
+                assert!(bytes.len() < 500, "{}", bytes.len());
+                offered.insert(offer.digest, offer.bytes);
+            }
+            Up::Failed(failed) => panic!("{failed:?}"),
+            Up::Chunk(chunk) => {
+                let update = updates.entry((subject, chunk.digest)).or_default();
+                if update.len() as u64 == chunk.offset {
+                    update.extend(chunk.bytes);
+                }
+            }
+        }
+    }
+    assert!(updates.len() as u64 >= tasks);
+    // The pieces are those of updates, and an update is the difference that training made: nothing else goes up.
+    let decoder = Decoder::new(&coordinator.engine().aggregator().config().layout);
+    for ((_, digest), update) in updates {
+        assert_eq!(offered.get(&digest), Some(&(update.len() as u64)));
+        assert_eq!(Digest::of(&update), digest);
+        assert_eq!(decoder.decode(&update).unwrap().delta.len(), numbers);
+    }
 }

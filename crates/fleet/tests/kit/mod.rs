@@ -1,5 +1,5 @@
 //! A fleet with a real NATS server, in a temporary folder.
-#![allow(dead_code, clippy::unwrap_used)] // each test program uses a part; helpers are outside of test functions
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)] // each test program uses a part; helpers are outside of test functions
 
 pub mod hand;
 #[path = "../process/problem.rs"]
@@ -117,6 +117,12 @@ impl World {
             server.kill().unwrap();
             server.wait().unwrap();
         }
+    }
+
+    /// Kills the server and takes all its streams away.
+    pub fn wipe_server(&mut self) {
+        self.kill_server();
+        std::fs::remove_dir_all(self.path("fleet/jetstream")).unwrap();
     }
 
     pub fn join(&self, device: usize) -> Join {
