@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets up what `cargo build` needs and does nothing where it is already there:
 #
-#   1. Debian/Ubuntu packages: a C++ compiler, clang, pkg-config, FFmpeg's development packages;
+#   1. Debian/Ubuntu packages: a C++ compiler, clang, pkg-config, FFmpeg's development packages; and nats-server,
+#      for tests alone, where there is such a package;
 #   2. libtorch 2.11 for the CPU, under .deps/libtorch (git-ignored), unless LIBTORCH or a Python
 #      that has torch 2.11 offers one;
 #   3. .cargo/config.toml (git-ignored), which tells plain `cargo build`, `cargo test` and `cargo run`
@@ -58,6 +59,24 @@ packages() {
         fail "installing the packages failed (last lines above, all of it in $log)" "run: sudo apt-get update && sudo $install"
     fi
     rm -f "$log"
+}
+
+# What only tests need, and say so where it is missing; older systems have no such package.
+packages_for_tests() {
+    [ -z "$(command -v nats-server)" ] && [ ! -x /usr/sbin/nats-server ] || return 0
+    command -v apt-cache >/dev/null && apt-cache show nats-server >/dev/null 2>&1 || return 0
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        sudo -n true 2>/dev/null || return 0
+        sudo=(sudo -n)
+    fi
+    say "installing nats-server, for tests"
+    if ! "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nats-server >/dev/null 2>&1 </dev/null; then
+        say "nats-server cannot be installed; tests of the fleet will be skipped"
+        return 0
+    fi
+    # The package starts a server that is open to everybody; tests start their own.
+    ! command -v systemctl >/dev/null || "${sudo[@]}" systemctl disable --now nats-server >/dev/null 2>&1 || true
 }
 
 # --- 2. libtorch -------------------------------------------------------------------------------
@@ -201,6 +220,7 @@ END
 command -v cargo >/dev/null || fail "cargo is missing" \
     "install Rust 1.89 or newer with rustup (Debian's own package is too old), then run this again"
 packages
+packages_for_tests
 if ! libtorch=$(usable_libtorch); then
     # A wrong LIBTORCH has been explained already; anything else means that there is none yet.
     [ -z "${LIBTORCH:-}" ] || exit 1

@@ -96,24 +96,17 @@ pub enum FleetError {
         /// Why.
         reason: String,
     },
-    /// The server takes the connection and not what the fleet needs of it.
-    #[error("the NATS server at {address} cannot {what}: {reason}")]
-    Server {
-        /// Where.
-        address: String,
-        /// What it should do.
-        what: &'static str,
+    /// The coordinator's judge failed.
+    #[error("the model of version {version} cannot be tested: {reason}")]
+    Judge {
+        /// Which.
+        version: u64,
         /// Why not.
         reason: String,
     },
-    /// A model does not fit what the run says of it.
-    #[error("the model of version {version} {reason}")]
-    Model {
-        /// Which.
-        version: u64,
-        /// What is wrong.
-        reason: String,
-    },
+    /// The trainer panicked in a task, which was given back, and cannot be asked again.
+    #[error("the trainer broke off in the midst of a task; start the device again")]
+    TrainerBroke,
     /// An update cannot be made into a message.
     #[error("the update cannot be encoded")]
     Message(#[from] fedact_federation::message::MessageError),

@@ -2,14 +2,21 @@
 
 mod kit;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fedact_federation::aggregator::EndReason;
-use fedact_fleet::Stop;
-use fedact_fleet::client::{Ended as Left, Told};
-use fedact_fleet::coordinator::{Ended, Settings, Status};
-use kit::problem::rules;
+use fedact_federation::message::{Codec, Decoder, Numbers};
+use fedact_federation::simulation::Score;
+use fedact_federation::strategy::{FedAvg, Strategy};
+use fedact_fleet::client::{Client, Ended as Left, Told, Trainer, TrainerError, Work};
+use fedact_fleet::coordinator::{Ended, Judge, Settings, Status};
+use fedact_fleet::wire::{CHUNK_BYTES, Orders, Up};
+use fedact_fleet::{Digest, Stop};
+use futures_util::StreamExt;
+use kit::hand::Hand;
+use kit::problem::{SAMPLES, rules};
 use kit::{bits, distance, optimum, serve};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -67,5 +74,390 @@ async fn a_run_of_five_devices_ends_and_is_what_its_journal_gives() {
             .sum::<u64>(),
         tasks
     );
-    assert!(status.turned.is_empty(), "{:?}", status.turned);
+    // Updates that were under way when the budget was spent, and nothing else.
+    let mut turned = status.turned.keys();
+    assert!(
+        turned.all(|code| code == "run-finished"),
+        "{:?}",
+        status.turned
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_and_updates_of_many_pieces_travel_whole() {
+    let Some(world) = kit::world(2) else { return };
+    let (numbers, tasks) = (300_000, 6);
+    let config = rules(2, numbers, tasks);
+    let settings = Settings {
+        codec: Codec {
+            zstd: None,
+            ..Codec::default()
+        },
+        ..Settings::default()
+    };
+    let mut coordinator = world.coordinator(config.clone(), settings).unwrap();
+    let stop = Stop::new();
+    let devices = [0, 1].map(|device| world.device(device, numbers, Duration::ZERO, &stop));
+    let ended = serve(&mut coordinator, &stop, LIMIT).await;
+    assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
+    for device in devices {
+        device.await.unwrap().unwrap();
+    }
+    let status = coordinator.status();
+    assert!(status.bytes_up >= tasks * numbers as u64 * 4, "{status:#?}");
+    let model = coordinator.engine().aggregator().parameters();
+    assert_eq!(bits(&world.replay(config).parameters), bits(model));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lossy_codecs_with_feedback_give_what_the_journal_gives() {
+    let Some(world) = kit::world(3) else { return };
+    let (numbers, tasks) = (500, 30);
+    let config = rules(3, numbers, tasks);
+    let settings = Settings {
+        codec: Codec {
+            numbers: Numbers::Int8,
+            keep: Some(0.3),
+            ..Codec::default()
+        },
+        feedback: true,
+        ..Settings::default()
+    };
+    let mut coordinator = world.coordinator(config.clone(), settings).unwrap();
+    let stop = Stop::new();
+    let devices = [0, 1, 2].map(|device| world.device(device, numbers, Duration::ZERO, &stop));
+    serve(&mut coordinator, &stop, LIMIT).await;
+    for device in devices {
+        device.await.unwrap().unwrap();
+    }
+    let model = coordinator.engine().aggregator().parameters();
+    let optimum = optimum(&world.devices, numbers);
+    assert!(distance(model, &optimum) < distance(&vec![0.0; numbers], &optimum));
+    assert_eq!(bits(&world.replay(config).parameters), bits(model));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pieces_that_come_twice_in_the_wrong_order_or_not_at_all_are_asked_for_and_count_once() {
+    let Some(world) = kit::world(1) else { return };
+    let (numbers, tasks) = (200_000, 2);
+    let config = rules(1, numbers, tasks);
+    let mut coordinator = world
+        .coordinator(config.clone(), Settings::default())
+        .unwrap();
+    let run = coordinator.engine().run();
+    let stop = Stop::new();
+    let join = world.join(0);
+    let by_hand = tokio::spawn(async move {
+        let mut hand = Hand::of(join, run).await;
+        for _ in 0..tasks {
+            let task = hand.assignment().await;
+            let update = hand.update(&task, numbers);
+            let mut chunks = Hand::chunks(&task, &update);
+            assert!(chunks.len() >= 4);
+            let offer = hand.offer(&task, &update).seal(&hand.join.key);
+            // A chunk before its offer, the offer twice, the second chunk lost, the others twice and turned round.
+            hand.say(chunks[1].clone()).await;
+            hand.say(offer.clone()).await;
+            hand.say(offer.clone()).await;
+            hand.say(chunks[0].clone()).await;
+            hand.say(chunks[0].clone()).await;
+            hand.say(chunks[3].clone()).await;
+            hand.say(chunks[2].clone()).await;
+            let second = CHUNK_BYTES as u64;
+            hand.orders_when("the second piece is wanted", |orders| {
+                orders.wanted.is_some_and(|wanted| wanted.from == second)
+            })
+            .await;
+            chunks.remove(0);
+            for chunk in &chunks {
+                hand.say(chunk.clone()).await;
+            }
+            let told = |orders: &Orders| {
+                let verdict = orders.verdict.as_ref();
+                verdict
+                    .is_some_and(|verdict| verdict.task == task.task && verdict.refused.is_none())
+            };
+            hand.orders_when("the update counts", told).await;
+            // All of it once more.
+            hand.say(offer).await;
+            for chunk in chunks {
+                hand.say(chunk).await;
+            }
+        }
+    });
+    let ended = serve(&mut coordinator, &stop, LIMIT).await;
+    assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
+    by_hand.abort();
+    let replayed = world.replay(config);
+    assert_eq!(replayed.mixed.len() as u64, tasks);
+    assert!(replayed.updates.values().all(|times| *times == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_device_loses_its_task_and_gets_another_when_it_is_back() {
+    let Some(world) = kit::world(2) else { return };
+    let (numbers, tasks) = (16, 60);
+    let config = rules(2, numbers, tasks);
+    let settings = Settings {
+        lease: Duration::from_millis(500),
+        ..Settings::default()
+    };
+    let mut coordinator = world.coordinator(config.clone(), settings).unwrap();
+    let run = coordinator.engine().run();
+    let stop = Stop::new();
+    let join = world.join(1);
+    let back = Stop::new();
+    let heard_of = back.clone();
+    // The first device takes a task, and is not heard of until it has lost it.
+    let silent = tokio::spawn(async move {
+        let mut hand = Hand::of(join, run).await;
+        let first = hand.assignment().await;
+        hand.orders_when("the task is gone", |orders| orders.assignment.is_none())
+            .await;
+        let second = hand.assignment().await;
+        assert!(second.task > first.task, "{second:?}");
+        heard_of.set();
+    });
+    let slow = world.device(0, numbers, Duration::from_millis(40), &stop);
+    let ended = serve(&mut coordinator, &stop, LIMIT).await;
+    assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
+    slow.await.unwrap().unwrap();
+    silent.await.unwrap();
+    assert!(back.is_set());
+    let status = coordinator.status();
+    assert!(status.devices[1].lost >= 1, "{status:#?}");
+    let model = coordinator.engine().aggregator().parameters();
+    assert_eq!(bits(&world.replay(config).parameters), bits(model));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rounds_close_at_their_deadline_when_a_device_stays_away() {
+    let Some(world) = kit::world(3) else { return };
+    let (numbers, tasks) = (16, 12);
+    let mut config = rules(3, numbers, tasks);
+    config.strategy = Strategy::FedAvg(FedAvg::default());
+    let settings = Settings {
+        round_deadline: Some(Duration::from_millis(700)),
+        ..Settings::default()
+    };
+    let mut coordinator = world.coordinator(config.clone(), settings).unwrap();
+    let stop = Stop::new();
+    let devices = [0, 2].map(|device| world.device(device, numbers, Duration::ZERO, &stop));
+    let ended = serve(&mut coordinator, &stop, LIMIT).await;
+    assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
+    for device in devices {
+        device.await.unwrap().unwrap();
+    }
+    let model = coordinator.engine().aggregator().parameters();
+    assert_eq!(bits(&world.replay(config).parameters), bits(model));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_devices_says_what_it_waits_for_and_ends_when_its_patience_does() {
+    let Some(world) = kit::world(2) else { return };
+    let config = rules(2, 4, 10);
+    let mut coordinator = world
+        .coordinator(config.clone(), Settings::default())
+        .unwrap();
+    let stop = Stop::new();
+    let switch = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        switch.set();
+    });
+    let ended = serve(&mut coordinator, &stop, LIMIT).await;
+    assert_eq!(ended, Ended::Stopped);
+    let status = Status::read(&world.fleet.run_folder()).unwrap();
+    assert_eq!(
+        status.waits_for.as_deref(),
+        Some("a device: none of 2 is there")
+    );
+    drop(coordinator);
+    let settings = Settings {
+        patience: Some(Duration::from_millis(300)),
+        ..Settings::default()
+    };
+    let mut coordinator = world.coordinator(config, settings).unwrap();
+    let ended = serve(&mut coordinator, &Stop::new(), LIMIT).await;
+    assert_eq!(ended, Ended::Finished(EndReason::NoClientsLeft));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trainer_that_fails_gives_its_task_back_and_a_run_of_lost_tasks_ends() {
+    struct Broken;
+    impl Trainer for Broken {
+        fn train(&mut self, _: &Work<'_>) -> Result<Vec<f32>, TrainerError> {
+            Err("the camera is covered".into())
+        }
+    }
+    let Some(world) = kit::world(1) else { return };
+    let settings = Settings {
+        max_losses_in_a_row: 2,
+        ..Settings::default()
+    };
+    let mut coordinator = world.coordinator(rules(1, 4, 10), settings).unwrap();
+    let stop = Stop::new();
+    let client = Client::new(world.join(0), world.path("device-0"), Broken);
+    let switch = stop.clone();
+    let device = tokio::spawn(async move { client.take_part(&switch).await });
+    let ended = serve(&mut coordinator, &stop, LIMIT).await;
+    assert_eq!(ended, Ended::Finished(EndReason::AllTasksLost));
+    let left = device.await.unwrap().unwrap();
+    assert_eq!(left, Left::Finished("all-tasks-lost".into()));
+    let trouble = coordinator.status().trouble.unwrap_or_default();
+    assert!(trouble.contains("the camera is covered"), "{trouble}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_served_by_one_process_and_under_its_own_rules() {
+    let Some(world) = kit::world(1) else { return };
+    let first = world
+        .coordinator(rules(1, 4, 10), Settings::default())
+        .unwrap();
+    let second = world.coordinator(rules(1, 4, 10), Settings::default());
+    let error = second.unwrap_err().to_string();
+    assert!(error.contains("served by another process"), "{error}");
+    drop(first);
+    let other = world.coordinator(rules(1, 4, 11), Settings::default());
+    let error = other.unwrap_err().to_string();
+    assert!(error.contains("budget_samples"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lost_all_its_streams_is_given_new_ones_and_the_run_goes_on() {
+    let Some(mut world) = kit::world(2) else {
+        return;
+    };
+    let (numbers, tasks) = (100_000, 60);
+    let config = rules(2, numbers, tasks);
+    let mut coordinator = world
+        .coordinator(config.clone(), Settings::default())
+        .unwrap();
+    let stop = Stop::new();
+    let pause = Duration::from_millis(30);
+    let devices = [0, 1].map(|device| world.device(device, numbers, pause, &stop));
+    let journal = world.fleet.run_folder().join("journal");
+    // In the midst of the run, as far as the journal tells.
+    let wiped = std::thread::spawn(move || {
+        while std::fs::metadata(&journal).map_or(0, |metadata| metadata.len()) < 2000 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        world.wipe_server();
+        world.start_server();
+        world
+    });
+    let ended = serve(&mut coordinator, &stop, LIMIT * 2).await;
+    assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
+    let world = wiped.join().unwrap();
+    for device in devices {
+        let left = device.await.unwrap().unwrap();
+        assert_eq!(left, Left::Finished("budget-spent".into()));
+    }
+    let replayed = world.replay(config);
+    assert_eq!(replayed.mixed.len() as u64, tasks);
+    let model = coordinator.engine().aggregator().parameters();
+    assert_eq!(bits(&replayed.parameters), bits(model));
+}
+
+/// Finds every model right whose distance from a point is less than this.
+#[derive(Debug)]
+struct Near(Vec<f32>, f32);
+
+impl Judge for Near {
+    fn test(&mut self, parameters: &[f32]) -> Result<Score, TrainerError> {
+        let distance = distance(parameters, &self.0);
+        Ok(Score {
+            top1: f64::from(u8::from(distance < self.1)),
+            loss: f64::from(distance),
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_model_is_good_enough_ends_and_its_tests_are_in_the_journal() {
+    let Some(world) = kit::world(1) else { return };
+    let numbers = 64;
+    let config = rules(1, numbers, 1000);
+    let goal = optimum(&world.devices, numbers);
+    let far = distance(&vec![0.0; numbers], &goal);
+    let near = Near(goal, far / 10.0);
+    let coordinator = world
+        .coordinator(config.clone(), Settings::default())
+        .unwrap();
+    let mut coordinator = coordinator.judged(Box::new(near), 2 * SAMPLES, Some(1.0));
+    let stop = Stop::new();
+    let device = world.device(0, numbers, Duration::ZERO, &stop);
+    let ended = serve(&mut coordinator, &stop, LIMIT).await;
+    assert_eq!(ended, Ended::Finished(EndReason::TargetReached));
+    let left = device.await.unwrap().unwrap();
+    assert_eq!(left, Left::Finished("target-reached".into()));
+    let tested = coordinator.status().tested.unwrap();
+    assert_eq!(tested.top1, 1.0);
+    assert_eq!(tested.version, coordinator.engine().aggregator().version());
+    assert!(tested.loss.unwrap() < f64::from(far) / 10.0, "{tested:?}");
+    let replayed = world.replay(config);
+    assert_eq!(replayed.progress.tested, Some(tested));
+    assert_eq!(replayed.finished, Some(EndReason::TargetReached));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_a_device_is_signs_of_life_offers_and_pieces_of_updates() {
+    let Some(world) = kit::world(2) else { return };
+    let (numbers, tasks) = (100_000, 6);
+    let config = rules(2, numbers, tasks);
+    let mut coordinator = world.coordinator(config, Settings::default()).unwrap();
+    let run = coordinator.engine().run();
+    let stop = Stop::new();
+    // Everything that anybody but the coordinator says in the fleet's account, as the coordinator may read it.
+    let roster = world.fleet.roster().unwrap();
+    let wire = async_nats::ConnectOptions::new()
+        .nkey(world.fleet.coordinator_key().unwrap().seed().unwrap())
+        .custom_inbox_prefix("_INBOX.lab.wire")
+        .connect(&roster.address)
+        .await
+        .unwrap();
+    let mut said = wire.subscribe("fleet.lab.up.>").await.unwrap();
+    wire.flush().await.unwrap();
+    let read = tokio::spawn(async move {
+        let mut read = Vec::new();
+        while let Some(message) = said.next().await {
+            read.push((message.subject.to_string(), message.payload));
+        }
+        read
+    });
+    let devices = [0, 1].map(|device| world.device(device, numbers, Duration::ZERO, &stop));
+    serve(&mut coordinator, &stop, LIMIT).await;
+    for device in devices {
+        device.await.unwrap().unwrap();
+    }
+    wire.drain().await.unwrap();
+    let mut updates: BTreeMap<(String, Digest), Vec<u8>> = BTreeMap::new();
+    let mut offered: BTreeMap<Digest, u64> = BTreeMap::new();
+    for (subject, bytes) in read.await.unwrap() {
+        let place = roster.place(subject.strip_prefix("fleet.lab.up.").unwrap());
+        let device = &roster.devices[place.unwrap()];
+        let message = Up::open(&bytes, &roster.fleet, run, &device.name, &device.key).unwrap();
+        match message {
+            Up::Alive(_) => assert!(bytes.len() < 300, "{}", bytes.len()),
+            Up::Offer(offer) => {
+                assert!(bytes.len() < 500, "{}", bytes.len());
+                offered.insert(offer.digest, offer.bytes);
+            }
+            Up::Failed(failed) => panic!("{failed:?}"),
+            Up::Chunk(chunk) => {
+                let update = updates.entry((subject, chunk.digest)).or_default();
+                if update.len() as u64 == chunk.offset {
+                    update.extend(chunk.bytes);
+                }
+            }
+        }
+    }
+    assert!(updates.len() as u64 >= tasks);
+    // The pieces are those of updates, and an update is the difference that training made: nothing else goes up.
+    let decoder = Decoder::new(&coordinator.engine().aggregator().config().layout);
+    for ((_, digest), update) in updates {
+        assert_eq!(offered.get(&digest), Some(&(update.len() as u64)));
+        assert_eq!(Digest::of(&update), digest);
+        assert_eq!(decoder.decode(&update).unwrap().delta.len(), numbers);
+    }
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 
-use super::{PAUSE, Session};
+use super::PAUSE;
+use super::session::Session;
 use crate::link::{self, Trouble};
 use crate::wire::{Assignment, CHUNK_BYTES, Description};
 use crate::{Digest, FleetError, files};

@@ -25,26 +25,35 @@ pub(super) fn listen(
     let (connection, subjects, join) = (connection.clone(), subjects.clone(), Arc::clone(join));
     let listening = tokio::spawn(async move {
         let subject = subjects.down(&join.device);
-        let mut subscription = loop {
-            match connection.subscribe(subject.clone()).await {
-                Ok(subscription) => break subscription,
-                Err(_) => tokio::time::sleep(ASK).await,
-            }
-        };
         loop {
-            let last = link::last(&connection, &subjects.down_stream(), &subject).await;
-            if let Ok(Some(bytes)) = last {
-                take(&newest, &bytes, &join);
-            }
-            let pause = tokio::time::sleep(ASK);
-            tokio::pin!(pause);
-            loop {
-                tokio::select! {
-                    message = subscription.next() => match message {
-                        Some(message) => take(&newest, &message.payload, &join),
-                        None => return,
-                    },
-                    () = &mut pause => break,
+            let subscription = connection.subscribe(subject.clone()).await;
+            let mut subscription = match subscription {
+                Ok(subscription) => subscription,
+                Err(_) => {
+                    tokio::time::sleep(ASK).await;
+                    continue;
+                }
+            };
+            let mut subscribed = true;
+            while subscribed {
+                let last = link::last(&connection, &subjects.down_stream(), &subject).await;
+                if let Ok(Some(bytes)) = last {
+                    take(&newest, &bytes, &join);
+                }
+                let pause = tokio::time::sleep(ASK);
+                tokio::pin!(pause);
+                loop {
+                    tokio::select! {
+                        message = subscription.next() => match message {
+                            Some(message) => take(&newest, &message.payload, &join),
+                            None => {
+                                subscribed = false;
+                                tokio::time::sleep(ASK).await;
+                                break;
+                            }
+                        },
+                        () = &mut pause => break,
+                    }
                 }
             }
         }

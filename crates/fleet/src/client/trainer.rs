@@ -25,6 +25,12 @@ pub struct Work<'work> {
     pub task: u64,
     /// Clips to process, repeats counted.
     pub samples: u64,
+    /// How many tasks this device was given before.
+    pub nth: u64,
+    /// Clips of all those tasks together: where this one begins in the endless repetition of the device's clips.
+    pub samples_before: u64,
+    /// Share of the run's budget that had been spent when it was given out: what a learning-rate schedule depends on.
+    pub progress: f64,
     /// The version to start from.
     pub base_version: u64,
     /// Its parameters, flat.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 
-use super::Session;
 use super::keep::Computed;
+use super::session::Session;
 use crate::FleetError;
 use crate::wire::{Assignment, CHUNK_BYTES, Chunk, Description, Offer, Orders, Wanted};
 

@@ -6,6 +6,7 @@
 //! device.
 
 mod intake;
+mod judge;
 mod outlet;
 mod settings;
 mod status;
@@ -13,7 +14,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use fedact_federation::aggregator::{Action, ClientId, Config, EndReason};
 use fedact_federation::message::Message;
@@ -26,14 +27,19 @@ use crate::link::{self, Door};
 use crate::wire::{Subjects, Turned, Wanted};
 use crate::{FleetError, Stop};
 
+pub use judge::Judge;
 pub use settings::Settings;
 pub use status::{DeviceStatus, Status};
 
 use intake::Spool;
+use judge::Bench;
 use outlet::Outlet;
 
 /// Messages of one pull.
 const PULLED: usize = 32;
+
+/// A process numbers its orders from its own number times two to this power on.
+const ORDERS_OF_A_PROCESS: u32 = 40;
 
 /// How a coordinator's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,17 +56,19 @@ pub struct Coordinator {
     engine: Engine,
     journal: Journal,
     settings: Settings,
+    judge: Option<Bench>,
     roster: Roster,
     key: Key,
     subjects: Subjects,
-    /// When the run began, as far as the clock of this process goes: now, less what the journal has seen.
+    /// When this process opened the run, and how many seconds old the run was then: a run's time is that in which it
+    /// is served.
     began: Instant,
     before: f64,
     devices: Vec<Seen>,
     /// Whose orders must be published.
     due: BTreeSet<ClientId>,
     turned: BTreeMap<Turned, u64>,
-    /// Updates and samples aside, bytes of updates that were kept by this process.
+    /// Bytes of the updates that this process kept.
     bytes_up: u64,
     since_checkpoint: u64,
     status_written: Option<Instant>,
@@ -110,7 +118,9 @@ impl Coordinator {
         let lock = Locked::take(folder)?;
         let (engine, journal) = Engine::open(folder, config, start)?;
         let now = Instant::now();
-        let devices = roster.devices.iter().map(|_| Seen::new(now)).collect();
+        let sequence = opened(folder)? << ORDERS_OF_A_PROCESS;
+        let devices = roster.devices.iter();
+        let devices = devices.map(|_| Seen::new(now, sequence)).collect();
         Ok(Self {
             before: engine.progress().now,
             subjects: Subjects::new(&roster.fleet),
@@ -119,6 +129,7 @@ impl Coordinator {
             engine,
             journal,
             settings,
+            judge: None,
             roster,
             key,
             devices,
@@ -169,6 +180,7 @@ impl Coordinator {
                     reason: "the server no longer knows the coordinator's key".into(),
                 });
             }
+            self.judge()?;
             self.watch()?;
             self.publish(&mut outlet).await?;
             self.write_status(false)?;
@@ -185,7 +197,13 @@ impl Coordinator {
             let Some(mut batch) = outlet.pull(PULLED).await else {
                 continue;
             };
-            while let Some(Ok(message)) = outlet.next(&mut batch).await {
+            while let Some(pulled) = outlet.next(&mut batch).await {
+                let Ok(message) = pulled else {
+                    // The consumer is gone, and perhaps all streams with it: everything is said anew.
+                    outlet.forget();
+                    self.due.extend(0..self.devices.len());
+                    break;
+                };
                 self.take(&message)?;
                 // What the message led to is on the disk; a lost acknowledgement brings it again, to no effect.
                 let _ = message.ack().await;
@@ -218,7 +236,7 @@ impl Coordinator {
             | Happened::Unreadable { client, .. } => {
                 self.due.insert(client);
             }
-            Happened::Deadline { .. } | Happened::Stop { .. } => {}
+            Happened::Deadline { .. } | Happened::Stop { .. } | Happened::Tested(_) => {}
         }
         for action in &actions {
             match action {
@@ -250,23 +268,32 @@ impl Coordinator {
 }
 
 impl Seen {
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, sequence: u64) -> Self {
         Self {
             heard: now,
             ever: false,
             count: 0,
-            sequence: 0,
+            sequence,
             spool: None,
             wanted: None,
             turned: 0,
         }
     }
 
-    /// A number for the next orders: larger than any before, those of an earlier process included.
+    /// A number for the next orders: larger than any before, those of earlier processes included.
     fn next_sequence(&mut self) -> u64 {
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH);
-        let micros = clock.map_or(0, |since| since.as_micros() as u64);
-        self.sequence = (self.sequence + 1).max(micros);
+        self.sequence += 1;
         self.sequence
     }
+}
+
+/// How often the run in a folder was opened, this time included. Kept in a file and not taken from the clock, which may go back.
+fn opened(folder: &Path) -> Result<u64, FleetError> {
+    let path = folder.join("opened");
+    let before = files::read_if_there(&path)?;
+    let before = before.and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok());
+    let times = before.unwrap_or(0_u64) + 1;
+    let text = times.to_string();
+    files::write(&path, &[text.as_bytes()], files::Lasting::Synced)?;
+    Ok(times)
 }

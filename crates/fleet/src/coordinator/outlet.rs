@@ -61,6 +61,12 @@ impl Outlet {
         }
     }
 
+    /// Takes nothing for granted any more: streams are looked after, and made where they are missing, before the next pull.
+    pub fn forget(&mut self) {
+        self.consumer = None;
+        self.published.clear();
+    }
+
     /// Messages as they come, for a moment. Nothing without a server.
     pub async fn pull(&self, most: usize) -> Option<Batch> {
         let connected = self.client.connection_state() == State::Connected;

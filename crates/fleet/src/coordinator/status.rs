@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
-use crate::engine::Presence;
+use crate::engine::{Presence, Tested};
 use crate::{FleetError, Name, files};
 
 /// How a run stands. Written once a second, and when the coordinator ends.
@@ -25,6 +25,8 @@ pub struct Status {
     pub samples: u64,
     /// The run ends when they are so many.
     pub budget_samples: u64,
+    /// What the last test said, where models are tested.
+    pub tested: Option<Tested>,
     /// Why the run is over, if it is.
     pub finished: Option<String>,
     /// What it waits for, if it is not.
@@ -114,6 +116,7 @@ impl Coordinator {
             version: aggregator.version(),
             samples: aggregator.samples(),
             budget_samples: aggregator.config().budget_samples,
+            tested: progress.tested,
             finished: progress.finished.map(|reason| reason.code().to_owned()),
             waits_for: progress.finished.is_none().then(|| waits_for(&devices)),
             trouble: self.trouble.clone(),

@@ -7,6 +7,7 @@
 //! journal          every event                                        (journal)
 //! updates/TASK     every update that counted or was refused, as it came
 //! versions/N       the model of every version that an open task started from
+//! opened           how often a coordinator opened the run              (coordinator)
 //! checkpoint       the aggregator and the devices at some byte of the journal  (checkpoint.rs)
 //! ```
 //!
@@ -30,7 +31,7 @@ use crate::journal::{Happened, Journal, Placed, Record};
 use crate::wire::{Assignment, Verdict};
 use crate::{Digest, FleetError, files};
 
-pub use progress::{Member, Presence, Progress};
+pub use progress::{Member, Presence, Progress, Tested};
 pub use replay::{Replayed, replay};
 
 use rules::RunFile;
@@ -179,15 +180,19 @@ impl Engine {
         end: u64,
     ) -> Result<Vec<Action>, FleetError> {
         let event = match &record.happened {
-            Happened::Ready { client } => Event::ClientReady { client: *client },
+            Happened::Ready { client } => Some(Event::ClientReady { client: *client }),
             Happened::Lost { client } | Happened::Unreadable { client, .. } => {
-                Event::ClientLost { client: *client }
+                Some(Event::ClientLost { client: *client })
             }
-            Happened::Deadline { round } => Event::RoundDeadline { round: *round },
-            Happened::Stop { reason } => Event::Stop { reason: *reason },
-            Happened::Update { client, .. } => Event::UpdateArrived(self.update(*client, message)?),
+            Happened::Deadline { round } => Some(Event::RoundDeadline { round: *round }),
+            Happened::Stop { reason } => Some(Event::Stop { reason: *reason }),
+            Happened::Update { client, .. } => {
+                Some(Event::UpdateArrived(self.update(*client, message)?))
+            }
+            Happened::Tested(_) => None,
         };
-        let actions = self.aggregator.handle_at(record.at, event);
+        let actions = event.map(|event| self.aggregator.handle_at(record.at, event));
+        let actions = actions.unwrap_or_default();
         self.progress.note_event(record, &actions);
         for action in &actions {
             if let Action::Send {
@@ -198,11 +203,16 @@ impl Engine {
             } = *action
             {
                 let model = self.versions.keep(version, self.aggregator.parameters())?;
+                let member = self.progress.members.get(client);
                 let assignment = Assignment {
                     task,
                     client: client as u32,
                     version,
                     samples,
+                    nth: member.map_or(0, |member| member.given_tasks),
+                    samples_before: member.map_or(0, |member| member.given_samples),
+                    spent_samples: self.aggregator.samples(),
+                    budget_samples: self.aggregator.config().budget_samples,
                     model,
                 };
                 self.progress.assign(client, assignment);

@@ -26,6 +26,8 @@ pub struct Progress {
     pub lost_in_a_row: u64,
     /// Updates refused by the aggregator or not readable, by code.
     pub refused: BTreeMap<String, u64>,
+    /// What the last test of the model said.
+    pub tested: Option<Tested>,
     /// Why the run is over.
     pub finished: Option<EndReason>,
     /// When the last event was, in seconds since the run began.
@@ -47,6 +49,24 @@ pub struct Member {
     pub refused: u64,
     /// Tasks that it lost.
     pub lost: u64,
+    /// Tasks that it was given.
+    pub given_tasks: u64,
+    /// Their samples.
+    pub given_samples: u64,
+}
+
+/// How good a model was.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tested {
+    /// Which version.
+    pub version: u64,
+    /// Samples of tasks that had reached the coordinator.
+    pub samples: u64,
+    /// Share of test clips whose most likely class is right, 0 to 1.
+    pub top1: f64,
+    /// Mean cross-entropy; none when the model has diverged.
+    pub loss: Option<f64>,
 }
 
 /// Whether a device is there.
@@ -72,6 +92,7 @@ impl Progress {
             closed_round: None,
             lost_in_a_row: 0,
             refused: BTreeMap::new(),
+            tested: None,
             finished: None,
             now: 0.0,
         }
@@ -89,6 +110,8 @@ impl Progress {
         if let Some(member) = self.members.get_mut(client) {
             member.presence = Presence::Working;
             member.assignment = Some(assignment);
+            member.given_tasks += 1;
+            member.given_samples += assignment.samples;
         }
     }
 
@@ -126,6 +149,7 @@ impl Progress {
                 self.deadlines.retain(|(_, open)| open != round);
                 self.closed_round = Some(*round);
             }
+            Happened::Tested(tested) => self.tested = Some(*tested),
             Happened::Stop { .. } => {}
         }
         for action in actions {

@@ -4,6 +4,7 @@ use fedact_federation::aggregator::{ClientId, EndReason, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::Digest;
+use crate::engine::Tested;
 
 /// Something that happened, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ pub enum Happened {
         /// Which.
         round: u64,
     },
+    /// The model was tested.
+    Tested(Tested),
     /// The run is over.
     Stop {
         /// Why.

@@ -197,3 +197,90 @@ impl Fleet {
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn setup(host: &str) -> Setup {
+        Setup {
+            fleet: Name::new("lab").unwrap(),
+            host: host.into(),
+            port: 4222,
+            devices: ["nano-1", "pi-3"]
+                .map(|name| Name::new(name).unwrap())
+                .into(),
+            tls_on_loopback: false,
+            store_bytes: 1 << 30,
+        }
+    }
+
+    #[test]
+    fn secrets_are_their_owners_alone_and_in_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let fleet = Fleet::init(&folder.path().join("fleet"), &setup("fl.example")).unwrap();
+        let secret = [
+            "coordinator.seed",
+            "join/nano-1.join",
+            "join/pi-3.join",
+            "tls/authority.key",
+            "tls/server.key",
+        ];
+        for name in secret {
+            let metadata = std::fs::metadata(fleet.folder.join(name)).unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{name}");
+        }
+        let join = Join::read(&fleet.join_path(&Name::new("pi-3").unwrap())).unwrap();
+        let seeds = [
+            fleet.coordinator_key().unwrap().seed().unwrap(),
+            join.key.seed().unwrap(),
+        ];
+        for name in [
+            "fleet.toml",
+            "nats.conf",
+            "tls/authority.pem",
+            "tls/server.pem",
+        ] {
+            let text = std::fs::read_to_string(fleet.folder.join(name)).unwrap();
+            assert!(seeds.iter().all(|seed| !text.contains(seed)), "{name}");
+            assert!(!text.contains("PRIVATE KEY"), "{name}");
+        }
+        assert_eq!(join.address, "tls://fl.example:4222");
+        assert_eq!(join.authority, fleet.authority().unwrap());
+        assert_eq!(join.coordinator, fleet.roster().unwrap().coordinator);
+    }
+
+    #[test]
+    fn a_fleet_is_not_set_up_over_another_and_its_devices_have_names_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut twice = setup("127.0.0.1");
+        twice.devices.push(Name::new("pi-3").unwrap());
+        let error = Fleet::init(folder.path(), &twice).unwrap_err().to_string();
+        assert!(error.contains("`pi-3` is there twice"), "{error}");
+        let fleet = Fleet::init(folder.path(), &setup("127.0.0.1")).unwrap();
+        assert_eq!(fleet.authority().unwrap(), None);
+        assert_eq!(fleet.roster().unwrap().address, "nats://127.0.0.1:4222");
+        let error = Fleet::init(folder.path(), &setup("127.0.0.1")).unwrap_err();
+        assert!(
+            error.to_string().contains("there is a fleet already"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_revoked_device_is_in_the_roster_and_no_longer_in_the_servers_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let fleet = Fleet::init(folder.path(), &setup("::1")).unwrap();
+        let key = fleet.roster().unwrap().devices[0].key.clone();
+        let configuration = || std::fs::read_to_string(fleet.server_configuration()).unwrap();
+        assert!(configuration().contains(key.as_str()));
+        // No server runs here, so none was told.
+        assert!(!fleet.revoke("nano-1").unwrap());
+        assert!(!configuration().contains(key.as_str()));
+        let roster = fleet.roster().unwrap();
+        assert_eq!(roster.place("nano-1"), Some(0));
+        assert!(roster.devices[0].revoked && !roster.devices[1].revoked);
+    }
+}

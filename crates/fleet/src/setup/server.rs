@@ -57,10 +57,12 @@ fn configuration(folder: &Path, roster: &Roster, store_bytes: u64) -> String {
     let subjects = Subjects::new(&roster.fleet);
     let tls = roster.address.starts_with("tls://");
     let port = roster.address.rsplit(':').next().unwrap_or("4222");
-    let host = if tls && !names_loopback(&roster.address) {
-        "0.0.0.0"
-    } else {
+    let host = if roster.address.contains("//[::1]:") {
+        "[::1]"
+    } else if names_loopback(&roster.address) {
         "127.0.0.1"
+    } else {
+        "0.0.0.0"
     };
     let path = |name: &str| quoted(&folder.join(name).display().to_string());
     let mut text = String::from(
@@ -132,7 +134,7 @@ fn user(text: &mut String, name: &str, key: &PublicKey, publish: &[String], subs
 }
 
 fn names_loopback(address: &str) -> bool {
-    ["//localhost:", "//127.", "//[::1]:"]
+    ["//localhost:", "//127."]
         .iter()
         .any(|name| address.contains(name))
 }

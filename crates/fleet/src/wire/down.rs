@@ -44,6 +44,14 @@ pub struct Assignment {
     pub version: u64,
     /// Clips to process, repeats counted.
     pub samples: u64,
+    /// How many tasks this device was given before.
+    pub nth: u64,
+    /// Clips of all those tasks together: where this one begins in the endless repetition of the device's clips.
+    pub samples_before: u64,
+    /// Clips of all tasks that had reached the coordinator when this one was given out.
+    pub spent_samples: u64,
+    /// The run ends when those are so many.
+    pub budget_samples: u64,
     /// SHA-256 of that version's bytes (`f32`, little-endian).
     pub model: Digest,
 }
@@ -96,7 +104,7 @@ pub enum Down {
     /// To one device.
     Orders(Orders),
     /// To all.
-    Description(Box<Description>),
+    Description(Description),
 }
 
 impl Orders {
@@ -136,7 +144,7 @@ impl Down {
             Kind::Description => {
                 let description: Description = seal::open(kind, rest, signer, MOST_DOWN_BODY)?;
                 let of_fleet = description.fleet.clone();
-                (of_fleet, Self::Description(Box::new(description)))
+                (of_fleet, Self::Description(description))
             }
             _ => return Err(Turned::Malformed),
         };

@@ -1,6 +1,7 @@
 //! A fleet with a real NATS server, in a temporary folder.
-#![allow(dead_code, clippy::unwrap_used)] // each test program uses a part; helpers are outside of test functions
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)] // each test program uses a part; helpers are outside of test functions
 
+pub mod hand;
 #[path = "../process/problem.rs"]
 pub mod problem;
 
@@ -36,11 +37,7 @@ pub fn world(devices: usize) -> Option<World> {
 }
 
 pub fn world_with(devices: usize, tls: bool) -> Option<World> {
-    let there = Command::new("nats-server")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status();
-    if there.is_err() {
+    if server_program().is_none() {
         eprintln!("SKIPPED: there is no nats-server; install Debian's package of that name");
         return None;
     }
@@ -69,6 +66,16 @@ pub fn world_with(devices: usize, tls: bool) -> Option<World> {
     Some(world)
 }
 
+/// Debian puts it where the path of users does not lead.
+fn server_program() -> Option<&'static str> {
+    let mut places = ["nats-server", "/usr/sbin/nats-server"].into_iter();
+    places.find(|place| {
+        let mut command = Command::new(place);
+        let tried = command.arg("--version").stdout(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    })
+}
+
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
@@ -85,7 +92,7 @@ impl World {
             .append(true)
             .open(self.path("server.log"))
             .unwrap();
-        let server = Command::new("nats-server")
+        let server = Command::new(server_program().unwrap())
             .arg("-c")
             .arg(self.fleet.server_configuration())
             .stdout(Stdio::null())
@@ -110,6 +117,12 @@ impl World {
             server.kill().unwrap();
             server.wait().unwrap();
         }
+    }
+
+    /// Kills the server and takes all its streams away.
+    pub fn wipe_server(&mut self) {
+        self.kill_server();
+        std::fs::remove_dir_all(self.path("fleet/jetstream")).unwrap();
     }
 
     pub fn join(&self, device: usize) -> Join {

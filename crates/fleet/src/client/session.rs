@@ -1,0 +1,192 @@
+//! One connection's worth of taking part: what the orders say is done, one thing after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client as Connection;
+use tokio::sync::watch;
+
+use super::keep::Keep;
+use super::{Background, Ended, PAUSE, Told, Trainer};
+use crate::identity::Join;
+use crate::link;
+use crate::wire::{Alive, Description, Down, Orders, Subjects, Verdict};
+use crate::{FleetError, Stop};
+
+/// What a device has in hand while it takes part.
+pub(super) struct Session {
+    pub connection: Connection,
+    pub subjects: Subjects,
+    pub join: Arc<Join>,
+    pub keep: Keep,
+    pub orders: watch::Receiver<Option<Orders>>,
+    pub shut: watch::Receiver<bool>,
+    pub stop: Stop,
+    /// The last task whose outcome was told.
+    pub told: Option<(u64, u64)>,
+}
+
+/// Why a device leaves a run.
+pub(super) enum Left {
+    Ended(Ended),
+    /// There is another run.
+    OtherRun,
+}
+
+impl Session {
+    /// Takes part in the run that is described now.
+    pub(super) async fn run<T: Trainer>(
+        &mut self,
+        trainer: &mut Option<T>,
+        told: &mut (dyn FnMut(&Told) + Send),
+    ) -> Result<Left, FleetError> {
+        let description = loop {
+            if let Some(left) = self.left()? {
+                return Ok(left);
+            }
+            match self.description().await {
+                Some(description) => break Arc::new(description),
+                None => self.pause().await,
+            }
+        };
+        let _heartbeat = self.heartbeat(&description);
+        loop {
+            if let Some(left) = self.left()? {
+                return Ok(left);
+            }
+            let orders = self.orders.borrow_and_update().clone();
+            match orders {
+                Some(orders) if orders.run != description.run => {
+                    // Orders of another run: one that is over, or one that has begun since.
+                    let now = self.description().await;
+                    if now.is_some_and(|now| now.run != description.run) {
+                        return Ok(Left::OtherRun);
+                    }
+                    self.changed(PAUSE).await;
+                }
+                Some(Orders {
+                    finished: Some(reason),
+                    verdict,
+                    ..
+                }) => {
+                    self.tell_last(description.run, verdict, told);
+                    return Ok(Left::Ended(Ended::Finished(reason)));
+                }
+                Some(Orders {
+                    assignment: Some(assignment),
+                    verdict,
+                    ..
+                }) => {
+                    self.tell_last(description.run, verdict, told);
+                    self.work(&description, assignment, trainer, told).await?;
+                }
+                Some(Orders { verdict, .. }) => {
+                    self.tell_last(description.run, verdict, told);
+                    self.changed(PAUSE * 4).await;
+                }
+                None => self.changed(PAUSE * 4).await,
+            }
+        }
+    }
+
+    /// Whether to leave, and how.
+    pub(super) fn left(&self) -> Result<Option<Left>, FleetError> {
+        if *self.shut.borrow() {
+            return Err(FleetError::NotLetIn {
+                address: self.join.address.clone(),
+                reason: "the server no longer knows this device's key; it was revoked, or the \
+                         fleet was set up anew"
+                    .into(),
+            });
+        }
+        let stopped = self.stop.is_set();
+        Ok(stopped.then_some(Left::Ended(Ended::Stopped)))
+    }
+
+    /// Tells what became of the last update, once.
+    pub(super) fn tell_last(
+        &mut self,
+        run: u64,
+        verdict: Option<Verdict>,
+        told: &mut (dyn FnMut(&Told) + Send),
+    ) {
+        if let Some(verdict) = verdict
+            && self.told != Some((run, verdict.task))
+        {
+            self.told = Some((run, verdict.task));
+            told(&Told::Decided(verdict));
+        }
+    }
+
+    /// What every device must know, if it is there and the coordinator signed it.
+    pub(super) async fn description(&self) -> Option<Description> {
+        let stream = self.subjects.down_stream();
+        let last = link::last(&self.connection, &stream, &self.subjects.run()).await;
+        let bytes = last.ok().flatten()?;
+        let join = &self.join;
+        match Down::open(&bytes, &join.fleet, &join.device, &join.coordinator) {
+            Ok(Down::Description(description)) => Some(description),
+            _ => None,
+        }
+    }
+
+    /// Publishes a message into the device's window.
+    pub(super) async fn say(&self, message: Vec<u8>) -> Result<(), link::Trouble> {
+        let subject = self.subjects.up(&self.join.device);
+        link::command(&self.connection, subject, message.into()).await?;
+        Ok(())
+    }
+
+    /// Says that the device is there, again and again, for as long as the answer is kept.
+    pub(super) fn heartbeat(&self, description: &Description) -> Background {
+        let (connection, join) = (self.connection.clone(), Arc::clone(&self.join));
+        let subject = self.subjects.up(&join.device);
+        let (run, count) = (description.run, self.keep.counter());
+        let orders = self.orders.clone();
+        // Thrice within a lease; without a task, in the hope for one, more often.
+        let seldom = Duration::from_secs_f64((description.lease_seconds / 3.0).clamp(0.1, 60.0));
+        let often = seldom.min(Duration::from_secs(2));
+        Background(tokio::spawn(async move {
+            loop {
+                let alive = Alive {
+                    fleet: join.fleet.clone(),
+                    run,
+                    device: join.device.clone(),
+                    count: count.next(),
+                };
+                let message = alive.seal(&join.key);
+                let _ = link::command(&connection, subject.clone(), message.into()).await;
+                let orders = orders.borrow().clone();
+                let busy = orders.is_some_and(|orders| orders.assignment.is_some());
+                tokio::time::sleep(if busy { seldom } else { often }).await;
+            }
+        }))
+    }
+
+    /// Waits for other orders, for at most so long.
+    pub(super) async fn changed(&mut self, most: Duration) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            _ = tokio::time::timeout(most, self.orders.changed()) => {}
+            () = stop.stopped() => {}
+        }
+    }
+
+    pub(super) async fn pause(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = self.stop.stopped() => {}
+        }
+    }
+
+    /// Whether the task is still this device's. Without orders it is: the coordinator may be away.
+    pub(super) fn is_open(&self, run: u64, task: u64) -> bool {
+        is_open(self.orders.borrow().as_ref(), run, task)
+    }
+}
+
+pub(super) fn is_open(orders: Option<&Orders>, run: u64, task: u64) -> bool {
+    orders.is_none_or(|orders| {
+        orders.run == run && orders.assignment.is_some_and(|open| open.task == task)
+    })
+}

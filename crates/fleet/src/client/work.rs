@@ -1,0 +1,160 @@
+//! A task: its base is fetched, the trainer works, and the update goes up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fedact_federation::message::{Decoder, Encoder, Feedback, Header, delta};
+
+use super::keep::Computed;
+use super::session::{Session, is_open};
+use super::{PAUSE, Told, Trainer, Work};
+use crate::FleetError;
+use crate::wire::{Assignment, Description, Failed};
+
+impl Session {
+    /// Does a task, from wherever an earlier process left it.
+    pub(super) async fn work<T: Trainer>(
+        &mut self,
+        description: &Arc<Description>,
+        assignment: Assignment,
+        trainer: &mut Option<T>,
+        told: &mut (dyn FnMut(&Told) + Send),
+    ) -> Result<(), FleetError> {
+        if trainer.is_none() {
+            return Err(FleetError::TrainerBroke);
+        }
+        let computed = match self.keep.computed(description.run, assignment.task)? {
+            Some(computed) => computed,
+            None => {
+                told(&Told::Task(assignment));
+                let Some(base) = self.fetch(description, &assignment).await? else {
+                    return Ok(());
+                };
+                let trained = self.train(description, assignment, base, trainer).await;
+                match trained {
+                    Ok(Some((base, trained))) => {
+                        self.compute(description, &assignment, &base, &trained)?
+                    }
+                    Ok(None) => return Ok(()),
+                    Err(reason) => {
+                        told(&Told::GivenBack {
+                            task: assignment.task,
+                            reason: reason.clone(),
+                        });
+                        return self.give_back(description, &assignment, reason).await;
+                    }
+                }
+            }
+        };
+        self.upload(description, &assignment, &computed).await
+    }
+
+    /// Lets the trainer work, aside from the connection. Nothing: the task is over, or the device was told to stop.
+    async fn train<T: Trainer>(
+        &mut self,
+        description: &Arc<Description>,
+        assignment: Assignment,
+        base: Vec<f32>,
+        trainer: &mut Option<T>,
+    ) -> Result<Option<(Vec<f32>, Vec<f32>)>, String> {
+        let Some(mut lent) = trainer.take() else {
+            return Err("the trainer broke off in an earlier task".into());
+        };
+        let over = Arc::new(AtomicBool::new(false));
+        let description = Arc::clone(description);
+        let run = description.run;
+        let flag = Arc::clone(&over);
+        let mut training = tokio::task::spawn_blocking(move || {
+            let work = Work {
+                description: &description,
+                task: assignment.task,
+                samples: assignment.samples,
+                nth: assignment.nth,
+                samples_before: assignment.samples_before,
+                progress: assignment.spent_samples as f64 / assignment.budget_samples.max(1) as f64,
+                base_version: assignment.version,
+                base: &base,
+                over: &flag,
+            };
+            let trained = lent.train(&work);
+            (lent, base, trained)
+        });
+        let (lent, base, trained) = loop {
+            tokio::select! {
+                done = &mut training => break done.map_err(|error| error.to_string())?,
+                () = tokio::time::sleep(PAUSE) => {
+                    let orders = self.orders.borrow().clone();
+                    if self.stop.is_set() || !is_open(orders.as_ref(), run, assignment.task) {
+                        over.store(true, Ordering::Relaxed);
+                    }
+                }
+            }
+        };
+        *trainer = Some(lent);
+        if over.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match trained {
+            Ok(trained) if trained.len() == base.len() => Ok(Some((base, trained))),
+            Ok(trained) => Err(format!(
+                "the trainer gave {} numbers for a model of {}",
+                trained.len(),
+                base.len()
+            )),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Makes the message of what was learned, and keeps it.
+    fn compute(
+        &mut self,
+        description: &Description,
+        assignment: &Assignment,
+        base: &[f32],
+        trained: &[f32],
+    ) -> Result<Computed, FleetError> {
+        let encoder = Encoder::new(&description.layout, description.codec.clone())?;
+        let learned = delta(base, trained);
+        let header = Header {
+            run: description.run,
+            task: assignment.task,
+            client: assignment.client,
+            base_version: assignment.version,
+            samples: assignment.samples,
+        };
+        let mut feedback = Feedback::default();
+        let update = if description.feedback {
+            let decoder = Decoder::new(&description.layout);
+            feedback = Feedback::resume(self.keep.residual(description.run)?);
+            feedback.encode(&encoder, &decoder, &header, learned, description.seed)?
+        } else {
+            encoder.encode(&header, &learned, description.seed)?
+        };
+        self.keep.keep(
+            description.run,
+            assignment.task,
+            update,
+            feedback.residual(),
+        )
+    }
+
+    async fn give_back(
+        &mut self,
+        description: &Description,
+        assignment: &Assignment,
+        reason: String,
+    ) -> Result<(), FleetError> {
+        let failed = Failed {
+            fleet: self.join.fleet.clone(),
+            run: description.run,
+            device: self.join.device.clone(),
+            task: assignment.task,
+            reason: reason.chars().take(200).collect(),
+        };
+        let message = failed.seal(&self.join.key);
+        // The lease says the same later, if this is lost.
+        let _ = self.say(message).await;
+        self.changed(PAUSE * 4).await;
+        Ok(())
+    }
+}
