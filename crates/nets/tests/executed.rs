@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // clippy excuses test functions only, not those they share
 
+use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
 use fedact_nets::quantize::{CalibrationSettings, ExecutedModel, QuantizedModel, Traced, archive};
@@ -169,6 +170,79 @@ fn a_file_cut_short_or_damaged_anywhere_is_refused_by_its_name() {
     std::fs::remove_file(&path).unwrap();
     let error = ExecutedModel::load(&path).unwrap_err().to_string();
     assert!(error.contains(files::EXECUTED), "{error}");
+}
+
+/// An archive with one record changed, its checksum included.
+fn rewritten(archive: &[u8], record: &str, change: impl Fn(String) -> String) -> Vec<u8> {
+    let mut old = zip::ZipArchive::new(Cursor::new(archive)).unwrap();
+    let mut new = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for index in 0..old.len() {
+        let mut file = old.by_index(index).unwrap();
+        let name = file.name().unwrap().into_owned();
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).unwrap();
+        if name == record {
+            content = change(String::from_utf8(content).unwrap()).into_bytes();
+        }
+        new.start_file(name, options).unwrap();
+        new.write_all(&content).unwrap();
+    }
+    new.finish().unwrap().into_inner()
+}
+
+#[test]
+fn an_archive_that_names_other_classes_than_it_tells_apart_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(files::EXECUTED);
+    let two = |text: String| {
+        let mut info: serde_json::Value = serde_json::from_str(&text).unwrap();
+        info["classes"] = json!(["Bend", "Jump"]);
+        info.to_string()
+    };
+    let changed = rewritten(&archive(&small()).unwrap(), "model/extra/model.json", two);
+    std::fs::write(&path, changed).unwrap();
+    let executed = ExecutedModel::load(&path).unwrap();
+    let error = executed.logits(&clips(INPUT, 1, 0.0)).unwrap_err();
+    assert!(error.invalid_input(), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("names 2 classes") && text.contains("tells 3 apart"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_model_with_numbers_that_are_none_is_not_written_and_named() {
+    for name in ["fc.bias", "layer1.0.conv1.0.weight"] {
+        let model = small();
+        no_grad(|| {
+            let variable = model.var_store().variables()[name].flatten(0, -1);
+            let _ = variable.get(0).fill_(f64::NAN);
+        });
+        let error = archive(&model).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("NaN"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        assert!(model.save(folder.path()).is_err());
+        assert!(!folder.path().join(files::EXECUTED).exists());
+    }
+}
+
+#[test]
+fn a_folder_with_numbers_that_are_none_is_refused_by_file_and_tensor() {
+    let model = small();
+    let folder = tempfile::tempdir().unwrap();
+    model.save(folder.path()).unwrap();
+    let path = folder.path().join(files::WEIGHTS);
+    let tensors = weights::read(&path).unwrap();
+    let _ = tensors["fc.bias"].get(1).fill_(f64::NAN);
+    weights::write(&path, &tensors).unwrap();
+    let error = QuantizedModel::load(folder.path(), Device::Cpu).unwrap_err();
+    assert!(error.invalid_input(), "{error}");
+    let text = error.to_string();
+    let named = text.contains(files::WEIGHTS) && text.contains("`fc.bias` holds 1 of 3");
+    assert!(named, "{text}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Accuracy and latency of one model.
 
+use std::cell::OnceCell;
 use std::time::Instant;
 
 use fedact_clips::ClipSet;
@@ -36,16 +37,30 @@ pub struct InInt8<'a> {
     model: ExecutedModel,
     /// For what the kernels do not need and a classifier has.
     simulated: &'a QuantizedModel,
+    /// Why a batch was simulated and not run.
+    failure: OnceCell<NetsError>,
 }
 
 impl<'a> InInt8<'a> {
-    /// The model, compiled for this machine and tried on one clip; `None` where its libtorch has no such kernels.
-    pub fn of(simulated: &'a QuantizedModel) -> Option<Self> {
-        let model = ExecutedModel::compile(simulated).ok()?;
+    /// The model, compiled for this machine and tried on one clip.
+    ///
+    /// # Errors
+    /// A libtorch that has no such kernels.
+    pub fn of(simulated: &'a QuantizedModel) -> Result<Self, NetsError> {
+        let model = ExecutedModel::compile(simulated)?;
         let shape = model.info.input.batch_shape(1);
         let nothing = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-        let _ = model.logits(&nothing).ok()?;
-        Some(Self { model, simulated })
+        let _ = model.logits(&nothing)?;
+        Ok(Self {
+            model,
+            simulated,
+            failure: OnceCell::new(),
+        })
+    }
+
+    /// Why some of what was classified was simulated and not run; none where all was run.
+    pub fn failure(&self) -> Option<&NetsError> {
+        self.failure.get()
     }
 }
 
@@ -59,9 +74,11 @@ impl Classifier for InInt8<'_> {
     }
 
     fn classify(&self, clips: &Tensor) -> Tensor {
-        // It was tried before, so it fails for clips of another shape alone, and those the simulation refuses.
-        let logits = self.model.logits(clips);
-        logits.unwrap_or_else(|_| self.simulated.classify(clips))
+        self.model.logits(clips).unwrap_or_else(|error| {
+            // The first reason is enough.
+            let _ = self.failure.set(error);
+            self.simulated.classify(clips)
+        })
     }
 }
 

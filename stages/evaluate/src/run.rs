@@ -53,7 +53,9 @@ pub fn evaluate(
         .iter()
         .map(|candidate| match &candidate.model {
             Model::Float(_) => None,
-            Model::Quantized(quantized) => InInt8::of(quantized),
+            Model::Quantized(quantized) => InInt8::of(quantized)
+                .inspect_err(|error| warn_of_simulation(&candidate.step, error, reporter))
+                .ok(),
         })
         .collect();
     let executions = |(candidate, in_int8): (&Candidate, &Option<InInt8<'_>>)| {
@@ -116,6 +118,12 @@ pub fn evaluate(
         })?;
     }
 
+    for ((candidate, in_int8), result) in candidates.iter().zip(&in_int8).zip(&mut models) {
+        if let Some(error) = in_int8.as_ref().and_then(InInt8::failure) {
+            warn_of_simulation(&candidate.step, error, reporter);
+            result.executed = None;
+        }
+    }
     drop(in_int8);
     let report = Report {
         title: params.title.clone(),
@@ -173,6 +181,13 @@ fn executions(model: &Model, in_int8: Option<&InInt8<'_>>) -> usize {
         Model::Float(_) => 1,
         Model::Quantized(_) => 2 + usize::from(in_int8.is_some()),
     }
+}
+
+/// Says that the report has nothing of a model in int8 kernels, and why.
+fn warn_of_simulation(step: &str, error: &fedact_nets::NetsError, reporter: &Reporter) {
+    reporter.warn(format!(
+        "{step}: its int8 kernels do not run here, so int8 is only simulated: {error}"
+    ));
 }
 
 fn examine(

@@ -6,6 +6,7 @@ use fedact_clips::ClipsError;
 use fedact_federation::device::UnknownDevice;
 use fedact_federation::history::HistoryError;
 use fedact_nets::NetsError;
+use fedact_onnx::OnnxError;
 use fedact_stage::{OutOfRange, StageError, Stopped};
 
 /// Why a federated run could not be begun, carried on or finished.
@@ -23,6 +24,9 @@ pub enum FederateError {
     /// The model cannot be read, run or written.
     #[error(transparent)]
     Nets(#[from] NetsError),
+    /// The model cannot be written for other runtimes.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
     /// A device profile that nobody described.
     #[error("`devices`: {0}; describe it under `profiles` or choose a known one")]
     Device(#[from] UnknownDevice),
@@ -74,6 +78,7 @@ impl From<FederateError> for StageError {
             | FederateError::Device(_)
             | FederateError::EmptySplit { .. } => true,
             FederateError::History(_)
+            | FederateError::Onnx(_)
             | FederateError::Diverged { .. }
             | FederateError::Write { .. } => false,
         };

@@ -103,6 +103,7 @@ fn fine_tune(
     worker.sync_history()?;
     let (model, scores) = worker.finish(&outcome.parameters)?;
     model.save(&job.output)?;
+    fedact_onnx::write_all(&job.output, &job.output)?;
     let output = job.output.join(HISTORY);
     std::fs::copy(&history_path, &output).map_err(|source| FederateError::Write {
         path: output,

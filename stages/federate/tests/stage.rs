@@ -9,7 +9,8 @@ use bars::{FRAMES, SIDE, finished, inputs, job, params, survives_a_kill, weights
 use fedact_clips::{ClipSet, ClipSetWriter, Split};
 use fedact_federate::run;
 use fedact_federation::history::{Record, read_complete};
-use fedact_nets::quantize::QuantizedModel;
+use fedact_nets::quantize::{ExecutedModel, QuantizedModel, archive};
+use fedact_onnx::Source;
 use fedact_stage::{Event, Job, Reporter, StageError};
 use serde_json::{Value, json};
 use tch::Device;
@@ -71,6 +72,26 @@ fn the_three_strategies_do_equal_work_and_leave_what_they_promise() {
     }
     assert_eq!(samples, [24 * 12; 3]);
     assert!(seconds["fedasync"] < seconds["fedavg"], "{seconds:?}");
+}
+
+#[test]
+fn the_tuned_model_comes_with_the_files_for_devices() {
+    let folder = tempfile::tempdir().unwrap();
+    let job = job(folder.path(), params("fedasync"));
+    finished(&job);
+    let model = QuantizedModel::load(&job.output, Device::Cpu).unwrap();
+    let written = std::fs::read(job.output.join("model.pt")).unwrap();
+    assert!(written == archive(&model).unwrap());
+    let executed = ExecutedModel::load(&job.output.join("model.pt")).unwrap();
+    assert_eq!(executed.info, model.info);
+    let source = Source::open(&job.output).unwrap();
+    let variants = source.variants();
+    assert_eq!(variants.len(), 3, "{variants:?}");
+    for variant in variants {
+        let written = std::fs::read(job.output.join(variant.file_name())).unwrap();
+        let again = source.write(variant, folder.path()).unwrap();
+        assert!(written == std::fs::read(&again).unwrap(), "{variant:?}");
+    }
 }
 
 #[test]

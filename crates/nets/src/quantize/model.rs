@@ -366,6 +366,9 @@ impl QuantizedModel {
             stored.push(take("weight_int8", layer.weight.size(), Kind::Int8)?);
         }
         weights::assign(&self.store, &tensors, path)?;
+        for (name, tensor) in &weights::of(&self.store) {
+            finite(tensor, name).map_err(|error| refuse(error.to_string()))?;
+        }
         for (layer, stored) in self.network.layers().zip(stored) {
             if !layer.stored_weight().equal(&stored) {
                 let name = &layer.name;

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use tch::{CModule, Device, IValue, Kind, Tensor, no_grad};
 
+use super::fold::finite;
 use super::network::{Layer, layers_of};
 use super::{QuantizedModel, Traced};
 use crate::{ModelInfo, NetsError, files};
@@ -41,7 +42,7 @@ pub struct ExecutedModel {
 /// The archive of a model, as it stands in `model.pt`. Equal models give equal bytes.
 ///
 /// # Errors
-/// An activation behind a ReLU whose zero point is not 0.
+/// An activation behind a ReLU whose zero point is not 0; names the tensor that is not finite.
 pub fn archive(model: &QuantizedModel) -> Result<Vec<u8>, NetsError> {
     let activations = &model.quantization().activations;
     // Only clips have negative values. Elsewhere, cutting off at the byte 0 is the ReLU.
@@ -60,6 +61,14 @@ pub fn archive(model: &QuantizedModel) -> Result<Vec<u8>, NetsError> {
         let layer = model.network.layers().find(named).ok_or_else(|| {
             NetsError::Mismatch(format!("the network has no layer `{}`", convolution.name))
         })?;
+        let parts = [
+            ("weight", &layer.weight),
+            ("bias", &layer.bias),
+            ("scale", &layer.scale),
+        ];
+        for (part, tensor) in parts {
+            finite(tensor, &format!("{}.{part}", layer.name))?;
+        }
         tensors.extend(constants(layer, convolution));
     }
     let info = serde_json::to_vec_pretty(&model.info)
@@ -133,10 +142,18 @@ impl ExecutedModel {
     /// Logits \[clips, classes\] of normalised clips \[clips, 3, frames, height, width\], any number of them.
     ///
     /// # Errors
-    /// Clips of another shape than the model takes; whatever libtorch refuses.
+    /// Clips of another shape than the model takes; an archive whose network has other classes than it says; whatever
+    /// libtorch refuses.
     pub fn logits(&self, clips: &Tensor) -> Result<Tensor, NetsError> {
         let clips = self.taken(clips)?;
-        Ok(no_grad(|| self.module.forward_ts(&[clips]))?)
+        let logits = no_grad(|| self.module.forward_ts(&[clips]))?;
+        let (found, named) = (logits.size()[1], self.info.classes.len());
+        if found == named as i64 {
+            return Ok(logits);
+        }
+        Err(NetsError::Mismatch(format!(
+            "the archive names {named} classes, but its network tells {found} apart; make it again with `fedact quantize`"
+        )))
     }
 
     /// The same, with the bytes of every place on the way.
