@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use tch::nn::VarStore;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
-use super::calibrate::Calibration;
 use super::executed::archive;
 use super::fold::{finite, fold, wide};
 use super::network::{Network, Plain, Rounding, Visitor, layers_of, points};
-use super::{Affine, CalibrationSettings, Execution, Method, NoiseMeter, Quantization, Tried};
+use super::{Affine, CalibrationSettings, Execution, Quantization};
 use crate::random::{Purpose, key, normal, stream};
 use crate::{FloatModel, ModelInfo, NetsError, files, weights};
 
@@ -58,6 +57,7 @@ impl QuantizedModel {
             method: settings.method,
             percentile: settings.percentile,
             tried: Vec::new(),
+            improved: Vec::new(),
             calibration_clips: 0,
             activations: Vec::new(),
         };
@@ -88,85 +88,7 @@ impl QuantizedModel {
         })
     }
 
-    /// Gives the activations new scales, from batches of normalised clips that run through the folded
-    /// network in float.
-    ///
-    /// # Errors
-    /// As [`from_float`](Self::from_float); the scales are unchanged then.
-    pub fn recalibrate(
-        &mut self,
-        batches: impl IntoIterator<Item = Tensor>,
-        settings: &CalibrationSettings,
-    ) -> Result<(), NetsError> {
-        let points = points(&layers_of(&self.info.architecture)?);
-        let mut calibration = Calibration::new(points.len());
-        let mut clips = 0;
-        let mut kept = Vec::new();
-        for batch in batches {
-            self.info.check_batch(&batch)?;
-            clips += batch.size()[0] as usize;
-            let _ = no_grad(|| self.forward(&batch, Execution::Float, &mut calibration));
-            if settings.method == Method::Auto {
-                kept.push(batch);
-            }
-        }
-        if clips == 0 {
-            let message = "calibration needs at least one clip, but was given none";
-            return Err(NetsError::Data(message.to_owned()));
-        }
-        let by = |settings: &CalibrationSettings| {
-            Ok::<_, NetsError>(Quantization {
-                method: settings.method,
-                percentile: settings.percentile,
-                tried: Vec::new(),
-                calibration_clips: clips,
-                activations: calibration.finish(&points, settings)?,
-            })
-        };
-        if settings.method != Method::Auto {
-            self.set_quantization(by(settings)?);
-            return Ok(());
-        }
-        let choice = Method::CHOICE.into_iter().map(|method| {
-            by(&CalibrationSettings {
-                method,
-                ..*settings
-            })
-        });
-        let choice: Vec<Quantization> = choice.collect::<Result<_, _>>()?;
-        self.choose(choice, &kept);
-        Ok(())
-    }
-
-    /// Takes the quantization whose simulation leaves the logits of these clips the largest ratio of signal to noise; of
-    /// equals the first.
-    fn choose(&mut self, choice: Vec<Quantization>, batches: &[Tensor]) {
-        let mut best: Option<(f64, Quantization)> = None;
-        let mut tried = Vec::new();
-        for quantization in choice {
-            self.set_quantization(quantization.clone());
-            let mut meter = NoiseMeter::new(self);
-            for batch in batches {
-                let _ = meter.compare(self, batch);
-            }
-            let logits_snr_db = meter.logits();
-            tried.push(Tried {
-                method: quantization.method,
-                logits_snr_db,
-            });
-            if best.as_ref().is_none_or(|(most, _)| logits_snr_db > *most) {
-                best = Some((logits_snr_db, quantization));
-            }
-        }
-        if let Some((_, quantization)) = best {
-            self.set_quantization(Quantization {
-                tried,
-                ..quantization
-            });
-        }
-    }
-
-    fn set_quantization(&mut self, quantization: Quantization) {
+    pub(super) fn set_quantization(&mut self, quantization: Quantization) {
         self.info.quantization = Some(quantization.clone());
         self.quantization = quantization;
     }
@@ -213,6 +135,21 @@ impl QuantizedModel {
         self.network
             .layers_mut()
             .for_each(|layer| layer.refresh_scale());
+    }
+
+    /// The same model in memory of its own, scales of weights as they stand.
+    pub(super) fn copy(&self) -> Result<Self, NetsError> {
+        let (info, quantization) = (self.info.clone(), self.quantization.clone());
+        let mut copy = Self::empty(info, quantization, self.store.device())?;
+        weights::assign(
+            &copy.store,
+            &weights::of(&self.store),
+            Path::new(files::WEIGHTS),
+        )?;
+        for (copy, layer) in copy.network.layers_mut().zip(self.network.layers()) {
+            copy.scale = layer.scale.copy();
+        }
+        Ok(copy)
     }
 
     /// The same network with a fresh last layer for other classes; everything before it, and the scales
