@@ -292,3 +292,37 @@ fn a_failed_step_leaves_the_finished_ones() {
     let lines: Vec<&str> = status.done().stdout.lines().collect();
     assert_eq!(lines, ["v  synthesize  fresh", "c  extract     never run"]);
 }
+
+#[test]
+fn an_improvement_that_does_not_exist_and_a_teacher_in_eight_bits() {
+    let quantize = |more: &str| {
+        Bench::new(&format!(
+            "  v: {{stage: synthesize, params: {TINY}}}\n  c: {{stage: extract, inputs: {{videos: v}}}}\n  \
+             m: {{stage: distill, inputs: {{clips: c}}}}\n  q: {{stage: quantize, inputs: {{model: m, calibration: c}}}}\n  \
+             z: {{stage: quantize, {more}}}\n"
+        ))
+    };
+    quantize("inputs: {model: m, calibration: c}, params: {improve: [adaround]}")
+        .fedact(&["run"])
+        .refused(
+            3,
+            &[
+                "pipeline.yaml:7:",
+                "`z`",
+                "`adaround`",
+                "`equalise`, `bias`, `round`, `tune`",
+            ],
+        );
+    quantize("inputs: {model: m, calibration: c}, params: {improve: always}")
+        .fedact(&["run"])
+        .refused(
+            3,
+            &["pipeline.yaml:7:", "`z`", "always", "`auto` or a list"],
+        );
+    quantize("inputs: {model: m, calibration: c}, params: {tune: {labels: 2}}")
+        .fedact(&["run"])
+        .refused(3, &["pipeline.yaml:7:", "`tune.labels`", "between 0 and 1"]);
+    quantize("inputs: {model: m, calibration: c, teacher: q}, params: {improve: [tune]}")
+        .fedact(&["run"])
+        .refused(3, &["pipeline.yaml:7:", "teacher", "quantized-model"]);
+}

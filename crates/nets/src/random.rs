@@ -11,6 +11,8 @@ pub(crate) enum Purpose {
     Augmentation = 3,
     Mixture = 4,
     Validation = 5,
+    Rounding = 6,
+    Tuning = 7,
 }
 
 /// The stream for a purpose, a seed and two keys.

@@ -6,6 +6,7 @@
 mod architecture;
 mod augmentation;
 mod device;
+mod improvement;
 mod precision;
 mod quantization;
 mod schedule;
@@ -21,6 +22,9 @@ pub use architecture::{
 pub use augmentation::{Augmentation, Views};
 pub use device::ComputeDevice;
 pub use fedact_stage::OutOfRange;
+pub use improvement::{
+    Choice, Enough, Improve, ImproveSettings, Improvement, RoundSettings, TuneSettings,
+};
 pub use precision::Precision;
 pub use quantization::{CalibrationSettings, Execution, Method};
 pub use schedule::{ScheduleSettings, Shape};

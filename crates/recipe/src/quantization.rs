@@ -25,6 +25,17 @@ pub enum Method {
 impl Method {
     /// Those that [`Method::Auto`] chooses from; of equals the first.
     pub const CHOICE: [Self; 4] = [Self::Mse, Self::Percentile, Self::Entropy, Self::MinMax];
+
+    /// As it stands in a pipeline.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MinMax => "min-max",
+            Self::Percentile => "percentile",
+            Self::Mse => "mse",
+            Self::Entropy => "entropy",
+            Self::Auto => "auto",
+        }
+    }
 }
 
 /// What calibration needs to know.

@@ -175,6 +175,17 @@ fn load(inputs: &[Input], sets: &[ClipSetSummary]) -> Result<Vec<Candidate>, Eva
         .collect()
 }
 
+/// The method of calibration and the improvements, in the words of the params.
+fn quantized_by(model: &Model) -> Option<String> {
+    let quantization = model.info().quantization.as_ref()?;
+    let improved = quantization.improved.iter().map(|one| one.name());
+    let words: Vec<&str> = [quantization.method.name()]
+        .into_iter()
+        .chain(improved)
+        .collect();
+    Some(words.join(", "))
+}
+
 /// How many ways a model is run: a quantized one in simulated int8, in float32 and, where they run, in int8 kernels.
 fn executions(model: &Model, in_int8: Option<&InInt8<'_>>) -> usize {
     match model {
@@ -242,6 +253,7 @@ fn examine(
         },
         ms_per_clip: 0.0,
         as_float,
+        quantized_by: quantized_by(model),
         executed,
         teachers: None,
         training: Vec::new(),

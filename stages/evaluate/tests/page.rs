@@ -176,6 +176,7 @@ fn the_page_is_well_formed_self_contained_and_complete() {
         "jetson-nano",
         "95% confidence",
         "int8 is simulated",
+        "mse, bias",
         "smoothed",
         "McNemar",
     ] {

@@ -28,6 +28,28 @@ pub enum QuantizeError {
         /// The model's folder.
         path: PathBuf,
     },
+    /// The teacher is quantized.
+    #[error("the teacher in {path} is quantized, and only a float model teaches")]
+    QuantizedTeacher {
+        /// The teacher's folder.
+        path: PathBuf,
+    },
+    /// The teacher is one of other classes or other clips.
+    #[error("the teacher in {path} does not fit: {source}")]
+    Teacher {
+        /// The teacher's folder.
+        path: PathBuf,
+        /// What does not fit.
+        source: NetsError,
+    },
+    /// The teacher takes a window of the clips, or normalises them, unlike the student.
+    #[error(
+        "the teacher in {path} looks at other frames of a clip, or normalises them otherwise, than the model"
+    )]
+    TeacherSeesOther {
+        /// The teacher's folder.
+        path: PathBuf,
+    },
     /// The training split is too small to calibrate on.
     #[error("{path} has {found} training clips, but calibration needs at least {FEWEST_CLIPS}")]
     TooFewClips {
@@ -59,6 +81,13 @@ impl From<QuantizeError> for StageError {
     fn from(error: QuantizeError) -> Self {
         let remedy = match &error {
             QuantizeError::Stopped(stopped) => return (*stopped).into(),
+            QuantizeError::Nets(NetsError::Stopped) => return Stopped.into(),
+            QuantizeError::QuantizedTeacher { .. } | QuantizeError::Teacher { .. } => {
+                "give a float model of the same classes as input `teacher`, or none: the model then listens to itself"
+            }
+            QuantizeError::TeacherSeesOther { .. } => {
+                "give a teacher with the model's `frames`, `mean` and `std`, or none: the model then listens to itself"
+            }
             QuantizeError::AlreadyQuantized { .. } => {
                 "give the float model that it was made from as input `model`"
             }

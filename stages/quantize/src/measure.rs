@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use fedact_clips::ClipSet;
 use fedact_nets::data::{Loader, LoaderSettings};
-use fedact_nets::quantize::{ExecutedModel, NoiseMeter, PlaceNoise, QuantizedModel};
+use fedact_nets::quantize::{ExecutedModel, Improved, NoiseMeter, PlaceNoise};
 use fedact_nets::score::{Predictions, Scores};
 use fedact_nets::{Classifier, FloatModel, NetsError};
 use fedact_stage::Reporter;
@@ -40,20 +40,21 @@ pub(crate) struct ExecutedScores {
 
 /// Has the models answer the clips at `test`.
 pub(crate) fn measure(
-    (float, quantized, executed): (&FloatModel, &QuantizedModel, Option<&ExecutedModel>),
+    (float, improved, executed): (&FloatModel, &Improved, Option<&ExecutedModel>),
     clips: &ClipSet,
     test: &[usize],
     batch_size: usize,
     reporter: &Reporter,
 ) -> Result<Measured, QuantizeError> {
+    let Improved { model, reference } = improved;
     let task = reporter.task("measuring", test.len() as u64, "clips");
     let settings = LoaderSettings::in_order(batch_size, &float.info);
-    let mut meter = NoiseMeter::new(quantized);
+    let mut meter = NoiseMeter::new(model);
     let (mut before, mut after, mut run) = (Vec::new(), Vec::new(), Vec::new());
     let (mut labels, mut single) = (Vec::new(), None);
     Loader::new(clips, test, settings)?.run(0, |batch| {
         before.push(float.classify(&batch.clips));
-        after.push(meter.compare(quantized, &batch.clips).simulated);
+        after.push(meter.compare((reference, model), &batch.clips).simulated);
         if let Some(executed) = executed {
             run.push(executed.logits(&batch.clips)?);
             single.get_or_insert_with(|| batch.clips.narrow(0, 0, 1).copy());

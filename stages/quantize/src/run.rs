@@ -1,22 +1,19 @@
-//! The work: calibrate, measure, write.
+//! The work: calibrate and improve, measure, write.
 
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
-use fedact_nets::data::{Loader, LoaderSettings};
-use fedact_nets::quantize::{ExecutedModel, QuantizedModel};
-use fedact_nets::{FloatModel, Model, NetsError, files, set_threads, sums_bytes_in_32_bits};
+use fedact_nets::quantize::{ExecutedModel, Improvement, QuantizedModel};
+use fedact_nets::{Model, files, set_threads, sums_bytes_in_32_bits};
 use fedact_stage::{Job, Metrics, Reporter};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use serde_json::json;
-use tch::{Device, Tensor};
+use tch::Device;
 
+use crate::calibrate::{calibrate, teacher};
 use crate::error::QuantizeError;
 use crate::measure::{Measured, measure};
 use crate::picture::noise;
-use fedact_quantize_params::{FEWEST_CLIPS, QuantizeParams};
+use fedact_quantize_params::QuantizeParams;
 
 /// Below this ratio of signal to noise at the logits a warning is given: classes close to each other
 /// begin to change places.
@@ -50,13 +47,24 @@ pub(crate) fn quantize(
         return Err(QuantizeError::NoTestClips { path });
     }
 
-    let quantized = calibrate(&float, &clips, params, reporter)?;
-    let executed = compile(&quantized, reporter);
-    let models = (&float, &quantized, executed.as_ref());
-    let measured = measure(models, &clips, &test, params.batch_size, reporter)?;
+    let teacher = teacher(job.optional("teacher"), &float, &clips)?;
+    if teacher.is_some() && !params.improve.candidates().contains(&Improvement::Tune) {
+        reporter
+            .warn("nobody listens to the `teacher`: only `tune` does, which `improve` leaves out");
+    }
+    let improved = calibrate(&float, teacher.as_ref(), &clips, params, reporter)?;
+    let quantized = &improved.model;
+    let executed = compile(quantized, reporter);
+    let measured = measure(
+        (&float, &improved, executed.as_ref()),
+        &clips,
+        &test,
+        params.batch_size,
+        reporter,
+    )?;
     quantized.save(&job.output)?;
     fedact_onnx::write_all(&job.output, &job.output)?;
-    let mut metrics = metrics(&quantized, &measured, float_bytes, test.len());
+    let mut metrics = metrics(quantized, &measured, float_bytes, test.len());
     write_metrics(&job.output.join(files::METRICS), &metrics, &measured)?;
     write(&job.output.join(NOISE), noise(&measured.places).as_bytes())?;
     if let Some(executed) = &measured.executed {
@@ -72,7 +80,7 @@ pub(crate) fn quantize(
         let place = weakest.map_or("logits", |place| place.name.as_str());
         reporter.warn(format!(
             "the logits of the int8 network stand only {:.1} dB above its rounding noise (worst \
-             place: {place}); try another `method` or more `clips`",
+             place: {place}); try `improve: auto`, another `method` or more `clips`",
             measured.logits_snr_db
         ));
     }
@@ -94,78 +102,6 @@ fn compile(model: &QuantizedModel, reporter: &Reporter) -> Option<ExecutedModel>
             ));
         })
         .ok()
-}
-
-/// Which clips to calibrate on: drawn without replacement, in the set's order.
-fn draw(mut indices: Vec<usize>, params: &QuantizeParams) -> Vec<usize> {
-    indices.shuffle(&mut ChaCha8Rng::seed_from_u64(params.seed));
-    indices.truncate(params.clips);
-    indices.sort_unstable();
-    indices
-}
-
-fn calibrate(
-    float: &FloatModel,
-    clips: &ClipSet,
-    params: &QuantizeParams,
-    reporter: &Reporter,
-) -> Result<QuantizedModel, QuantizeError> {
-    let train = clips.indices(Split::Train);
-    if train.len() < FEWEST_CLIPS {
-        return Err(QuantizeError::TooFewClips {
-            path: clips.folder().to_owned(),
-            found: train.len(),
-        });
-    }
-    if train.len() < params.clips {
-        reporter.info(format!(
-            "calibrating on all {} training clips; `clips` asks for {}",
-            train.len(),
-            params.clips
-        ));
-    }
-    let drawn = draw(train, params);
-    let task = reporter.task("calibrating", drawn.len() as u64, "clips");
-    let mut failure = None;
-    let batches = drawn.chunks(params.batch_size).map_while(|indices| {
-        match read_next(clips, indices, float, reporter) {
-            Ok(batch) => {
-                task.advance(indices.len() as u64);
-                Some(batch)
-            }
-            Err(error) => {
-                failure = Some(error);
-                None
-            }
-        }
-    });
-    let model = QuantizedModel::from_float(float, batches, &params.calibration());
-    match failure {
-        Some(error) => Err(error),
-        None => Ok(model?),
-    }
-}
-
-/// One batch of these clips, unless the stage is to end.
-fn read_next(
-    clips: &ClipSet,
-    indices: &[usize],
-    float: &FloatModel,
-    reporter: &Reporter,
-) -> Result<Tensor, QuantizeError> {
-    reporter.go_on()?;
-    Ok(read(clips, indices, float)?)
-}
-
-/// One batch of these clips.
-fn read(clips: &ClipSet, indices: &[usize], float: &FloatModel) -> Result<Tensor, NetsError> {
-    let settings = LoaderSettings::in_order(indices.len(), &float.info);
-    let mut tensor = None;
-    Loader::new(clips, indices, settings)?.run(0, |batch| {
-        tensor = Some(batch.clips);
-        Ok::<(), NetsError>(())
-    })?;
-    tensor.ok_or_else(|| NetsError::Data("an empty batch of calibration clips".to_owned()))
 }
 
 fn metrics(
@@ -196,6 +132,7 @@ fn metrics(
         ("agreement", json!(measured.agreement)),
         ("logits_snr_db", json!(measured.logits_snr_db)),
         ("method", json!(quantized.quantization().method)),
+        ("improved", json!(quantized.quantization().improved)),
         ("tried", json!(quantized.quantization().tried)),
         ("parameters", json!(quantized.parameter_count())),
         ("bytes", json!(quantized.bytes())),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use fedact_clips::{Clip, ClipSetWriter, Dataset, Split};
 use fedact_nets::quantize::{ExecutedModel, QuantizedModel};
@@ -77,14 +77,18 @@ impl Bench {
             name: name.to_owned(),
             path: self.path(name),
         };
+        let mut inputs = BTreeMap::from([
+            ("model".to_owned(), vec![input("model")]),
+            ("calibration".to_owned(), vec![input("clips")]),
+        ]);
+        if self.path("teacher").exists() {
+            inputs.insert("teacher".to_owned(), vec![input("teacher")]);
+        }
         Job {
             stage: "quantize".into(),
             step: "quantized".into(),
             params: (DEFINITION.resolve)(&params).unwrap(),
-            inputs: BTreeMap::from([
-                ("model".to_owned(), vec![input("model")]),
-                ("calibration".to_owned(), vec![input("clips")]),
-            ]),
+            inputs,
             output: self.path("output"),
             checkpoints: self.path("checkpoints"),
             pieces: None,
@@ -96,8 +100,19 @@ impl Bench {
         fedact_quantize::run(&self.job(params), &Reporter::silent())
     }
 
+    /// Keeps a model as the teacher.
+    fn teach(&self, teacher: &FloatModel) {
+        let folder = self.path("teacher");
+        std::fs::create_dir_all(&folder).unwrap();
+        teacher.save(&folder).unwrap();
+    }
+
     fn refused(&self) -> StageError {
-        let error = self.run(params()).unwrap_err();
+        self.refused_with(params())
+    }
+
+    fn refused_with(&self, params: Value) -> StageError {
+        let error = self.run(params).unwrap_err();
         assert!(error.invalid_input, "{error:?}");
         let written = std::fs::read_dir(self.path("output")).unwrap().count();
         assert_eq!(written, 0, "something was written");
@@ -109,14 +124,27 @@ fn params() -> Value {
     json!({"clips": 12, "batch_size": 5, "threads": 1})
 }
 
+/// The params, with this done beyond calibration.
+fn improving(improve: Value) -> Value {
+    let mut params = params();
+    params["improve"] = improve;
+    params["round"] = json!({"iterations": 20, "positions": 256});
+    params["tune"] = json!({"epochs": 1, "batch_size": 4});
+    params
+}
+
 fn float_model() -> FloatModel {
+    float_model_for(CLASSES)
+}
+
+fn float_model_for<const N: usize>(classes: [&str; N]) -> FloatModel {
     let architecture = Architecture::r3d(10, 4);
     let input = InputGeometry {
         frames: FRAMES,
         height: SIDE,
         width: SIDE,
     };
-    let info = ModelInfo::new(architecture, CLASSES.map(str::to_owned).to_vec(), input);
+    let info = ModelInfo::new(architecture, classes.map(str::to_owned).to_vec(), input);
     let model = FloatModel::new(info, 1, Device::Cpu).unwrap();
     let noise = Tensor::arange(4096 * 3, (Kind::Float, Device::Cpu)).sin() * 2.0;
     let clips = noise.reshape([4, 3, FRAMES as i64, SIDE as i64, SIDE as i64]);
@@ -282,4 +310,160 @@ fn a_broken_or_quantized_model_is_refused() {
     let error = bench.refused();
     assert!(error.message.contains("already quantized"), "{error:?}");
     assert!(error.remedy.unwrap().contains("float model"));
+}
+
+#[test]
+fn improvements_are_made_told_and_written() {
+    let bench = Bench::new(20, 6);
+    let plain = bench.run(params()).unwrap();
+    assert_eq!(
+        (&plain["improved"], &plain["tried"]),
+        (&json!([]), &json!([]))
+    );
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&events);
+    let reporter = Reporter::to_function(move |event| sink.lock().unwrap().push(event.clone()));
+    let all = json!(["equalise", "bias", "round", "tune"]);
+    let job = bench.job(improving(all.clone()));
+    let metrics = fedact_quantize::run(&job, &reporter).unwrap();
+    assert_eq!(metrics["improved"], all);
+    let tried = metrics["tried"].as_array().unwrap();
+    assert_eq!(tried.len(), 5);
+    for (done, one) in tried.iter().enumerate() {
+        let improved = one["improved"].as_array().map_or(0, Vec::len);
+        assert_eq!(improved, done);
+        assert!(one["logits_snr_db"].as_f64().unwrap() > 5.0, "{tried:?}");
+        assert!((-1.0..=1.0).contains(&one["top1_lost"].as_f64().unwrap()));
+    }
+    // It is held against the network that was given, not against what it has become.
+    assert!(metrics["logits_snr_db"].as_f64().unwrap() < 100.0);
+    assert_eq!(metrics["float_top1"], plain["float_top1"]);
+    let model = QuantizedModel::load(&bench.path("output"), Device::Cpu).unwrap();
+    assert_eq!(json!(model.quantization().improved), all);
+    assert!(
+        metrics["executed_agreement"].as_f64().unwrap() > 0.8,
+        "{metrics:?}"
+    );
+    for task in ["equalise", "bias", "round", "tune"] {
+        let complete = |event: &Event| {
+            matches!(event, Event::Progress { task: name, done, total, .. }
+                if name == task && done == total && *total > 0)
+        };
+        assert!(events.lock().unwrap().iter().any(complete), "{task}");
+    }
+}
+
+#[test]
+fn improving_gives_the_same_bytes_again() {
+    let bench = Bench::new(20, 3);
+    let model = || {
+        bench
+            .run(improving(json!(["round", "bias", "tune"])))
+            .unwrap();
+        (
+            file(&bench.path("output"), "model.safetensors"),
+            file(&bench.path("output"), "model.json"),
+        )
+    };
+    assert!(model() == model());
+}
+
+#[test]
+fn the_rule_stops_at_once_where_calibration_is_enough() {
+    let bench = Bench::new(20, 3);
+    let mut params = improving(json!("auto"));
+    params["enough"] = json!({"logits_snr_db": 0, "top1_lost": 1});
+    let metrics = bench.run(params).unwrap();
+    assert_eq!(metrics["improved"], json!([]));
+    assert_eq!(metrics["tried"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_stage_that_is_to_end_does_so_amid_an_improvement() {
+    let bench = Bench::new(12, 3);
+    let itself = Arc::new(OnceLock::<Reporter>::new());
+    let seen = Arc::clone(&itself);
+    let reporter = Reporter::to_function(move |event| {
+        if let (Event::Progress { task, .. }, Some(reporter)) = (event, seen.get())
+            && task == "tune"
+        {
+            reporter.ask_to_stop();
+        }
+    });
+    itself.set(reporter.clone()).unwrap();
+    let error =
+        fedact_quantize::run(&bench.job(improving(json!(["tune"]))), &reporter).unwrap_err();
+    assert!(error.stopped, "{error:?}");
+}
+
+#[test]
+fn a_teacher_that_does_not_fit_is_refused_by_its_folder_and_what_is_wrong() {
+    let bench = Bench::new(12, 3);
+    let tune = || improving(json!(["tune"]));
+    bench.teach(&float_model_for(["Bend", "Jump", "Run"]));
+    let error = bench.refused_with(tune());
+    let folder = bench.path("teacher").display().to_string();
+    for word in [
+        &*folder,
+        "only in the model: Run",
+        "only in the clips: Walk",
+    ] {
+        assert!(error.message.contains(word), "{error:?}");
+    }
+    assert!(error.remedy.unwrap().contains("input `teacher`"));
+
+    let broken = float_model();
+    let _ = no_grad(|| {
+        broken.var_store().variables()["fc.bias"]
+            .shallow_clone()
+            .fill_(f64::NAN)
+    });
+    bench.teach(&broken);
+    let error = bench.refused_with(tune());
+    assert!(
+        error.message.contains("`logits of the teacher` holds"),
+        "{error:?}"
+    );
+
+    let mut other = float_model();
+    other.info.mean = [0.5; 3];
+    bench.teach(&other);
+    let error = bench.refused_with(tune());
+    assert!(
+        error.message.contains("normalises them otherwise"),
+        "{error:?}"
+    );
+
+    bench.teach(&float_model());
+    bench.run(tune()).unwrap();
+    std::fs::remove_dir_all(bench.path("teacher")).unwrap();
+    std::fs::rename(bench.path("output"), bench.path("teacher")).unwrap();
+    std::fs::create_dir(bench.path("output")).unwrap();
+    let error = bench.refused_with(tune());
+    assert!(error.message.contains("is quantized"), "{error:?}");
+}
+
+#[test]
+fn a_dead_layer_is_named_and_nothing_is_written() {
+    let bench = Bench::new(8, 3);
+    let model = float_model();
+    let variables = model.var_store().variables();
+    no_grad(|| {
+        let _ = variables["layer2.0.conv1.1.weight"]
+            .shallow_clone()
+            .fill_(0.0);
+        let _ = variables["layer2.0.conv1.1.bias"]
+            .shallow_clone()
+            .fill_(-1.0);
+    });
+    model.save(&bench.path("model")).unwrap();
+    let error = bench.refused_with(improving(json!("auto")));
+    assert!(
+        error.message.contains("activation `layer2.0.conv1` was 0"),
+        "{error:?}"
+    );
+    assert!(
+        error.message.contains("calibrate on other or more clips"),
+        "{error:?}"
+    );
 }

@@ -1,13 +1,99 @@
 //! From what activations were to how they shall be stored.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor, no_grad};
 
-use super::network::{Plain, Point, Visitor};
-use super::{Activation, CalibrationSettings, Observer};
+use super::network::{Plain, Point, Visitor, layers_of, points};
+use super::{
+    Activation, CalibrationSettings, Execution, Method, NoiseMeter, Observer, Quantization,
+    QuantizedModel, Tried,
+};
 use crate::NetsError;
 
+impl QuantizedModel {
+    /// Gives the activations new scales, from batches of normalised clips that run through the folded
+    /// network in float.
+    ///
+    /// # Errors
+    /// As [`from_float`](Self::from_float); the scales are unchanged then.
+    pub fn recalibrate(
+        &mut self,
+        batches: impl IntoIterator<Item = Tensor>,
+        settings: &CalibrationSettings,
+    ) -> Result<(), NetsError> {
+        let points = points(&layers_of(&self.info.architecture)?);
+        let mut calibration = Calibration::new(points.len());
+        let mut clips = 0;
+        let mut kept = Vec::new();
+        for batch in batches {
+            self.info.check_batch(&batch)?;
+            clips += batch.size()[0] as usize;
+            let _ = no_grad(|| self.forward(&batch, Execution::Float, &mut calibration));
+            if settings.method == Method::Auto {
+                kept.push(batch);
+            }
+        }
+        if clips == 0 {
+            let message = "calibration needs at least one clip, but was given none";
+            return Err(NetsError::Data(message.to_owned()));
+        }
+        let by = |settings: &CalibrationSettings| {
+            Ok::<_, NetsError>(Quantization {
+                method: settings.method,
+                percentile: settings.percentile,
+                tried: Vec::new(),
+                improved: Vec::new(),
+                calibration_clips: clips,
+                activations: calibration.finish(&points, settings)?,
+            })
+        };
+        if settings.method != Method::Auto {
+            self.set_quantization(by(settings)?);
+            return Ok(());
+        }
+        let choice = Method::CHOICE.into_iter().map(|method| {
+            by(&CalibrationSettings {
+                method,
+                ..*settings
+            })
+        });
+        let choice: Vec<Quantization> = choice.collect::<Result<_, _>>()?;
+        self.choose(choice, &kept);
+        Ok(())
+    }
+
+    /// Takes the quantization whose simulation leaves the logits of these clips the largest ratio of signal to noise; of
+    /// equals the first.
+    fn choose(&mut self, choice: Vec<Quantization>, batches: &[Tensor]) {
+        let mut best: Option<(f64, Quantization)> = None;
+        let mut tried = Vec::new();
+        for quantization in choice {
+            self.set_quantization(quantization.clone());
+            let mut meter = NoiseMeter::new(self);
+            for batch in batches {
+                let _ = meter.compare((self, self), batch);
+            }
+            let logits_snr_db = meter.logits();
+            tried.push(Tried {
+                method: quantization.method,
+                improved: Vec::new(),
+                logits_snr_db,
+                top1_lost: None,
+            });
+            if best.as_ref().is_none_or(|(most, _)| logits_snr_db > *most) {
+                best = Some((logits_snr_db, quantization));
+            }
+        }
+        if let Some((_, quantization)) = best {
+            self.set_quantization(Quantization {
+                tried,
+                ..quantization
+            });
+        }
+    }
+}
+
 /// Watches every point of a network that runs in float.
-pub(super) struct Calibration {
+struct Calibration {
     observers: Vec<Observer>,
     /// The first point where a value was not finite.
     broken: Option<usize>,
@@ -15,7 +101,7 @@ pub(super) struct Calibration {
 }
 
 impl Calibration {
-    pub fn new(points: usize) -> Self {
+    fn new(points: usize) -> Self {
         Self {
             observers: vec![Observer::default(); points],
             broken: None,
@@ -24,7 +110,7 @@ impl Calibration {
     }
 
     /// The activations in the order of the points.
-    pub fn finish(
+    fn finish(
         &self,
         points: &[Point],
         settings: &CalibrationSettings,

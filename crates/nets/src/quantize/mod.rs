@@ -13,6 +13,8 @@
 //! float, and has gradients; [`Execution::Float`] is the same network without any rounding. [`ExecutedModel`] is those
 //! kernels themselves.
 //!
+//! Where that loses too much, [`QuantizedModel::improve`] does something about it.
+//!
 //! ```text
 //! quantized/
 //!   model.safetensors   X.weight, X.bias: f32, folded, what fine-tuning trains
@@ -25,6 +27,7 @@ mod calibrate;
 mod executed;
 mod flat;
 mod fold;
+mod improve;
 mod model;
 mod network;
 mod noise;
@@ -35,8 +38,11 @@ mod tests;
 mod trace;
 
 pub use executed::{ExecutedModel, archive};
-pub use fedact_recipe::{CalibrationSettings, Execution, Method};
+pub use fedact_recipe::{
+    CalibrationSettings, Execution, Improve, ImproveSettings, Improvement, Method,
+};
 pub use flat::ParameterShape;
+pub use improve::{Examples, Improved, Improving};
 pub use model::QuantizedModel;
 pub use noise::{Compared, NOISELESS_DECIBELS, NoiseMeter, PlaceNoise, decibels};
 pub use observer::Observer;

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use tch::nn::VarStore;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
-use super::calibrate::Calibration;
 use super::executed::archive;
 use super::fold::{finite, fold, wide};
 use super::network::{Network, Plain, Rounding, Visitor, layers_of, points};
-use super::{Affine, CalibrationSettings, Execution, Method, NoiseMeter, Quantization, Tried};
+use super::{Affine, CalibrationSettings, Execution, Quantization};
 use crate::random::{Purpose, key, normal, stream};
 use crate::{FloatModel, ModelInfo, NetsError, files, weights};
 
@@ -58,6 +57,7 @@ impl QuantizedModel {
             method: settings.method,
             percentile: settings.percentile,
             tried: Vec::new(),
+            improved: Vec::new(),
             calibration_clips: 0,
             activations: Vec::new(),
         };
@@ -88,85 +88,7 @@ impl QuantizedModel {
         })
     }
 
-    /// Gives the activations new scales, from batches of normalised clips that run through the folded
-    /// network in float.
-    ///
-    /// # Errors
-    /// As [`from_float`](Self::from_float); the scales are unchanged then.
-    pub fn recalibrate(
-        &mut self,
-        batches: impl IntoIterator<Item = Tensor>,
-        settings: &CalibrationSettings,
-    ) -> Result<(), NetsError> {
-        let points = points(&layers_of(&self.info.architecture)?);
-        let mut calibration = Calibration::new(points.len());
-        let mut clips = 0;
-        let mut kept = Vec::new();
-        for batch in batches {
-            self.info.check_batch(&batch)?;
-            clips += batch.size()[0] as usize;
-            let _ = no_grad(|| self.forward(&batch, Execution::Float, &mut calibration));
-            if settings.method == Method::Auto {
-                kept.push(batch);
-            }
-        }
-        if clips == 0 {
-            let message = "calibration needs at least one clip, but was given none";
-            return Err(NetsError::Data(message.to_owned()));
-        }
-        let by = |settings: &CalibrationSettings| {
-            Ok::<_, NetsError>(Quantization {
-                method: settings.method,
-                percentile: settings.percentile,
-                tried: Vec::new(),
-                calibration_clips: clips,
-                activations: calibration.finish(&points, settings)?,
-            })
-        };
-        if settings.method != Method::Auto {
-            self.set_quantization(by(settings)?);
-            return Ok(());
-        }
-        let choice = Method::CHOICE.into_iter().map(|method| {
-            by(&CalibrationSettings {
-                method,
-                ..*settings
-            })
-        });
-        let choice: Vec<Quantization> = choice.collect::<Result<_, _>>()?;
-        self.choose(choice, &kept);
-        Ok(())
-    }
-
-    /// Takes the quantization whose simulation leaves the logits of these clips the largest ratio of signal to noise; of
-    /// equals the first.
-    fn choose(&mut self, choice: Vec<Quantization>, batches: &[Tensor]) {
-        let mut best: Option<(f64, Quantization)> = None;
-        let mut tried = Vec::new();
-        for quantization in choice {
-            self.set_quantization(quantization.clone());
-            let mut meter = NoiseMeter::new(self);
-            for batch in batches {
-                let _ = meter.compare(self, batch);
-            }
-            let logits_snr_db = meter.logits();
-            tried.push(Tried {
-                method: quantization.method,
-                logits_snr_db,
-            });
-            if best.as_ref().is_none_or(|(most, _)| logits_snr_db > *most) {
-                best = Some((logits_snr_db, quantization));
-            }
-        }
-        if let Some((_, quantization)) = best {
-            self.set_quantization(Quantization {
-                tried,
-                ..quantization
-            });
-        }
-    }
-
-    fn set_quantization(&mut self, quantization: Quantization) {
+    pub(super) fn set_quantization(&mut self, quantization: Quantization) {
         self.info.quantization = Some(quantization.clone());
         self.quantization = quantization;
     }
@@ -215,19 +137,22 @@ impl QuantizedModel {
             .for_each(|layer| layer.refresh_scale());
     }
 
-    /// The same model once more, which shares no memory with this one: to train both at the same time.
+    /// The same model once more, scales of weights as they stand, which shares no memory with this one: to train or change
+    /// it beside this one.
     ///
     /// # Errors
     /// libtorch's.
     pub fn twin(&self) -> Result<Self, NetsError> {
-        let (quantization, device) = (self.quantization.clone(), self.store.device());
-        let mut twin = Self::empty(self.info.clone(), quantization, device)?;
+        let (info, quantization) = (self.info.clone(), self.quantization.clone());
+        let mut twin = Self::empty(info, quantization, self.store.device())?;
         weights::assign(
             &twin.store,
             &weights::of(&self.store),
             Path::new(files::WEIGHTS),
         )?;
-        twin.refresh_scales();
+        for (twin, layer) in twin.network.layers_mut().zip(self.network.layers()) {
+            twin.scale = layer.scale.copy();
+        }
         Ok(twin)
     }
 

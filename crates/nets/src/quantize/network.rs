@@ -129,11 +129,12 @@ pub(super) struct Layer {
     pub bias: Tensor,
     /// One scale an output channel.
     pub scale: Tensor,
-    conv: Option<([i64; 3], [i64; 3])>,
+    /// Stride and padding of a convolution; `None` for `fc`.
+    pub conv: Option<([i64; 3], [i64; 3])>,
 }
 
 impl Layer {
-    fn new(
+    pub fn new(
         store: &VarStore,
         name: &str,
         shape: &[i64],
@@ -156,7 +157,7 @@ impl Layer {
     }
 
     /// The scales in a shape to multiply the weight with.
-    fn channel_scale(&self) -> Tensor {
+    pub fn channel_scale(&self) -> Tensor {
         let mut sides = vec![1; self.weight.dim()];
         sides[0] = -1;
         self.scale.reshape(sides)
@@ -215,14 +216,16 @@ impl Layer {
     }
 }
 
+/// Convolutions and a way around them, added.
 #[derive(Debug)]
-struct Block {
-    convolutions: Vec<Layer>,
-    shortcut: Shortcut,
+pub(super) struct Block {
+    pub convolutions: Vec<Layer>,
+    pub shortcut: Shortcut,
 }
 
+/// The way around a block.
 #[derive(Debug)]
-enum Shortcut {
+pub(super) enum Shortcut {
     Identity,
     Convolution(Layer),
     Pad { stride: [i64; 3], channels: i64 },
@@ -247,10 +250,10 @@ impl Shortcut {
 /// The layers in the order of execution.
 #[derive(Debug)]
 pub(super) struct Network {
-    stem: Vec<Layer>,
-    pool: bool,
-    blocks: Vec<Block>,
-    head: Layer,
+    pub stem: Vec<Layer>,
+    pub pool: bool,
+    pub blocks: Vec<Block>,
+    pub head: Layer,
 }
 
 impl Network {
@@ -326,15 +329,19 @@ impl Network {
             };
             state = visit(sum.g_add_(&around), true);
         }
-        let mean = state.mean_dim([2i64, 3, 4].as_slice(), false, state.kind());
-        let features = visit(mean, false);
+        let features = visit(mean_of(&state), false);
         self.head.forward(&features, execution)
     }
 }
 
+/// The mean over frames and positions, \[clips, channels\].
+pub(super) fn mean_of(state: &Tensor) -> Tensor {
+    state.mean_dim([2i64, 3, 4].as_slice(), false, state.kind())
+}
+
 /// The same clips with the channels innermost in memory, on CPUs: their convolutions keep that layout,
 /// and in it a training step takes half the time at 8 channels, four fifths at 64.
-fn innermost_channels(clips: &Tensor) -> Tensor {
+pub(super) fn innermost_channels(clips: &Tensor) -> Tensor {
     if clips.device() != Device::Cpu {
         return clips.shallow_clone();
     }

@@ -46,14 +46,19 @@ impl NoiseMeter {
         }
     }
 
-    /// Runs a batch of normalised clips both ways and adds the differences.
+    /// Runs a batch of normalised clips through the first model in float and through the second in simulated bytes, and adds the
+    /// differences. The first is the second as it was before anything but its scales was changed.
     ///
     /// # Panics
     /// With clips of another shape than the model takes.
-    pub fn compare(&mut self, model: &QuantizedModel, clips: &Tensor) -> Compared {
+    pub fn compare(
+        &mut self,
+        (reference, model): (&QuantizedModel, &QuantizedModel),
+        clips: &Tensor,
+    ) -> Compared {
         no_grad(|| {
             let mut plain = Recording::new(Plain);
-            let float = model.forward(clips, Execution::Float, &mut plain);
+            let float = reference.forward(clips, Execution::Float, &mut plain);
             let affines = model.affines();
             let mut rounded = Recording::new(Rounding(&affines));
             let simulated = model.forward(clips, Execution::Simulated, &mut rounded);
@@ -109,7 +114,7 @@ impl<V: Visitor> Visitor for Recording<V> {
 }
 
 /// Sum of squares, in 64 bits.
-fn energy(values: &Tensor) -> f64 {
+pub(super) fn energy(values: &Tensor) -> f64 {
     values.square().sum(Kind::Double).double_value(&[])
 }
 

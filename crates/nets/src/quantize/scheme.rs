@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Method;
+use super::{Improvement, Method};
 
 /// Largest magnitude of a stored weight. −128 is left out, so that the range is symmetric and a
 /// product of a weight and its mirror image has the same magnitude.
@@ -87,23 +87,33 @@ pub struct Quantization {
     pub method: Method,
     /// For [`Method::Percentile`]: the share of values in percent that the range covers on each side.
     pub percentile: f64,
-    /// Where the method was chosen: all that were tried, with what each left of the logits.
+    /// Where something was chosen or improved: all that was tried, with what each left of the logits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Tried>,
+    /// What was done beyond giving scales, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub improved: Vec<Improvement>,
     /// How many clips the activations were calibrated on.
     pub calibration_clips: usize,
     /// The activations, in the order of execution.
     pub activations: Vec<Activation>,
 }
 
-/// A method that was tried in calibration.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A way of quantizing that was tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tried {
-    /// The method.
+    /// How the ranges of the activations were found.
     pub method: Method,
-    /// The ratio of signal to noise of the logits of the calibration clips, in dB.
+    /// What was done beyond that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub improved: Vec<Improvement>,
+    /// The ratio of signal to noise of the logits, in dB: of the clips that improvements are judged by, or of the calibration
+    /// clips where only a method was chosen.
     pub logits_snr_db: f64,
+    /// Where improvements were judged: the share of the clips that the float network gets right beyond those that this one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top1_lost: Option<f64>,
 }
 
 /// The scale of a channel's weights: its largest magnitude becomes ±127.

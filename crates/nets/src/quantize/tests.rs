@@ -17,12 +17,12 @@ const INPUT: InputGeometry = InputGeometry {
     width: 24,
 };
 
-fn architecture(settings: serde_json::Value) -> Architecture {
+pub(super) fn architecture(settings: serde_json::Value) -> Architecture {
     serde_json::from_value(settings).unwrap()
 }
 
 /// Clips of soft random shapes with mean 0: noise drawn coarsely and smoothed by interpolation.
-fn clips(count: i64, seed: u64) -> Tensor {
+pub(super) fn clips(count: i64, seed: u64) -> Tensor {
     let mut random = stream(Purpose::Order, seed, 0, 0);
     let coarse = Tensor::from_slice(&normal(&mut random, (count * 3 * 2 * 5 * 6) as usize, 1.5));
     coarse.reshape([count, 3, 2, 5, 6]).upsample_trilinear3d(
@@ -35,12 +35,12 @@ fn clips(count: i64, seed: u64) -> Tensor {
 }
 
 /// An R3D whose batch norms have statistics and factors unlike those of a fresh one.
-fn float_model(depth: u32, width: u32) -> FloatModel {
+pub(super) fn float_model(depth: u32, width: u32) -> FloatModel {
     trained_like(Architecture::r3d(depth, width))
 }
 
 /// A network whose batch norms have statistics and factors unlike those of a fresh one.
-fn trained_like(architecture: Architecture) -> FloatModel {
+pub(super) fn trained_like(architecture: Architecture) -> FloatModel {
     let classes = ["Bend", "Jump", "Walk"].map(str::to_owned).to_vec();
     let info = ModelInfo::new(architecture, classes, INPUT);
     let model = FloatModel::new(info, 7, Device::Cpu).unwrap();
@@ -61,11 +61,11 @@ fn trained_like(architecture: Architecture) -> FloatModel {
     model
 }
 
-fn batches() -> impl Iterator<Item = Tensor> {
+pub(super) fn batches() -> impl Iterator<Item = Tensor> {
     (0..4).map(|seed| clips(8, seed))
 }
 
-fn quantized(method: Method) -> (FloatModel, QuantizedModel) {
+pub(super) fn quantized(method: Method) -> (FloatModel, QuantizedModel) {
     let float = float_model(10, 4);
     let settings = CalibrationSettings {
         method,
@@ -76,15 +76,15 @@ fn quantized(method: Method) -> (FloatModel, QuantizedModel) {
 }
 
 /// Overwrites a tensor and all that shares its memory.
-fn fill(tensor: &Tensor, value: f64) {
+pub(super) fn fill(tensor: &Tensor, value: f64) {
     let _ = no_grad(|| tensor.shallow_clone().fill_(value));
 }
 
-fn largest(tensor: &Tensor) -> f64 {
+pub(super) fn largest(tensor: &Tensor) -> f64 {
     tensor.abs().max().double_value(&[])
 }
 
-fn values(tensor: &Tensor) -> Vec<f32> {
+pub(super) fn values(tensor: &Tensor) -> Vec<f32> {
     let tensor = tensor.detach().to_kind(Kind::Float).contiguous();
     let mut values = vec![0.0; tensor.numel()];
     tensor.copy_data(&mut values, tensor.numel());
@@ -92,7 +92,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 }
 
 /// Every kind of residual network.
-fn residual_networks() -> impl Iterator<Item = Architecture> {
+pub(super) fn residual_networks() -> impl Iterator<Item = Architecture> {
     let settings = [
         json!({"depth": 10, "width": 4}),
         json!({"depth": 18, "width": 4}),
@@ -131,7 +131,7 @@ fn every_residual_network_is_close_in_bytes_learns_there_and_survives_its_folder
         let settings = CalibrationSettings::default();
         let model = QuantizedModel::from_float(&float, batches(), &settings).unwrap();
         let mut meter = NoiseMeter::new(&model);
-        let compared = meter.compare(&model, &clips(16, 60));
+        let compared = meter.compare((&model, &model), &clips(16, 60));
         // Deep and thin networks as these gather more noise than real ones.
         assert!(
             meter.logits() > 10.0,
@@ -183,7 +183,7 @@ fn the_simulated_network_is_close_to_the_float_one_by_every_method() {
     for method in Method::CHOICE {
         let (_, model) = quantized(method);
         let mut meter = NoiseMeter::new(&model);
-        let compared = meter.compare(&model, &clips(16, 60));
+        let compared = meter.compare((&model, &model), &clips(16, 60));
         assert!(meter.logits() > 20.0, "{method:?}: {} dB", meter.logits());
         assert!(
             largest(&(&compared.float - &compared.simulated)) > 0.0,
@@ -227,7 +227,7 @@ fn the_method_that_leaves_the_logits_most_is_chosen_and_all_are_told() {
     assert_eq!(alone.quantization().activations, quantization.activations);
     let mut meter = NoiseMeter::new(&alone);
     for batch in batches() {
-        let _ = meter.compare(&alone, &batch);
+        let _ = meter.compare((&alone, &alone), &batch);
     }
     assert!((meter.logits() - best).abs() < 1e-6);
 }

@@ -68,6 +68,7 @@ fn model(report: &Report, result: &ModelResult) -> Value {
         "float_bytes": result.float_bytes,
         "float_top1": result.as_float.map(|float| float.top1),
         "float_ms_per_clip": result.as_float.map(|float| float.ms_per_clip),
+        "quantized_by": result.quantized_by,
         "executed_top1": result.executed.map(|executed| executed.top1),
         "executed_ms_per_clip": result.executed.map(|executed| executed.ms_per_clip),
         "loss": result.accuracy.loss,

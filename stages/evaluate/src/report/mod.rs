@@ -196,6 +196,8 @@ pub struct ModelResult {
     pub ms_per_clip: f64,
     /// For a quantized model: the same weights run in float32.
     pub as_float: Option<AsFloat>,
+    /// For a quantized model: how its scales were found, and what was done beyond that, as in `mse, bias, round`.
+    pub quantized_by: Option<String>,
     /// For a quantized model: the same weights run in int8 kernels, where this machine has them.
     pub executed: Option<Executed>,
     /// The models it was distilled from; `None` where the artifact does not say.

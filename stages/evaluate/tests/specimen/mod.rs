@@ -355,6 +355,7 @@ pub fn report() -> Report {
             float_bytes: 4 * parameters + 2_400,
             ms_per_clip: parameters as f64 / 150_000.0,
             as_float: None,
+            quantized_by: None,
             executed: None,
             teachers: Some(
                 teachers
@@ -382,6 +383,7 @@ pub fn report() -> Report {
                 top1: accuracy.top1 + 0.007,
                 ms_per_clip: 1.71,
             }),
+            quantized_by: Some("mse, bias".into()),
             executed: Some(Executed {
                 top1: accuracy.top1 - 0.002,
                 ms_per_clip: 0.52,

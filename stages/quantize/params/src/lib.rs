@@ -4,7 +4,10 @@
 
 mod definition;
 
-use fedact_recipe::{CalibrationSettings, Method};
+use fedact_recipe::{
+    CalibrationSettings, Enough, Improve, ImproveSettings, Improvement, Method, RoundSettings,
+    TuneSettings,
+};
 use fedact_stage::{OutOfRange, Params};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,11 +32,20 @@ pub struct QuantizeParams {
     /// How many clips of the training split to calibrate on, drawn by `seed`; all where there are
     /// fewer. At least 4.
     pub clips: usize,
+    /// What is done beyond that, from `equalise`, `bias`, `round`, `tune`: a list, which is done whole and in this order, or
+    /// `auto`, which tries one after the other on top of what has helped, until the network is good `enough`.
+    pub improve: Improve,
+    /// When `auto` need try nothing more: both must hold on training clips that were not calibrated on.
+    pub enough: Enough,
+    /// How `round` learns which way to round.
+    pub round: RoundSettings,
+    /// How `tune` trains.
+    pub tune: TuneSettings,
     /// Clips computed at a time.
     pub batch_size: usize,
     /// Threads that libtorch computes with; the last bits of results depend on it.
     pub threads: usize,
-    /// Draws the calibration clips.
+    /// Draws the calibration clips, and what improvements learn from them.
     pub seed: u64,
 }
 
@@ -44,6 +56,10 @@ impl Default for QuantizeParams {
             method,
             percentile,
             clips: 128,
+            improve: Improve::default(),
+            enough: Enough::default(),
+            round: RoundSettings::default(),
+            tune: TuneSettings::default(),
             batch_size: 16,
             threads: 2,
             seed: 0,
@@ -52,6 +68,17 @@ impl Default for QuantizeParams {
 }
 
 impl QuantizeParams {
+    /// What improving needs to know.
+    pub fn improvements(&self) -> ImproveSettings {
+        ImproveSettings {
+            improve: self.improve.clone(),
+            enough: self.enough,
+            round: self.round,
+            tune: self.tune,
+            seed: self.seed,
+        }
+    }
+
     /// What the calibration needs to know.
     pub fn calibration(&self) -> CalibrationSettings {
         CalibrationSettings {
@@ -68,6 +95,21 @@ impl Params for QuantizeParams {
         OutOfRange::unless(within, "percentile", self.percentile, expected)?;
         let enough = (FEWEST_CLIPS..=1_000_000).contains(&self.clips);
         OutOfRange::unless(enough, "clips", self.clips, "between 4 and 1000000")?;
+        if let Improve::These(these) = &self.improve {
+            let once = (1..these.len()).all(|at| !these[..at].contains(&these[at]));
+            let names: Vec<&str> = these.iter().map(|one| Improvement::name(*one)).collect();
+            OutOfRange::unless(
+                once,
+                "improve",
+                names.join(", "),
+                "a list with each at most once",
+            )?;
+        }
+        self.enough
+            .check()
+            .map_err(|error| error.within("enough"))?;
+        self.round.check().map_err(|error| error.within("round"))?;
+        self.tune.check().map_err(|error| error.within("tune"))?;
         let batch = (1..=4096).contains(&self.batch_size);
         OutOfRange::unless(batch, "batch_size", self.batch_size, "between 1 and 4096")?;
         let threads = (1..=1024).contains(&self.threads);
@@ -95,6 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn improvements_are_auto_or_a_list() {
+        for improve in [json!("auto"), json!([]), json!(["bias", "tune"])] {
+            let resolved = resolve::<QuantizeParams>(&json!({"improve": improve})).unwrap();
+            assert_eq!(resolved["improve"], improve);
+        }
+        for wrong in [json!("always"), json!(["adaround"])] {
+            let error = resolve::<QuantizeParams>(&json!({"improve": wrong})).unwrap_err();
+            assert_eq!(error.key(), "improve");
+            assert!(error.to_string().contains("`round`"), "{error}");
+        }
+    }
+
+    #[test]
     fn values_out_of_range_are_refused() {
         for (key, value) in [
             ("percentile", json!(50.0)),
@@ -102,9 +157,26 @@ mod tests {
             ("clips", json!(3)),
             ("batch_size", json!(0)),
             ("threads", json!(0)),
+            ("improve", json!(["bias", "round", "bias"])),
         ] {
             let error = resolve::<QuantizeParams>(&json!({ key: value })).unwrap_err();
             assert_eq!(error.key(), key);
+        }
+        for (part, key, value) in [
+            ("enough", "logits_snr_db", json!(-1.0)),
+            ("enough", "top1_lost", json!(1.5)),
+            ("round", "iterations", json!(0)),
+            ("round", "learning_rate", json!(0.0)),
+            ("round", "positions", json!(3)),
+            ("round", "batch_size", json!(5000)),
+            ("tune", "epochs", json!(0)),
+            ("tune", "learning_rate", json!(-1.0)),
+            ("tune", "batch_size", json!(0)),
+            ("tune", "temperature", json!(0.0)),
+            ("tune", "labels", json!(2.0)),
+        ] {
+            let error = resolve::<QuantizeParams>(&json!({part: {key: value}})).unwrap_err();
+            assert_eq!(error.key(), format!("{part}.{key}"));
         }
     }
 }

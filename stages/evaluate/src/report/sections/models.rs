@@ -128,6 +128,7 @@ fn float_against_int8(report: &Report) -> Vec<Element> {
             let executed = model.executed;
             vec![
                 cell(&model.step),
+                model.quantized_by.as_ref().map_or_else(nothing, cell),
                 cell(percent(float.top1)),
                 cell(percent(model.accuracy.top1)),
                 executed.map_or_else(nothing, |executed| cell(percent(executed.top1))),
@@ -159,6 +160,7 @@ fn float_against_int8(report: &Report) -> Vec<Element> {
             "The same weights in float32 and in int8",
             &[
                 words("model"),
+                words("quantized by"),
                 figures("float32", "top-1 of the weights in float32"),
                 figures("int8", "top-1 of weights and activations rounded to int8"),
                 figures("int8 kernels", "top-1 computed by int8 kernels"),
