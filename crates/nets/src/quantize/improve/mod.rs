@@ -78,7 +78,7 @@ impl QuantizedModel {
         let settings = improving.settings;
         if settings.improve.is_none() {
             return Ok(Improved {
-                reference: self.copy()?,
+                reference: self.twin()?,
                 model: self,
             });
         }
@@ -86,7 +86,7 @@ impl QuantizedModel {
         let mut told = self.quantization().tried.clone();
         let mut best = Candidate {
             improved: Vec::new(),
-            reference: Rc::new(self.copy()?),
+            reference: Rc::new(self.twin()?),
             verdict: judge.hear(&self),
             model: self,
         };
@@ -152,7 +152,7 @@ impl Candidate {
         let mut reference = Rc::clone(&self.reference);
         let model = match improvement {
             Improvement::Equalise => {
-                let mut equal = self.reference.copy()?;
+                let mut equal = self.reference.twin()?;
                 watch(0, 2)?;
                 equalise::equalise(&mut equal, clips);
                 watch(1, 2)?;
@@ -162,13 +162,13 @@ impl Candidate {
                 };
                 equal.recalibrate(clips.iter().map(Tensor::shallow_clone), &calibration)?;
                 watch(2, 2)?;
-                let model = equal.copy()?;
+                let model = equal.twin()?;
                 reference = Rc::new(equal);
                 model
             }
             Improvement::Bias | Improvement::Round => {
                 let settings = improving.settings;
-                let model = self.reference.copy()?;
+                let model = self.reference.twin()?;
                 let total = model.network.layers().count() as u64;
                 let mut done = 0;
                 walk((&self.reference, &model), clips, &mut |step| {
