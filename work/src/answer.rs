@@ -37,7 +37,7 @@ fn answers(job: &Job, clips_of_video: usize, reporter: &Reporter) -> Result<Answ
         let found = job.optional(name);
         found.ok_or_else(|| NetsError::Data(format!("the job has no input `{name}`")))
     };
-    let model = Running::load(folder("model")?)?;
+    let model = Running::load(folder("model")?, reporter)?;
     let clips = ClipSet::open(folder(CLIPS)?)?;
     model.info().check_geometry(clips.dataset())?;
     // Memory is laid out and kernels are chosen in the first run, programs are compiled anew in the second; neither is timed.
@@ -78,12 +78,15 @@ enum Running {
 }
 
 impl Running {
-    fn load(folder: &Path) -> Result<Self, NetsError> {
+    fn load(folder: &Path, reporter: &Reporter) -> Result<Self, NetsError> {
         let model = Model::load(folder, Device::Cpu)?;
-        if let Model::Quantized(quantized) = &model
-            && let Ok(executed) = ExecutedModel::compile(quantized)
-        {
-            return Ok(Self::Int8(Box::new(executed)));
+        if let Model::Quantized(quantized) = &model {
+            match ExecutedModel::compile(quantized) {
+                Ok(executed) => return Ok(Self::Int8(Box::new(executed))),
+                Err(error) => reporter.warn(format!(
+                    "the int8 network cannot run here and is only simulated: {error}"
+                )),
+            }
         }
         Ok(Self::Model(Box::new(model)))
     }
