@@ -372,7 +372,12 @@ fn cell(value: &Value) -> String {
 
 /// Four digits, which is more than a sample of runs supports.
 fn number(value: f64) -> String {
-    let magnitude = value.abs();
+    number_beside(value, value)
+}
+
+/// The same, to as many places as another number has that it is read with.
+fn number_beside(value: f64, other: f64) -> String {
+    let magnitude = other.abs();
     if magnitude != 0.0 && !(1e-3..1e7).contains(&magnitude) {
         return format!("{value:.3e}");
     }
@@ -431,6 +436,8 @@ mod tests {
         assert_eq!(number(123456.7), "123457");
         assert_eq!(number(0.0), "0.0000");
         assert_eq!(number(0.000_012_34), "1.234e-5");
+        assert_eq!(number_beside(0.000_255, 0.0422), "0.0003");
+        assert_eq!(number_beside(0.5, 12.34), "0.50");
     }
 
     #[test]

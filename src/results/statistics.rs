@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::number;
+use super::{number, number_beside};
 
 /// Student's t for a two-sided interval of 95%, for 1 to 30 degrees of freedom.
 const T: [f64; 30] = [
@@ -63,7 +63,10 @@ impl Sample {
     pub fn estimate(&self) -> String {
         let sign = if self.mean < 0.0 { "" } else { "+" };
         match self.interval() {
-            Some(interval) => format!("{sign}{} ± {}", number(self.mean), number(interval)),
+            Some(interval) => {
+                let mean = number_beside(self.mean, interval);
+                format!("{sign}{mean} ± {}", number(interval))
+            }
             None => format!("{sign}{}", number(self.mean)),
         }
     }

@@ -113,7 +113,7 @@ impl QuantizedModel {
             ..model.quantization().clone()
         };
         model.set_quantization(quantization);
-        let reference = Rc::try_unwrap(reference).or_else(|shared| shared.copy())?;
+        let reference = Rc::try_unwrap(reference).or_else(|shared| shared.twin())?;
         Ok(Improved { model, reference })
     }
 }
