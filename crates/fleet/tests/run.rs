@@ -74,13 +74,11 @@ async fn a_run_of_five_devices_ends_and_is_what_its_journal_gives() {
             .sum::<u64>(),
         tasks
     );
-    // Updates that were under way when the budget was spent, and nothing else.
-    let mut turned = status.turned.keys();
-    assert!(
-        turned.all(|code| code == "run-finished"),
-        "{:?}",
-        status.turned
-    );
+    // Updates that were under way when the budget was spent, and offers made again for want of an answer; nothing else.
+    for code in status.turned.keys() {
+        let harmless = ["run-finished", "task-already-applied"].contains(&code.as_str());
+        assert!(harmless, "{:?}", status.turned);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -330,9 +328,11 @@ async fn a_server_that_lost_all_its_streams_is_given_new_ones_and_the_run_goes_o
     };
     let (numbers, tasks) = (100_000, 60);
     let config = rules(2, numbers, tasks);
-    let mut coordinator = world
-        .coordinator(config.clone(), Settings::default())
-        .unwrap();
+    let settings = Settings {
+        lease: Duration::from_secs(5),
+        ..Settings::default()
+    };
+    let mut coordinator = world.coordinator(config.clone(), settings).unwrap();
     let stop = Stop::new();
     let pause = Duration::from_millis(30);
     let devices = [0, 1].map(|device| world.device(device, numbers, pause, &stop));
