@@ -1,7 +1,7 @@
 //! What goes to devices, and the pulls of what comes from them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::Client;
 use async_nats::connection::State;
@@ -22,6 +22,9 @@ use crate::wire::{Assignment, CHUNK_BYTES, Description, MOST_UP_BYTES, Orders, S
 /// How long a pull waits for messages.
 const PULL: Duration = Duration::from_millis(200);
 
+/// How often the server is asked whether the streams are still there.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// When a message that was pulled and not acknowledged comes again: that of a coordinator that died.
 const ACK_WAIT: Duration = Duration::from_secs(5);
 
@@ -37,6 +40,7 @@ pub(super) struct Outlet {
     consumer: Option<PullConsumer>,
     /// Versions of this run that lie in the stream as a whole.
     published: BTreeSet<u64>,
+    looked: Instant,
 }
 
 #[derive(Deserialize)]
@@ -58,6 +62,7 @@ impl Outlet {
             run,
             consumer: None,
             published: BTreeSet::new(),
+            looked: Instant::now(),
         }
     }
 
@@ -65,6 +70,28 @@ impl Outlet {
     pub fn forget(&mut self) {
         self.consumer = None;
         self.published.clear();
+    }
+
+    /// Whether the server has lost a stream, or the coordinator's place in it. Asked now and then, because a pull from a
+    /// stream that is not there gets no answer at all.
+    async fn is_wiped(&mut self) -> bool {
+        if self.consumer.is_none() || self.looked.elapsed() < LOOK {
+            return false;
+        }
+        self.looked = Instant::now();
+        let (up, down) = (self.subjects.up_stream(), self.subjects.down_stream());
+        let questions = [
+            format!("$JS.API.CONSUMER.INFO.{up}.coordinator"),
+            format!("$JS.API.STREAM.INFO.{down}"),
+            format!("$JS.API.STREAM.INFO.{}", self.subjects.model_stream()),
+        ];
+        for question in questions {
+            let answer = link::command(&self.client, question, Bytes::new()).await;
+            if matches!(answer, Err(Trouble::Refused(_))) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Messages as they come, for a moment. Nothing without a server.
@@ -207,6 +234,10 @@ impl Coordinator {
         if outlet.client.connection_state() != State::Connected {
             self.trouble = Some(Trouble::Silent.to_string());
             return Ok(());
+        }
+        if outlet.is_wiped().await {
+            outlet.forget();
+            self.due.extend(0..self.devices.len());
         }
         if outlet.consumer.is_none() {
             let description = self.description().seal(&self.key);
