@@ -143,7 +143,7 @@ fn factors_that_equalise_are_those_computed_by_hand() {
 fn an_equalised_network_is_the_same_function() {
     for architecture in residual_networks() {
         let model = plain(&trained_like(architecture));
-        let mut equal = model.copy().unwrap();
+        let mut equal = model.twin().unwrap();
         let batches: Vec<Tensor> = batches().collect();
         equalise::equalise(&mut equal, &batches);
         let clips = clips(4, 50);
@@ -323,7 +323,7 @@ fn rounding_is_learned_by_seed() {
 /// Ranges that cut much off, which training can make up for.
 fn cut() -> (QuantizedModel, QuantizedModel) {
     let (_, mut model) = quantized(Method::Mse);
-    let reference = model.copy().unwrap();
+    let reference = model.twin().unwrap();
     let calibration = CalibrationSettings {
         method: Method::Percentile,
         percentile: 75.0,
@@ -356,7 +356,7 @@ fn tuning_helps_where_ranges_are_too_narrow() {
         ..TuneSettings::default()
     };
     let twin = {
-        let mut twin = model.copy().unwrap();
+        let mut twin = model.twin().unwrap();
         tune::tune(&mut twin, &lesson, &tune_settings, 3, &mut |_, _| Ok(())).unwrap();
         twin
     };
@@ -405,7 +405,7 @@ fn tuning_listens_to_another_teacher_and_to_labels() {
     let learned = examples(&reference, batches().collect());
     let other = trained_like(residual_networks().nth(2).unwrap());
     let towards = |teacher: &FloatModel, labels: f64| {
-        let mut model = model.copy().unwrap();
+        let mut model = model.twin().unwrap();
         let lesson = Lesson::new(&learned, &reference, Some(teacher)).unwrap();
         let settings = TuneSettings {
             epochs: 20,
