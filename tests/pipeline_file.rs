@@ -278,7 +278,7 @@ fn the_study_of_distillation_pairs_every_student_with_the_one_that_learns_alone(
     ];
     for student in students {
         assert!(seeds(student).len() >= 5, "{student}");
-        assert_eq!(seeds(student), seeds("scratch"), "{student}");
+        assert!(seeds(student).is_subset(&seeds("scratch")), "{student}");
     }
     // They differ in whom they listen to and how, and in nothing else.
     let params = |step: &str| {

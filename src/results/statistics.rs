@@ -120,7 +120,7 @@ mod tests {
             (sample.interval().unwrap() - 1.28).abs() < 0.001,
             "{sample:?}"
         );
-        assert_eq!(sample.estimate(), "+0.7500 ± 1.280");
+        assert_eq!(sample.estimate(), "+0.750 ± 1.280");
         assert!((student(31) - 2.0395).abs() < 2e-4);
         assert!((student(100) - 1.9840).abs() < 1e-4);
     }

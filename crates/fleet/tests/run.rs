@@ -194,7 +194,8 @@ async fn pieces_that_come_twice_in_the_wrong_order_or_not_at_all_are_asked_for_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_device_loses_its_task_and_gets_another_when_it_is_back() {
     let Some(world) = kit::world(2) else { return };
-    let (numbers, tasks) = (16, 60);
+    // The other device is busy for eight seconds at least, four times the lease.
+    let (numbers, tasks) = (16, 200);
     let config = rules(2, numbers, tasks);
     let settings = Settings {
         lease: Duration::from_secs(2),

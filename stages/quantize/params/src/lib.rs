@@ -142,9 +142,12 @@ mod tests {
             let resolved = resolve::<QuantizeParams>(&json!({"improve": improve})).unwrap();
             assert_eq!(resolved["improve"], improve);
         }
-        for wrong in [json!("always"), json!(["adaround"])] {
+        for (wrong, key) in [
+            (json!("always"), "improve"),
+            (json!(["adaround"]), "improve[0]"),
+        ] {
             let error = resolve::<QuantizeParams>(&json!({"improve": wrong})).unwrap_err();
-            assert_eq!(error.key(), "improve");
+            assert_eq!(error.key(), key);
             assert!(error.to_string().contains("`round`"), "{error}");
         }
     }
