@@ -14,7 +14,8 @@ run: build
 build: setup
 	cargo build --workspace
 
-test: setup
+test:
+	@scripts/setup.sh --tests
 	OMP_WAIT_POLICY=PASSIVE cargo test --workspace
 
 lint: setup

@@ -2,7 +2,7 @@
 # Sets up what `cargo build` needs and does nothing where it is already there:
 #
 #   1. Debian/Ubuntu packages: a C++ compiler, clang, pkg-config, FFmpeg's development packages; and nats-server,
-#      for tests alone, where there is such a package;
+#      with `--tests`, where there is such a package;
 #   2. libtorch 2.11 for the CPU, under .deps/libtorch (git-ignored), unless LIBTORCH or a Python
 #      that has torch 2.11 offers one;
 #   3. .cargo/config.toml (git-ignored), which tells plain `cargo build`, `cargo test` and `cargo run`
@@ -220,7 +220,7 @@ END
 command -v cargo >/dev/null || fail "cargo is missing" \
     "install Rust 1.89 or newer with rustup (Debian's own package is too old), then run this again"
 packages
-packages_for_tests
+[ "${1:-}" != --tests ] || packages_for_tests
 if ! libtorch=$(usable_libtorch); then
     # A wrong LIBTORCH has been explained already; anything else means that there is none yet.
     [ -z "${LIBTORCH:-}" ] || exit 1

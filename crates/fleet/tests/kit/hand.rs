@@ -93,25 +93,42 @@ impl Hand {
 
     /// Orders that are as wanted, once they are.
     pub async fn orders_when(&self, what: &str, wanted: impl Fn(&Orders) -> bool) -> Orders {
-        for _ in 0..400 {
+        match self.orders_within(400, wanted).await {
+            Some(orders) => orders,
+            None => panic!("no orders in which {what}: {:?}", self.orders().await),
+        }
+    }
+
+    /// The same, if they are so after so many looks at the latest.
+    async fn orders_within(
+        &self,
+        looks: usize,
+        wanted: impl Fn(&Orders) -> bool,
+    ) -> Option<Orders> {
+        for _ in 0..looks {
             if let Some(orders) = self.orders().await
                 && wanted(&orders)
             {
-                return orders;
+                return Some(orders);
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        panic!("no orders in which {what}: {:?}", self.orders().await);
+        None
     }
 
-    /// A task.
+    /// A task. Says that the device is there until there is one, as devices do: at first nobody may listen.
     pub async fn assignment(&mut self) -> Assignment {
-        let alive = self.alive().seal(&self.join.key);
-        self.say(alive).await;
-        let orders = self
-            .orders_when("there is a task", |orders| orders.assignment.is_some())
-            .await;
-        orders.assignment.unwrap()
+        for _ in 0..40 {
+            let alive = self.alive().seal(&self.join.key);
+            self.say(alive).await;
+            let orders = self
+                .orders_within(10, |orders| orders.assignment.is_some())
+                .await;
+            if let Some(assignment) = orders.and_then(|orders| orders.assignment) {
+                return assignment;
+            }
+        }
+        panic!("no task: {:?}", self.orders().await);
     }
 
     /// An update for a task that moves every number by a half.
