@@ -8,7 +8,6 @@
 
 pub mod client;
 pub mod coordinator;
-mod digest;
 pub mod engine;
 mod error;
 mod files;
@@ -20,7 +19,8 @@ pub mod setup;
 mod stop;
 pub mod wire;
 
-pub use digest::Digest;
 pub use error::FleetError;
 pub use name::Name;
 pub use stop::Stop;
+
+pub use fedact_artifact::Digest;

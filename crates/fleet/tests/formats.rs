@@ -27,7 +27,7 @@ fn name(text: &str) -> Name {
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
-    any::<[u8; 32]>().prop_map(Digest)
+    any::<[u8; 32]>().prop_map(Digest::from_bytes)
 }
 
 fn offer() -> impl Strategy<Value = Offer> {

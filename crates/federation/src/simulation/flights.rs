@@ -82,28 +82,24 @@ impl Flights {
         if most <= 1 {
             return chosen;
         }
-        let samples_of = |task: &TaskId| {
-            self.0
-                .get(task)
-                .map_or(0, |flight| flight.assignment.samples)
-        };
-        let mut arriving: Vec<(f64, TaskId)> = self
+        let mut arriving: Vec<(TaskId, &Flight)> = self
             .iter()
             .filter(|(task, flight)| *task != first && flight.times.lost_at.is_none())
-            .map(|(task, flight)| (flight.times.upload_end, task))
             .collect();
-        arriving.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
-        let mut arrived = samples_of(&first);
-        for (_, task) in arriving {
+        // Stable: of those that arrive at the same time, the one that was sent first.
+        arriving.sort_by(|(_, one), (_, other)| {
+            one.times.upload_end.total_cmp(&other.times.upload_end)
+        });
+        let mut arrived = self
+            .0
+            .get(&first)
+            .map_or(0, |flight| flight.assignment.samples);
+        for (task, flight) in arriving {
             if chosen.len() == most || arrived >= samples_left {
                 break;
             }
-            arrived += samples_of(&task);
-            if self
-                .0
-                .get(&task)
-                .is_some_and(|flight| flight.trained.is_none())
-            {
+            arrived += flight.assignment.samples;
+            if flight.trained.is_none() {
                 chosen.push(task);
             }
         }

@@ -27,7 +27,7 @@ impl<'bytes> Chunk<'bytes> {
         bytes.extend(Kind::Chunk.head());
         bytes.extend(self.task.to_le_bytes());
         bytes.extend(self.offset.to_le_bytes());
-        bytes.extend(self.digest.0);
+        bytes.extend(self.digest.as_bytes());
         bytes.extend(self.bytes);
         bytes
     }
@@ -46,7 +46,7 @@ impl<'bytes> Chunk<'bytes> {
         Ok(Self {
             task: u64::from_le_bytes(*task),
             offset: u64::from_le_bytes(*offset),
-            digest: Digest(*digest),
+            digest: Digest::from_bytes(*digest),
             bytes,
         })
     }

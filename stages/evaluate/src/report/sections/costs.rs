@@ -1,7 +1,7 @@
 //! What the federated runs cost beside time: bytes, energy, updates that did not count.
 
 use super::Section;
-use super::kit::{Cell, aside, cell, figures, heading, nothing, paragraph, table, words};
+use super::kit::{aside, cell, figures, heading, joules, nothing, paragraph, table, words};
 use crate::report::{FederatedRun, Report, Strategy};
 use fedact_chart::html::Element;
 use fedact_chart::units::{bytes, count, percent, plural, significant};
@@ -41,19 +41,18 @@ pub fn section(report: &Report) -> Option<Section> {
 fn traffic(fleets: &[&FederatedRun]) -> Element {
     let rows = fleets.iter().map(|run| {
         let smaller = |mean: f64| format!("1/{}", significant(run.model_bytes as f64 / mean, 3));
+        let mean = run.mean_message();
         vec![
             cell(&run.step).with(run.label()),
             run.codec.as_ref().map_or_else(nothing, cell),
             cell(count(run.tasks.len() as u64)),
-            run.mean_message()
-                .map_or_else(nothing, |mean| cell(bytes(mean))),
-            run.mean_message()
-                .filter(|mean| *mean > 0.0)
+            mean.map_or_else(nothing, |mean| cell(bytes(mean))),
+            mean.filter(|mean| *mean > 0.0)
                 .map_or_else(nothing, |mean| cell(smaller(mean))),
             cell(bytes(run.ending.bytes_up as f64)),
             cell(bytes(run.ending.bytes_down as f64)),
-            energy(run.joules),
-            energy(run.joules / run.ending.samples.max(1) as f64),
+            joules(run.joules),
+            joules(run.joules / run.ending.samples.max(1) as f64),
         ]
     });
     table(
@@ -77,14 +76,6 @@ fn traffic(fleets: &[&FederatedRun]) -> Element {
         ],
         rows.collect(),
     )
-}
-
-fn energy(joules: f64) -> Cell {
-    if joules > 0.0 {
-        cell(significant(joules, 3))
-    } else {
-        nothing()
-    }
 }
 
 fn refusals(fleets: &[&FederatedRun]) -> Vec<Element> {

@@ -1,7 +1,7 @@
 //! What each device did over time, and who they are.
 
 use super::Section;
-use super::kit::{cell, figure, figures, heading, nothing, paragraph, table, words};
+use super::kit::{cell, figure, figures, heading, joules, nothing, paragraph, table, words};
 use crate::report::{FederatedRun, Report, Strategy};
 use fedact_chart::gantt::{Gantt, Lane, Phase, Stretch};
 use fedact_chart::html::{Element, element};
@@ -179,11 +179,8 @@ fn devices(first: &FederatedRun, fleets: &[&FederatedRun]) -> Element {
     let busy = |run: Option<&&FederatedRun>, client: &str| {
         run.map_or_else(nothing, |run| cell(percent(run.busy(client))))
     };
-    let joules = |run: Option<&&FederatedRun>, client: &str| {
-        let joules = run
-            .map(|run| run.joules_of(client))
-            .filter(|joules| *joules > 0.0);
-        joules.map_or_else(nothing, |joules| cell(significant(joules, 3)))
+    let spent = |run: Option<&&FederatedRun>, client: &str| {
+        run.map_or_else(nothing, |run| joules(run.joules_of(client)))
     };
     let rows = first
         .clients
@@ -206,8 +203,8 @@ fn devices(first: &FederatedRun, fleets: &[&FederatedRun]) -> Element {
                 staleness.map_or_else(nothing, |mean| cell(format!("{mean:.1}"))),
                 busy(asynchronous, &client.id),
                 busy(synchronous, &client.id),
-                joules(asynchronous, &client.id),
-                joules(synchronous, &client.id),
+                spent(asynchronous, &client.id),
+                spent(synchronous, &client.id),
             ]
         })
         .collect();

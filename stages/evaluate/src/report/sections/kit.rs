@@ -2,6 +2,7 @@
 
 use crate::report::statistics::Interval;
 use fedact_chart::html::{Element, element};
+use fedact_chart::units::significant;
 
 /// Fills an element with words, in which names between backticks are set as code.
 pub fn prose(mut parent: Element, text: impl std::fmt::Display) -> Element {
@@ -105,6 +106,15 @@ pub fn cell(main: impl std::fmt::Display) -> Cell {
 /// A cell for what is not there.
 pub fn nothing() -> Cell {
     cell("–")
+}
+
+/// A cell of joules, which a run has that modelled them.
+pub fn joules(joules: f64) -> Cell {
+    if joules > 0.0 {
+        cell(significant(joules, 3))
+    } else {
+        nothing()
+    }
 }
 
 /// A table whose first column names the rows. It scrolls by itself on a narrow screen.
