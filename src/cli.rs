@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::exit::{Code, Refusal};
-use crate::{accept, completions, diff, doctor, export, gc, graph, import, launch, onnx, output};
-use crate::{pin, predict, remote, run, schema, show, stage, status, verify, why};
+use crate::{accept, completions, diff, doctor, export, fleet, gc, graph, import, launch, onnx};
+use crate::{output, pin, predict, remote, run, schema, show, stage, status, verify, why};
 
 /// Videos in, a small action-recognition model out, fine-tuned by a fleet of unequal devices.
 #[derive(Debug, Parser)]
@@ -56,6 +56,8 @@ pub enum Command {
     Export(export::Arguments),
     /// Take the results of an exported file into the store.
     Import(import::Arguments),
+    /// Fine-tune a model on devices of your own, over a NATS server.
+    Fleet(fleet::Arguments),
     /// Make keys for a remote.
     Remote(remote::CommandArguments),
     /// Print the JSON schema of a stage's params, or of all stages.

@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod export;
+mod fleet;
 mod frames;
 mod gc;
 mod graph;
@@ -68,6 +69,7 @@ fn dispatch(command: Command) -> Result<exit::Code, Refusal> {
         Command::Onnx(arguments) => onnx::command(&arguments),
         Command::Export(arguments) => export::command(&arguments),
         Command::Import(arguments) => import::command(&arguments),
+        Command::Fleet(arguments) => fleet::command(arguments),
         Command::Remote(arguments) => remote::command(&arguments),
         Command::Schema(arguments) => schema::command(&arguments),
         Command::Completions(arguments) => completions::command(&arguments),

@@ -116,6 +116,7 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         share_all: arguments.exchange.share == Share::All,
         keep_going: arguments.keep_going,
         shard: arguments.shard,
+        served: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         stop: signals::stop()?,
     };

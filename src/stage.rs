@@ -79,6 +79,7 @@ pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
         checkpoints: place.checkpoints(),
         pieces: None,
         threads,
+        fleet: None,
     };
     let stop = signals::stop()?;
     let mut told = false;

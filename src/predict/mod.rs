@@ -267,6 +267,7 @@ impl Workshop {
             checkpoints,
             pieces: None,
             threads: self.threads,
+            fleet: None,
         };
         let mut shown = (!self.quiet).then(progress::for_this_terminal);
         let hear = |report| {

@@ -67,7 +67,7 @@ pub use problem::Problem;
 pub use process::{Failure, Launcher, Unfinished};
 pub use records::{StoreRecords, digest_folders};
 pub use resources::{Needs, parse_bytes};
-pub use run::{Settings, run};
+pub use run::{Served, Settings, run};
 pub use set::{Assignment, Override};
 pub use shares::Capacity;
 pub use stop::Stop;

@@ -30,6 +30,15 @@ const GRACE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// How many results at most are on their way out of the store at once: it is the disk that they wait for.
 const RESTORING: usize = 16;
 
+/// A step that a fleet of devices works for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The step.
+    pub step: String,
+    /// The folder of the fleet; no part of the step's key.
+    pub fleet: PathBuf,
+}
+
 /// How a plan is to be run.
 #[derive(Clone)]
 pub struct Settings {
@@ -50,6 +59,8 @@ pub struct Settings {
     /// Of steps that are made of pieces, only this shard is made, and no result. A run without it makes what is
     /// missing and joins all pieces.
     pub shard: Option<Shard>,
+    /// The step whose work a fleet of devices does.
+    pub served: Option<Served>,
     /// The version of fedact, for the provenance.
     pub version: String,
     /// Ends the run when asked.
@@ -80,6 +91,7 @@ pub fn run(
         folders: Folders::new(store.clone(), settings.artifacts.clone()),
         launcher: settings.launcher.clone(),
         version: settings.version.clone(),
+        served: settings.served.clone(),
         stop: internal,
         messages,
     };

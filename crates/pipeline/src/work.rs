@@ -14,8 +14,8 @@ use fedact_stage::{Event, Input, Job, Level, Metrics, Shard};
 
 use crate::folders::{Folders, Held, Refusal};
 use crate::{
-    Contents, Exchange, Failure, Launcher, Node, PipelineError, Preimage, Source, Stop, Unfinished,
-    pieces, process,
+    Contents, Exchange, Failure, Launcher, Node, PipelineError, Preimage, Served, Source, Stop,
+    Unfinished, pieces, process,
 };
 
 /// How often it is told how much of a result has come.
@@ -28,6 +28,7 @@ pub(crate) struct Workshop {
     pub(crate) folders: Folders,
     pub(crate) launcher: Launcher,
     pub(crate) version: String,
+    pub(crate) served: Option<Served>,
     pub(crate) stop: Stop,
     pub(crate) messages: Sender<Message>,
 }
@@ -215,6 +216,11 @@ impl Workshop {
             checkpoints: workspace.checkpoints().to_owned(),
             pieces,
             threads: task.threads,
+            fleet: self
+                .served
+                .as_ref()
+                .filter(|served| served.step == task.node.name)
+                .map(|served| served.fleet.clone()),
         };
         self.tell(Message::Started {
             step: task.node.name.clone(),

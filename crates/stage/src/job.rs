@@ -39,6 +39,9 @@ pub struct Job {
     pub pieces: Option<Pieces>,
     /// How many cores the step may use.
     pub threads: usize,
+    /// The folder of the fleet of devices that does the step's work, where `fedact fleet serve` runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<PathBuf>,
 }
 
 impl Job {

@@ -152,6 +152,7 @@ fn job(root: &Path, models: &[&str], sets: &[&str]) -> Job {
         checkpoints: root.join("checkpoints"),
         pieces: None,
         threads: 1,
+        fleet: None,
     }
 }
 

@@ -261,6 +261,7 @@ mod tests {
                 shard: None,
             }),
             threads: 1,
+            fleet: None,
         };
         PieceFolder::of(&job, settings, packs)
     }

@@ -93,6 +93,7 @@ impl Bench {
             checkpoints: self.path("checkpoints"),
             pieces: None,
             threads: 1,
+            fleet: None,
         }
     }
 

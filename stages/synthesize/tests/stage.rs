@@ -37,6 +37,7 @@ fn job(output: &Path, params: &Value, threads: usize) -> Job {
         checkpoints: output.join("checkpoints"),
         pieces: None,
         threads,
+        fleet: None,
     }
 }
 

@@ -97,6 +97,7 @@ impl House {
             checkpoints: self.path(&format!("{name}-checkpoints")),
             pieces: None,
             threads: 1,
+            fleet: None,
         };
         for path in [&job.output, &job.checkpoints] {
             std::fs::create_dir(path).unwrap();

@@ -90,6 +90,7 @@ impl Run {
             share_all: self.share_all,
             keep_going: self.keep_going,
             shard: self.shard,
+            served: None,
             version: "test".into(),
             stop: self.stop,
         };

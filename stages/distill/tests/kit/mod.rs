@@ -89,6 +89,7 @@ impl Execution {
             checkpoints: folder.path().join("checkpoints"),
             pieces: None,
             threads: 2,
+            fleet: None,
         };
         for path in [&job.output, &job.checkpoints] {
             std::fs::create_dir(path).unwrap();

@@ -153,6 +153,7 @@ impl Place {
             checkpoints: self.folder.path().join("checkpoints"),
             pieces,
             threads,
+            fleet: None,
         };
         let warnings = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&warnings);

@@ -3,6 +3,7 @@
 //! The work is in `fedact-federate`, one folder up.
 
 mod definition;
+pub mod fleet;
 mod strategy;
 
 use std::collections::BTreeMap;

@@ -132,6 +132,7 @@ pub fn job(folder: &Path, params: Value) -> Job {
         checkpoints: folder.join("checkpoints"),
         pieces: None,
         threads: 1,
+        fleet: None,
     };
     for folder in [&job.output, &job.checkpoints] {
         let _ = std::fs::remove_dir_all(folder);
