@@ -144,6 +144,18 @@ pub struct Collection {
     pub frees: u64,
 }
 
+impl Collection {
+    /// Something that goes, and frees its bytes.
+    fn doom(&mut self, item: Item, reason: &'static str, bytes: u64) {
+        self.frees += bytes;
+        self.doomed.push(Doomed {
+            item,
+            reason,
+            bytes,
+        });
+    }
+}
+
 /// What a collection did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Collected {
@@ -173,22 +185,18 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
             outputs.insert(result.output);
             continue;
         }
-        plan.doomed.push(Doomed {
-            item: Item::Result {
+        plan.doom(
+            Item::Result {
                 key: result.key,
                 step: result.step.clone(),
                 started: result.started,
             },
-            reason: "no kept pipeline or run reaches this result",
-            bytes: 0,
-        });
+            "no kept pipeline or run reaches this result",
+            0,
+        );
     }
     for path in &inventory.unreadable {
-        plan.doomed.push(Doomed {
-            item: Item::Unreadable(path.clone()),
-            reason: "the record is damaged",
-            bytes: 0,
-        });
+        plan.doom(Item::Unreadable(path.clone()), "the record is damaged", 0);
     }
     let finished: BTreeSet<Digest> = inventory.results.iter().map(|result| result.key).collect();
     for (key, bytes) in &inventory.checkpoints {
@@ -201,23 +209,17 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
         } else {
             "no kept pipeline would go on from these checkpoints"
         };
-        plan.frees += bytes;
-        plan.doomed.push(Doomed {
-            item: Item::Checkpoints(*key),
-            reason,
-            bytes: *bytes,
-        });
+        plan.doom(Item::Checkpoints(*key), reason, *bytes);
     }
     for (space, bytes) in &inventory.pieces {
         if stays(space) {
             continue;
         }
-        plan.frees += bytes;
-        plan.doomed.push(Doomed {
-            item: Item::Pieces(*space),
-            reason: "no unfinished step of a kept pipeline is made of these pieces",
-            bytes: *bytes,
-        });
+        plan.doom(
+            Item::Pieces(*space),
+            "no unfinished step of a kept pipeline is made of these pieces",
+            *bytes,
+        );
     }
     let known: BTreeSet<String> = plan
         .kept
@@ -230,37 +232,34 @@ pub fn collection(inventory: &Inventory, keep: &BTreeSet<Digest>) -> Collection 
         if known.contains(key) {
             continue;
         }
-        plan.frees += bytes;
-        plan.doomed.push(Doomed {
-            item: Item::Log {
+        plan.doom(
+            Item::Log {
                 key: key.clone(),
                 path: path.clone(),
             },
-            reason: "no kept pipeline or run reaches the result that it is of",
-            bytes: *bytes,
-        });
+            "no kept pipeline or run reaches the result that it is of",
+            *bytes,
+        );
     }
     for (digest, bytes) in &inventory.manifests {
         if named.contains(digest) {
             continue;
         }
-        plan.frees += bytes;
-        plan.doomed.push(Doomed {
-            item: Item::Manifest(*digest),
-            reason: "no kept result has it as output or input",
-            bytes: *bytes,
-        });
+        plan.doom(
+            Item::Manifest(*digest),
+            "no kept result has it as output or input",
+            *bytes,
+        );
     }
     for (output, bytes) in &inventory.packs {
         if outputs.contains(output) {
             continue;
         }
-        plan.frees += bytes;
-        plan.doomed.push(Doomed {
-            item: Item::Pack(*output),
-            reason: "no kept result has it as output",
-            bytes: *bytes,
-        });
+        plan.doom(
+            Item::Pack(*output),
+            "no kept result has it as output",
+            *bytes,
+        );
     }
     for object in &inventory.objects {
         if needed.contains(&object.digest) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
-use fedact_nets::{Classifier, Model};
+use fedact_nets::{Classifier, Model, NetsError};
 use fedact_stage::{Input, Job, Metrics, Reporter, Task};
 use serde_json::Value;
 use tch::Device;
@@ -21,6 +21,37 @@ struct Candidate {
     model: Model,
     clip_set: usize,
     run: Option<FederatedRun>,
+}
+
+/// A candidate, and its network in int8 kernels where it has one that runs here.
+struct Contender<'c> {
+    candidate: &'c Candidate,
+    in_int8: Option<InInt8<'c>>,
+}
+
+impl<'c> Contender<'c> {
+    fn of(candidate: &'c Candidate, reporter: &Reporter) -> Self {
+        let in_int8 = match &candidate.model {
+            Model::Float(_) => None,
+            Model::Quantized(quantized) => InInt8::of(quantized)
+                .inspect_err(|error| warn_of_simulation(&candidate.step, error, reporter))
+                .ok(),
+        };
+        Self { candidate, in_int8 }
+    }
+
+    /// How many ways it is run: a quantized model in simulated int8, in float32 and, where they run, in int8 kernels.
+    fn executions(&self) -> usize {
+        match self.candidate.model {
+            Model::Float(_) => 1,
+            Model::Quantized(_) => 2 + usize::from(self.in_int8.is_some()),
+        }
+    }
+
+    fn error(&self) -> impl FnOnce(NetsError) -> EvaluateError {
+        let step = self.candidate.step.clone();
+        |source| EvaluateError::Model { step, source }
+    }
 }
 
 /// Tests every model and writes the report.
@@ -49,36 +80,25 @@ pub fn evaluate(
     let mirrored = collect::mirrored(&sets, &params.flip_pairs)?;
     let views = params.test_views.count();
     // Compiled once, for testing and for timing.
-    let in_int8: Vec<Option<InInt8<'_>>> = candidates
+    let contenders: Vec<Contender<'_>> = candidates
         .iter()
-        .map(|candidate| match &candidate.model {
-            Model::Float(_) => None,
-            Model::Quantized(quantized) => InInt8::of(quantized)
-                .inspect_err(|error| warn_of_simulation(&candidate.step, error, reporter))
-                .ok(),
-        })
+        .map(|candidate| Contender::of(candidate, reporter))
         .collect();
-    let executions = |(candidate, in_int8): (&Candidate, &Option<InInt8<'_>>)| {
-        let executions = executions(&candidate.model, in_int8.as_ref());
-        (candidate.clip_set, executions)
-    };
-    let executions: Vec<(usize, usize)> = candidates.iter().zip(&in_int8).map(executions).collect();
-    let clips: usize = executions
+    let clips: usize = contenders
         .iter()
-        .map(|(set, executions)| test[*set].len() * views * executions)
+        .map(|contender| test[contender.candidate.clip_set].len() * views * contender.executions())
         .sum();
-    let batches: usize = executions
-        .iter()
-        .map(|(_, executions)| params.repeats * executions)
-        .sum();
+    let executions: usize = contenders.iter().map(Contender::executions).sum();
+    let batches = params.repeats * executions;
     let tests = Tests {
         views,
         videos: params.test_views.videos,
     };
     let testing = reporter.task("testing", clips as u64, "clips");
     let mut models = Vec::with_capacity(candidates.len());
-    for ((candidate, in_int8), input) in candidates.iter().zip(&in_int8).zip(inputs) {
+    for (contender, input) in contenders.iter().zip(inputs) {
         reporter.go_on()?;
+        let candidate = contender.candidate;
         testing.detail(&candidate.step);
         let (set, indices) = (&sets[candidate.clip_set].1, &test[candidate.clip_set]);
         let looks = Looks {
@@ -86,11 +106,8 @@ pub fn evaluate(
             mirrored: &mirrored[candidate.clip_set],
             batch_size: params.batch_size,
         };
-        let mut result = examine(candidate, in_int8.as_ref(), set, indices, looks, &testing)
-            .map_err(|source| EvaluateError::Model {
-                step: candidate.step.clone(),
-                source,
-            })?;
+        let mut result =
+            examine(contender, set, indices, looks, &testing).map_err(contender.error())?;
         result.training = collect::training(&candidate.step, &input.path, reporter);
         result.teachers = collect::teachers(&input.path);
         if tests.single() {
@@ -99,32 +116,18 @@ pub fn evaluate(
         models.push(result);
     }
     let timing = reporter.task("timing", batches as u64, "batches");
-    for ((candidate, in_int8), result) in candidates.iter().zip(&in_int8).zip(&mut models) {
+    for (contender, result) in contenders.iter().zip(&mut models) {
         reporter.go_on()?;
+        let candidate = contender.candidate;
         timing.detail(&candidate.step);
         let (set, indices) = (&sets[candidate.clip_set].1, &test[candidate.clip_set]);
-        time(
-            candidate,
-            in_int8.as_ref(),
-            result,
-            set,
-            indices,
-            params,
-            &timing,
-        )
-        .map_err(|source| EvaluateError::Model {
-            step: candidate.step.clone(),
-            source,
-        })?;
-    }
-
-    for ((candidate, in_int8), result) in candidates.iter().zip(&in_int8).zip(&mut models) {
-        if let Some(error) = in_int8.as_ref().and_then(InInt8::failure) {
+        time(contender, result, set, indices, params, &timing).map_err(contender.error())?;
+        if let Some(error) = contender.in_int8.as_ref().and_then(InInt8::failure) {
             warn_of_simulation(&candidate.step, error, reporter);
             result.executed = None;
         }
     }
-    drop(in_int8);
+    drop(contenders);
     let report = Report {
         title: params.title.clone(),
         tests,
@@ -186,29 +189,21 @@ fn quantized_by(model: &Model) -> Option<String> {
     Some(words.join(", "))
 }
 
-/// How many ways a model is run: a quantized one in simulated int8, in float32 and, where they run, in int8 kernels.
-fn executions(model: &Model, in_int8: Option<&InInt8<'_>>) -> usize {
-    match model {
-        Model::Float(_) => 1,
-        Model::Quantized(_) => 2 + usize::from(in_int8.is_some()),
-    }
-}
-
 /// Says that the report has nothing of a model in int8 kernels, and why.
-fn warn_of_simulation(step: &str, error: &fedact_nets::NetsError, reporter: &Reporter) {
+fn warn_of_simulation(step: &str, error: &NetsError, reporter: &Reporter) {
     reporter.warn(format!(
         "{step}: its int8 kernels do not run here, so int8 is only simulated: {error}"
     ));
 }
 
 fn examine(
-    candidate: &Candidate,
-    in_int8: Option<&InInt8<'_>>,
+    contender: &Contender<'_>,
     set: &ClipSet,
     indices: &[usize],
     looks: Looks<'_>,
     testing: &Task,
-) -> Result<ModelResult, fedact_nets::NetsError> {
+) -> Result<ModelResult, NetsError> {
+    let Contender { candidate, in_int8 } = contender;
     let seen = |clips: usize| testing.advance(clips as u64);
     let model = &candidate.model;
     let (accuracy, correct) = measure::accuracy(model, set, indices, looks, seen)?;
@@ -261,14 +256,14 @@ fn examine(
 }
 
 fn time(
-    candidate: &Candidate,
-    in_int8: Option<&InInt8<'_>>,
+    contender: &Contender<'_>,
     result: &mut ModelResult,
     set: &ClipSet,
     indices: &[usize],
     params: &EvaluateParams,
     timing: &Task,
-) -> Result<(), fedact_nets::NetsError> {
+) -> Result<(), NetsError> {
+    let Contender { candidate, in_int8 } = contender;
     let model = &candidate.model;
     let batch = measure::batch(model.info(), set, indices, params.batch_size)?;
     let done = || timing.advance(1);

@@ -85,12 +85,15 @@ pub enum ExtractError {
     },
     /// Classes that cannot be split because they have fewer than two videos.
     #[error(
-        "{}, and at least two are needed: one to train and one to test",
-        counted(classes)
+        "{}, and at least two are needed: one to train and one to test{}",
+        counted(classes),
+        list.as_ref().map(|list| format!("; why others cannot be used is in {list}")).unwrap_or_default()
     )]
     TooFewVideos {
         /// The classes, each with its usable videos.
         classes: Vec<(String, usize)>,
+        /// The file that lists those that cannot be used, where they were tried.
+        list: Option<String>,
     },
     /// Classes of which nothing is on one side of the split.
     #[error("no {split} video of {} is left: {reason}", classes_named(classes))]
@@ -209,7 +212,7 @@ impl ExtractError {
             }
             Self::ListFile { .. } => "see that it is a text file (UTF-8) that may be read".into(),
             Self::BadList { remedy, .. } => remedy.clone(),
-            Self::TooFewVideos { classes } => {
+            Self::TooFewVideos { classes, .. } => {
                 let names: Vec<String> = classes.iter().map(|(class, _)| class.clone()).collect();
                 format!("add videos, or leave out what is not to be learned with `exclude: {}`", list(&names))
             }

@@ -66,7 +66,7 @@ fn extract(
     let splits = match &found.official {
         Some(splits) => splits.clone(),
         None => {
-            at_least_two(&found.classes, &labels)?;
+            at_least_two(&found.classes, &labels, None)?;
             by_groups(&labels, &groups, params.test_share, params.seed)
         }
     };
@@ -98,7 +98,7 @@ fn extract(
             .filter(|index| usable(*index))
             .map(|index| labels[index])
             .collect();
-        if let Err(error) = at_least_two(&found.classes, &usable_labels) {
+        if let Err(error) = at_least_two(&found.classes, &usable_labels, Some(&list)) {
             list.write(&problems)?;
             return Err(error);
         }

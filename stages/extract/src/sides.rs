@@ -4,9 +4,14 @@ use fedact_clips::Split;
 
 use crate::error::ExtractError;
 use crate::layout::{Candidate, Found};
+use crate::problems::ProblemList;
 
-/// Refuses classes that cannot be split because they have fewer than two videos.
-pub(crate) fn at_least_two(classes: &[String], labels: &[usize]) -> Result<(), ExtractError> {
+/// Refuses classes that cannot be split because they have fewer than two videos; `list` says why others are not among them.
+pub(crate) fn at_least_two(
+    classes: &[String],
+    labels: &[usize],
+    list: Option<&ProblemList>,
+) -> Result<(), ExtractError> {
     let mut counts = vec![0; classes.len()];
     for label in labels {
         counts[*label] += 1;
@@ -20,7 +25,10 @@ pub(crate) fn at_least_two(classes: &[String], labels: &[usize]) -> Result<(), E
     if few.is_empty() {
         return Ok(());
     }
-    Err(ExtractError::TooFewVideos { classes: few })
+    Err(ExtractError::TooFewVideos {
+        classes: few,
+        list: list.map(ToString::to_string),
+    })
 }
 
 /// Refuses classes that have nothing on one side, counting the candidates that `counts`.

@@ -296,7 +296,7 @@ fn a_class_that_cannot_be_split_is_named() {
     place.file("wave/person0_1.avi", &[1; 2000]);
     let text = place.run(json!({})).refusal();
     assert!(
-        text.contains("`wave`") && text.contains("only one"),
+        text.contains("`wave`") && text.contains("only one") && text.contains("problems.jsonl"),
         "{text}"
     );
     let text = place.run(json!({"include": ["wafe"]})).refusal();

@@ -62,3 +62,29 @@ const FIRST_NETWORK: u64 = 512 << 20;
 
 /// What each further network takes beside.
 const OTHER_NETWORK: u64 = 128 << 20;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn needs(params: Value) -> (Cores, u64) {
+        let params = resolve::<FederateParams>(&params).unwrap();
+        (cores(&params), memory(&params))
+    }
+
+    #[test]
+    fn a_step_takes_cores_and_memory_for_the_clients_that_are_trained_side_by_side() {
+        let (one, least) = needs(json!({"threads": 2}));
+        let (three, more) = needs(json!({"threads": 2, "workers": 3}));
+        assert_eq!((one, three), (Cores::Fixed(2), Cores::Fixed(6)));
+        assert_eq!(more - least, 2 * OTHER_NETWORK);
+    }
+
+    #[test]
+    fn at_the_centre_one_network_is_trained() {
+        let (centre, _) = needs(json!({"strategy": "central", "threads": 2, "workers": 3}));
+        assert_eq!(centre, Cores::Fixed(2));
+    }
+}
