@@ -22,6 +22,13 @@ fail() {
     exit 1
 }
 
+# Sets `sudo` to what a command begins with that must be root's; fails where that may not be had.
+as_root() {
+    sudo=()
+    [ "$(id -u)" -ne 0 ] || return 0
+    sudo -n true 2>/dev/null && sudo=(sudo -n)
+}
+
 # --- 1. packages -------------------------------------------------------------------------------
 
 packages() {
@@ -45,12 +52,9 @@ packages() {
     local install="apt-get install -y --no-install-recommends ${missing[*]}"
     command -v apt-get >/dev/null || fail "these are missing: ${missing[*]} (names as in Debian)" \
         "install them with your system's package manager, then run this again"
-    local sudo=()
-    if [ "$(id -u)" -ne 0 ]; then
-        sudo -n true 2>/dev/null || fail "may not install packages: neither root nor password-less sudo" \
-            "run: sudo apt-get update && sudo $install"
-        sudo=(sudo -n)
-    fi
+    local sudo
+    as_root || fail "may not install packages: neither root nor password-less sudo" \
+        "run: sudo apt-get update && sudo $install"
     say "installing ${missing[*]}"
     local log
     log=$(mktemp)
@@ -65,11 +69,8 @@ packages() {
 packages_for_tests() {
     [ -z "$(command -v nats-server)" ] && [ ! -x /usr/sbin/nats-server ] || return 0
     command -v apt-cache >/dev/null && apt-cache show nats-server >/dev/null 2>&1 || return 0
-    local sudo=()
-    if [ "$(id -u)" -ne 0 ]; then
-        sudo -n true 2>/dev/null || return 0
-        sudo=(sudo -n)
-    fi
+    local sudo
+    as_root || return 0
     say "installing nats-server, for tests"
     if ! "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nats-server >/dev/null 2>&1 </dev/null; then
         say "nats-server cannot be installed; tests of the fleet will be skipped"

@@ -26,6 +26,8 @@ pub enum Death {
     Code(i32),
     /// Its time was over, and it was killed.
     Overdue,
+    /// Its answer made no sense, as that of a worker may which is damaged and does not know; it was killed.
+    Nonsense,
 }
 
 impl fmt::Display for Death {
@@ -37,6 +39,7 @@ impl fmt::Display for Death {
             },
             Self::Code(code) => write!(f, "it ended itself with code {code}"),
             Self::Overdue => write!(f, "it was killed because its time was over"),
+            Self::Nonsense => write!(f, "it was killed because its answer made no sense"),
         }
     }
 }
@@ -87,21 +90,23 @@ impl Crew {
         })
     }
 
-    /// The answer to a question, or how the worker died over it. Never waits longer than `limit`, but for a moment.
+    /// The answer to a question as `understand` reads it, or how the worker died over it. Never waits longer than
+    /// `limit`, but for a moment.
     ///
     /// # Errors
     /// There can be no worker.
-    pub fn ask(
+    pub fn ask<A>(
         &self,
         question: &[u8],
         limit: Duration,
-    ) -> Result<Result<Vec<u8>, Death>, WorkerError> {
+        understand: impl FnOnce(Vec<u8>) -> Option<A>,
+    ) -> Result<Result<A, Death>, WorkerError> {
         let idle = self.idle().pop();
         let worker = match idle {
             Some(worker) => worker,
             None => self.new_worker()?,
         };
-        self.ask_worker(worker, question, limit)
+        self.ask_worker(worker, question, limit, understand)
     }
 
     /// The same by a worker that has answered nothing before: where one died, that may have been the fault of what it
@@ -109,37 +114,49 @@ impl Crew {
     ///
     /// # Errors
     /// As [`ask`](Self::ask).
-    pub fn ask_anew(
+    pub fn ask_anew<A>(
         &self,
         question: &[u8],
         limit: Duration,
-    ) -> Result<Result<Vec<u8>, Death>, WorkerError> {
+        understand: impl FnOnce(Vec<u8>) -> Option<A>,
+    ) -> Result<Result<A, Death>, WorkerError> {
         let worker = self.new_worker()?;
-        self.ask_worker(worker, question, limit)
+        self.ask_worker(worker, question, limit, understand)
     }
 
-    fn ask_worker(
+    fn ask_worker<A>(
         &self,
         mut worker: Worker,
         question: &[u8],
         limit: Duration,
-    ) -> Result<Result<Vec<u8>, Death>, WorkerError> {
+        understand: impl FnOnce(Vec<u8>) -> Option<A>,
+    ) -> Result<Result<A, Death>, WorkerError> {
         let deadline = Instant::now() + limit;
-        match frame::exchange(&mut worker.socket, question, deadline) {
-            Ok(answer) => {
+        let (pid, answer) = (
+            worker.pid,
+            frame::exchange(&mut worker.socket, question, deadline),
+        );
+        let bury = || {
+            let mut nursery = self.nursery.lock().unwrap_or_else(PoisonError::into_inner);
+            nursery.bury(pid).map_err(WorkerError::Nursery)
+        };
+        let error = match answer.map(understand) {
+            Ok(Some(answer)) => {
                 self.idle().push(worker);
-                Ok(Ok(answer))
+                return Ok(Ok(answer));
             }
-            Err(error) => {
-                let overdue = matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                );
-                let mut nursery = self.nursery.lock().unwrap_or_else(PoisonError::into_inner);
-                let death = nursery.bury(worker.pid).map_err(WorkerError::Nursery)?;
-                Ok(Err(if overdue { Death::Overdue } else { death }))
+            Ok(None) => {
+                bury()?;
+                return Ok(Err(Death::Nonsense));
             }
-        }
+            Err(error) => error,
+        };
+        let death = bury()?;
+        let overdue = matches!(
+            error.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+        );
+        Ok(Err(if overdue { Death::Overdue } else { death }))
     }
 
     fn new_worker(&self) -> Result<Worker, WorkerError> {

@@ -60,13 +60,13 @@ fn crew(memory: Option<u64>) -> Crew {
 fn questions_are_answered_by_one_worker_as_long_as_one_is_asked_at_a_time() {
     let crew = crew(None);
     for number in 1..4 {
-        let answer = crew.ask(b"x", LONG).unwrap().unwrap();
+        let answer = crew.ask(b"x", LONG, Some).unwrap().unwrap();
         assert_eq!(answer, [number, b'x']);
     }
     let large = vec![7; 5_000_000];
-    let answer = crew.ask(&large, LONG).unwrap().unwrap();
+    let answer = crew.ask(&large, LONG, Some).unwrap().unwrap();
     assert_eq!(answer[1..], large);
-    assert_eq!(crew.ask_anew(b"", LONG).unwrap().unwrap(), [1]);
+    assert_eq!(crew.ask_anew(b"", LONG, Some).unwrap().unwrap(), [1]);
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn a_worker_that_crashes_says_how_and_the_next_question_finds_another() {
         (b"fault", Death::Signal(11)),
         (b"panic", Death::Code(101)),
     ] {
-        assert_eq!(crew.ask(word, LONG).unwrap(), Err(death));
-        assert_eq!(crew.ask(b"x", LONG).unwrap().unwrap()[1..], *b"x");
+        assert_eq!(crew.ask(word, LONG, Some).unwrap(), Err(death));
+        assert_eq!(crew.ask(b"x", LONG, Some).unwrap().unwrap()[1..], *b"x");
     }
     assert!(Death::Signal(11).to_string().contains("SIGSEGV"));
 }
@@ -88,16 +88,26 @@ fn a_worker_that_does_not_return_is_killed_when_its_time_is_over() {
     let crew = crew(None);
     let began = Instant::now();
     let limit = Duration::from_millis(200);
-    assert_eq!(crew.ask(b"spin", limit).unwrap(), Err(Death::Overdue));
+    assert_eq!(crew.ask(b"spin", limit, Some).unwrap(), Err(Death::Overdue));
     assert!(began.elapsed() >= limit);
-    assert_eq!(crew.ask(b"x", LONG).unwrap().unwrap(), b"\x01x");
+    assert_eq!(crew.ask(b"x", LONG, Some).unwrap().unwrap(), b"\x01x");
+}
+
+#[test]
+fn a_worker_whose_answer_makes_no_sense_is_not_asked_again() {
+    let crew = crew(None);
+    crew.ask(b"x", LONG, Some).unwrap().unwrap();
+    let refused = crew.ask(b"y", LONG, |_| None::<()>).unwrap();
+    assert_eq!(refused, Err(Death::Nonsense));
+    // The count of its answers begins anew.
+    assert_eq!(crew.ask(b"x", LONG, Some).unwrap().unwrap(), b"\x01x");
 }
 
 #[test]
 fn a_worker_gets_no_more_memory_than_its_share() {
     let crew = crew(Some(100 << 20));
-    assert_eq!(crew.ask(b"eat", LONG).unwrap(), Err(Death::Signal(6)));
-    assert_eq!(crew.ask(b"x", LONG).unwrap().unwrap(), b"\x01x");
+    assert_eq!(crew.ask(b"eat", LONG, Some).unwrap(), Err(Death::Signal(6)));
+    assert_eq!(crew.ask(b"x", LONG, Some).unwrap().unwrap(), b"\x01x");
 }
 
 #[test]
@@ -109,10 +119,13 @@ fn many_threads_ask_at_once_and_a_crash_is_nobody_elses() {
             scope.spawn(move || {
                 for round in 0..20u8 {
                     let question = [thread, round];
-                    let answer = crew.ask(&question, LONG).unwrap().unwrap();
+                    let answer = crew.ask(&question, LONG, Some).unwrap().unwrap();
                     assert_eq!(answer[1..], question);
                     if round % 5 == thread {
-                        assert_eq!(crew.ask(b"abort", LONG).unwrap(), Err(Death::Signal(6)));
+                        assert_eq!(
+                            crew.ask(b"abort", LONG, Some).unwrap(),
+                            Err(Death::Signal(6))
+                        );
                     }
                 }
             });
@@ -137,7 +150,7 @@ fn gone_soon(pid: &str) -> bool {
 #[test]
 fn workers_end_with_their_crew() {
     let crew = crew(None);
-    let pid = String::from_utf8(crew.ask(b"pid", LONG).unwrap().unwrap()).unwrap();
+    let pid = String::from_utf8(crew.ask(b"pid", LONG, Some).unwrap().unwrap()).unwrap();
     assert!(alive(&pid));
     drop(crew);
     assert!(gone_soon(&pid));
@@ -146,7 +159,7 @@ fn workers_end_with_their_crew() {
 #[test]
 fn what_workers_take_of_the_processor_is_counted_as_this_processs() {
     let crew = crew(None);
-    crew.ask(b"burn", LONG).unwrap().unwrap();
+    crew.ask(b"burn", LONG, Some).unwrap().unwrap();
     let before = processor(libc::RUSAGE_CHILDREN);
     drop(crew);
     let taken = processor(libc::RUSAGE_CHILDREN) - before;
@@ -163,9 +176,9 @@ fn victim() {
         return;
     }
     let crew = crew(None);
-    let pid = String::from_utf8(crew.ask(b"pid", LONG).unwrap().unwrap()).unwrap();
+    let pid = String::from_utf8(crew.ask(b"pid", LONG, Some).unwrap().unwrap()).unwrap();
     std::fs::write(std::env::var_os(VICTIM).unwrap(), format!("{pid}\n")).unwrap();
-    let _ = crew.ask(b"spin", LONG);
+    let _ = crew.ask(b"spin", LONG, Some);
 }
 
 #[test]

@@ -81,10 +81,10 @@ impl Cutter {
         // Plain data, which has JSON; a worker that gets none says so.
         let question = serde_json::to_vec(&question).unwrap_or_default();
         let patience = self.limit + GRACE;
-        let mut end = End::of(self.crew.ask(&question, patience)?);
+        let mut end = End::of(self.crew.ask(&question, patience, understood)?);
         if matches!(end, End::Crash(_)) {
             // Perhaps a file before it had damaged the worker: one that has seen no other decides.
-            end = End::of(self.crew.ask_anew(&question, patience)?);
+            end = End::of(self.crew.ask_anew(&question, patience, understood)?);
         }
         Ok(match end {
             End::Answer(answer) => answer.map_err(|problem| Problem {
@@ -117,12 +117,9 @@ enum End {
 }
 
 impl End {
-    fn of(answer: Result<Vec<u8>, Death>) -> Self {
+    fn of(answer: Result<Result<Cut, Problem>, Death>) -> Self {
         match answer {
-            Ok(answer) => understood(answer).map_or_else(
-                || Self::Crash("its answer makes no sense".to_owned()),
-                Self::Answer,
-            ),
+            Ok(answer) => Self::Answer(answer),
             Err(Death::Overdue) => Self::Overdue,
             Err(death) => Self::Crash(death.to_string()),
         }
