@@ -5,8 +5,12 @@
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
-use fedact_nets::quantize::{CalibrationSettings, ExecutedModel, QuantizedModel, Traced, archive};
+use fedact_nets::quantize::{
+    CalibrationSettings, Examples, ExecutedModel, ImproveSettings, Improving, QuantizedModel,
+    Traced, archive,
+};
 use fedact_nets::{Architecture, FloatModel, InputGeometry, ModelInfo, files, weights};
+use fedact_recipe::{Enough, RoundSettings, TuneSettings};
 use serde_json::json;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -117,6 +121,82 @@ fn every_place_of_every_residual_network_is_the_simulated_one_within_a_step() {
                 "{what}"
             );
         }
+    }
+}
+
+/// Clips with labels, to improve a model by.
+fn examples(input: InputGeometry, phase: f64) -> Examples {
+    let batches = (0..4).map(|batch| clips(input, 4, phase + f64::from(batch)));
+    Examples {
+        clips: batches.collect(),
+        labels: (0..4)
+            .map(|_| Tensor::from_slice(&[0i64, 1, 2, 0]))
+            .collect(),
+    }
+}
+
+#[test]
+fn improved_networks_are_their_simulations_within_a_step_too() {
+    let calibration = CalibrationSettings::default();
+    let (learned, judged) = (examples(INPUT, 0.3), examples(INPUT, 20.0));
+    let ways = [
+        json!(["equalise"]),
+        json!(["bias"]),
+        json!(["round"]),
+        json!(["tune"]),
+        json!(["equalise", "bias", "round", "tune"]),
+        json!("auto"),
+    ];
+    let networks = [
+        json!({"depth": 10, "width": 4}),
+        json!({"arch": "r2plus1d", "depth": 18, "width": 4}),
+    ];
+    for (network, way) in networks
+        .iter()
+        .flat_map(|n| ways.iter().map(move |way| (n, way)))
+    {
+        let settings = ImproveSettings {
+            improve: serde_json::from_value(way.clone()).unwrap(),
+            // More than can be reached, so that the rule tries all.
+            enough: Enough {
+                logits_snr_db: 150.0,
+                top1_lost: 0.0,
+            },
+            round: RoundSettings {
+                iterations: 30,
+                positions: 256,
+                ..RoundSettings::default()
+            },
+            tune: TuneSettings {
+                epochs: 2,
+                batch_size: 4,
+                learning_rate: 1e-3,
+                ..TuneSettings::default()
+            },
+            seed: 3,
+        };
+        let improving = Improving {
+            calibration: &calibration,
+            settings: &settings,
+            examples: &learned,
+            judged: &judged,
+            teacher: None,
+        };
+        let model = quantized(serde_json::from_value(network.clone()).unwrap(), INPUT);
+        let before = weights::of(model.twin().unwrap().var_store());
+        let improved = model
+            .improve(&improving, &mut |_, _, _| Ok(()))
+            .unwrap()
+            .model;
+        let what = format!("{network}, {way}");
+        let after = weights::of(improved.var_store());
+        let changed = before
+            .iter()
+            .any(|(name, weight)| !after[name].equal(weight));
+        assert!(changed, "{what}: nothing was improved");
+        let executed = ExecutedModel::compile(&improved).unwrap();
+        let clips = clips(INPUT, 4, 9.0);
+        agree(&what, &improved, &clips, &executed.trace(&clips).unwrap());
     }
 }
 

@@ -5,6 +5,7 @@ mod error;
 mod measure;
 mod picture;
 mod run;
+mod steps;
 
 use fedact_stage::{Job, Metrics, Reporter, StageError};
 

@@ -11,6 +11,7 @@ use fedact_stage::Reporter;
 use tch::{Kind, Tensor};
 
 use crate::error::QuantizeError;
+use crate::steps::{StepMeter, Steps};
 
 /// Single clips that are timed, and those before that are not: libtorch compiles the program anew in the first.
 const TIMED: usize = 20;
@@ -34,6 +35,8 @@ pub(crate) struct ExecutedScores {
     pub scores: Scores,
     /// Share of clips to which the executed and the simulated network give the same class.
     pub agreement: f64,
+    /// How far it is from the simulated one, place by place and at the logits.
+    pub steps: Steps,
     /// For one clip at a time, the median.
     pub milliseconds: f64,
 }
@@ -50,13 +53,14 @@ pub(crate) fn measure(
     let task = reporter.task("measuring", test.len() as u64, "clips");
     let settings = LoaderSettings::in_order(batch_size, &float.info);
     let mut meter = NoiseMeter::new(model);
+    let mut steps = executed.map(|executed| StepMeter::new(model, executed));
     let (mut before, mut after, mut run) = (Vec::new(), Vec::new(), Vec::new());
     let (mut labels, mut single) = (Vec::new(), None);
     Loader::new(clips, test, settings)?.run(0, |batch| {
         before.push(float.classify(&batch.clips));
         after.push(meter.compare((reference, model), &batch.clips).simulated);
-        if let Some(executed) = executed {
-            run.push(executed.logits(&batch.clips)?);
+        if let Some(steps) = &mut steps {
+            run.push(steps.compare(&batch.clips)?);
             single.get_or_insert_with(|| batch.clips.narrow(0, 0, 1).copy());
         }
         labels.push(batch.labels);
@@ -69,12 +73,13 @@ pub(crate) fn measure(
         indices: test.to_vec(),
     };
     let (before, after) = (predictions(&before), predictions(&after));
-    let executed = match (executed, single) {
-        (Some(executed), Some(single)) => {
+    let executed = match (executed, steps, single) {
+        (Some(executed), Some(steps), Some(single)) => {
             let run = predictions(&run);
             Some(ExecutedScores {
                 scores: Scores::from(&run),
                 agreement: agreement(&after, &run),
+                steps: steps.steps(&run.logits, &after.logits),
                 milliseconds: milliseconds(executed, &single)?,
             })
         }

@@ -13,6 +13,7 @@ use crate::calibrate::{calibrate, teacher};
 use crate::error::QuantizeError;
 use crate::measure::{Measured, measure};
 use crate::picture::noise;
+use crate::steps::Steps;
 use fedact_quantize_params::QuantizeParams;
 
 /// Below this ratio of signal to noise at the logits a warning is given: classes close to each other
@@ -116,6 +117,11 @@ fn metrics(
             ("executed_top1", json!(executed.scores.top1)),
             ("executed_top5", json!(executed.scores.top5)),
             ("executed_agreement", json!(executed.agreement)),
+            ("executed_steps", json!(executed.steps.largest())),
+            (
+                "executed_logits_steps",
+                json!(executed.steps.logits.largest),
+            ),
         ]
     });
     let figures = [
@@ -154,6 +160,11 @@ fn metrics(
 fn write_metrics(path: &Path, metrics: &Metrics, measured: &Measured) -> Result<(), QuantizeError> {
     let mut all = metrics.clone();
     all.insert("places".to_owned(), json!(measured.places));
+    if let Some(executed) = &measured.executed {
+        let Steps { places, logits } = &executed.steps;
+        let places: Vec<_> = places.iter().chain([logits]).collect();
+        all.insert("executed_places".to_owned(), json!(places));
+    }
     all.insert("confusion".to_owned(), json!(measured.int8.confusion));
     let mut text = serde_json::to_vec_pretty(&all).map_err(|error| QuantizeError::Write {
         path: path.to_owned(),

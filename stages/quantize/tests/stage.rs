@@ -213,6 +213,24 @@ fn a_model_becomes_an_int8_one_with_its_figures() {
     assert!((figure("executed_top1") - figure("top1")).abs() <= 1.0 / 9.0);
     assert_eq!(figure("executed_top5"), 1.0);
     assert!(figure("executed_milliseconds") > 0.0);
+    // Each layer by itself makes the simulation's bytes, up to one step.
+    assert!(figure("executed_steps") <= 1.0, "{metrics:?}");
+    let steps = written["executed_places"].as_array().unwrap();
+    let names = |places: &[Value]| {
+        places
+            .iter()
+            .map(|place| place["name"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(steps), names(places));
+    let logits = &steps.last().unwrap()["largest"];
+    assert_eq!(logits, &metrics["executed_logits_steps"]);
+    assert!(
+        steps
+            .iter()
+            .all(|place| place["off"].as_f64().unwrap() < 0.05),
+        "{steps:?}"
+    );
     let executed = ExecutedModel::load(&output.join("model.pt")).unwrap();
     assert_eq!(executed.info, model.info);
     let picture = String::from_utf8(file(&output, "noise.svg")).unwrap();
