@@ -185,6 +185,7 @@ fn a_fleet_without_a_run_has_devices_and_a_way_to_begin() {
 fn serve(
     runtime: &Runtime,
     folder: &Path,
+    run: &str,
     tasks: u64,
     stop: &Stop,
 ) -> std::thread::JoinHandle<Served> {
@@ -193,8 +194,9 @@ fn serve(
         roster: Some(fleet.roster_path()),
         ..Settings::default()
     };
+    let run = fleet.begin_run(run).unwrap();
     let mut coordinator = Coordinator::open(
-        &fleet.run_folder(),
+        &run.path,
         fleet.roster().unwrap(),
         fleet.coordinator_key().unwrap(),
         problem::rules(3, NUMBERS, tasks),
@@ -203,7 +205,10 @@ fn serve(
     )
     .unwrap();
     let (stop, runtime) = (stop.clone(), runtime.handle().clone());
-    std::thread::spawn(move || runtime.block_on(coordinator.serve(&stop)).unwrap())
+    std::thread::spawn(move || {
+        let _run = run;
+        runtime.block_on(coordinator.serve(&stop)).unwrap()
+    })
 }
 
 /// A device in this process.
@@ -249,7 +254,7 @@ fn a_run_is_watched_from_its_first_device_to_its_end() {
 
     // One device works; the others never came.
     let (stop, leave) = (Stop::new(), Stop::new());
-    let serving = serve(&runtime, &bench.path("fleet"), 1_000_000, &stop);
+    let serving = serve(&runtime, &bench.path("fleet"), "long", 1_000_000, &stop);
     let device = join(&runtime, &bench, "nano-2", &leave);
     let status = status_when(&bench, |status| {
         status["devices"][1]["counted"].as_u64() > Some(2)
@@ -277,9 +282,8 @@ fn a_run_is_watched_from_its_first_device_to_its_end() {
     // The next run is short, and a watch ends with it.
     leave.set();
     runtime.block_on(device).unwrap().unwrap();
-    std::fs::remove_dir_all(Fleet::open(&bench.path("fleet")).unwrap().run_folder()).unwrap();
     let stop = Stop::new();
-    let serving = serve(&runtime, &bench.path("fleet"), 100, &stop);
+    let serving = serve(&runtime, &bench.path("fleet"), "short", 100, &stop);
     let device = join(&runtime, &bench, "pi-3", &stop);
     let watched = bench.fedact(&["fleet", "status", "--watch=1", "--json"]);
     let lines: Vec<Value> = watched
@@ -309,7 +313,7 @@ fn a_revoked_device_is_put_out_of_a_run_that_goes_on() {
     let _server = nats::Server::start(&program, &bench.path("fleet"), port);
     let runtime = Runtime::new().unwrap();
     let stop = Stop::new();
-    let serving = serve(&runtime, &bench.path("fleet"), 1_000_000, &stop);
+    let serving = serve(&runtime, &bench.path("fleet"), "long", 1_000_000, &stop);
     let good = join(&runtime, &bench, "nano-1", &stop);
     let bad = join(&runtime, &bench, "pi-3", &stop);
     status_when(&bench, |status| {

@@ -189,6 +189,7 @@ mod tests {
         );
         assert!(!before.contains("fedact_fleet_model_version"), "{before}");
 
+        let _run = fleet.begin_run("one").unwrap();
         let mut status = standing(Coordinator::Running).status;
         for version in [20, 21] {
             status.version = version;

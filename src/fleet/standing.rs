@@ -11,9 +11,6 @@ use serde::Serialize;
 /// A coordinator writes once a second; one that has not for so long is busy, or not there.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// A pace taken over less of the run's time than this says nothing.
-const SETTLING_SECONDS: f64 = 1.0;
-
 /// Whether somebody serves the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,15 +33,6 @@ pub struct Standing {
     /// What the coordinator wrote last. Devices that were sent away since are revoked in it as well.
     #[serde(flatten)]
     pub status: Status,
-}
-
-/// How fast a run goes on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
-    /// Updates that counted.
-    pub updates_per_second: f64,
-    /// How long the rest of the budget takes at this pace; nothing for a run that is over or does not go on.
-    pub seconds_left: Option<f64>,
 }
 
 impl Standing {
@@ -78,39 +66,16 @@ impl Standing {
         }))
     }
 
-    /// Updates that counted so far.
-    pub fn counted(&self) -> u64 {
-        self.status
-            .devices
-            .iter()
-            .map(|device| device.counted)
-            .sum()
-    }
-
-    /// How fast it has gone on since it stood like `earlier`; since its beginning without one, or if that was of
-    /// another run. Time is the run's own, so pauses between two coordinators count for nothing.
-    pub fn pace(&self, earlier: Option<&Self>) -> Option<Pace> {
-        let earlier = earlier.filter(|earlier| earlier.status.run == self.status.run);
-        let (seconds, samples, counted) = earlier.map_or((0.0, 0, 0), |earlier| {
-            let status = &earlier.status;
-            (status.seconds, status.samples, earlier.counted())
-        });
-        let elapsed = self.status.seconds - seconds;
-        if elapsed < SETTLING_SECONDS {
-            return None;
-        }
-        let samples_per_second = self.status.samples.saturating_sub(samples) as f64 / elapsed;
-        let rest = self
-            .status
-            .budget_samples
-            .saturating_sub(self.status.samples);
-        let goes_on = self.status.finished.is_none()
-            && self.coordinator != Coordinator::NotRunning
-            && samples_per_second > 0.0;
-        Some(Pace {
-            updates_per_second: self.counted().saturating_sub(counted) as f64 / elapsed,
-            seconds_left: goes_on.then(|| rest as f64 / samples_per_second),
-        })
+    /// How long the rest of the budget takes at the pace of the last minute; nothing for a run that is over or does not go on.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let status = &self.status;
+        let goes_on = status.finished.is_none() && self.coordinator != Coordinator::NotRunning;
+        let devices = status.devices.iter();
+        let updates: u64 = devices.map(|device| device.counted + device.refused).sum();
+        let samples_of_an_update = status.samples as f64 / updates as f64;
+        let samples_per_second = status.updates_per_second * samples_of_an_update;
+        let rest = status.budget_samples.saturating_sub(status.samples) as f64;
+        (goes_on && samples_per_second > 0.0).then(|| rest / samples_per_second)
     }
 }
 
@@ -153,6 +118,7 @@ pub mod tests {
             "fleet": "lab", "run": "00c0ffee00c0ffee", "seconds": 40.0, "version": 20, "samples": 200,
             "budget_samples": 1000, "tested": {"version": 16, "samples": 160, "top1": 0.71875, "loss": 0.83},
             "finished": null, "waits_for": "updates of nano-1", "trouble": null, "bytes_up": 1_572_864,
+            "bytes_down": 12_582_912, "updates_per_second": 2.0, "mean_staleness": 1.5,
             "refused": {"norm-too-large": 2}, "turned": {"replayed": 1, "wrong-signature": 4}, "devices": devices,
         });
         Standing {
@@ -163,37 +129,25 @@ pub mod tests {
     }
 
     #[test]
-    fn the_pace_is_that_since_an_earlier_look_at_the_same_run() {
-        let mut now = standing(Coordinator::Running);
-        let since_the_beginning = Pace {
-            updates_per_second: 0.5,
-            seconds_left: Some(160.0),
-        };
-        assert_eq!(now.pace(None), Some(since_the_beginning));
-        let earlier = now.clone();
-        assert_eq!(now.pace(Some(&earlier)), None, "no time has passed");
-        now.status.seconds += 10.0;
-        now.status.samples += 100;
-        now.status.devices[0].counted += 10;
-        let since_then = Pace {
-            updates_per_second: 1.0,
-            seconds_left: Some(70.0),
-        };
-        assert_eq!(now.pace(Some(&earlier)), Some(since_then));
-        let mut other = earlier;
-        other.status.run = "00c0ffee00c0fffe".into();
-        assert_eq!(now.pace(Some(&other)), now.pace(None));
+    fn the_time_left_follows_from_the_pace_and_the_samples_of_an_update() {
+        // 200 samples in 20 updates, two a second: 20 samples a second, and 800 are left.
+        assert_eq!(standing(Coordinator::Running).seconds_left(), Some(40.0));
     }
 
     #[test]
     fn a_run_that_does_not_go_on_has_no_time_left() {
-        let left = |standing: &Standing| standing.pace(None).unwrap().seconds_left;
-        assert_eq!(left(&standing(Coordinator::NotRunning)), None);
+        assert_eq!(standing(Coordinator::NotRunning).seconds_left(), None);
         let mut finished = standing(Coordinator::Running);
         finished.status.finished = Some("budget-spent".into());
-        assert_eq!(left(&finished), None);
-        let mut stuck = standing(Coordinator::Running);
-        stuck.status.samples = 0;
-        assert_eq!(left(&stuck), None);
+        assert_eq!(finished.seconds_left(), None);
+        let mut stuck = standing(Coordinator::Busy);
+        stuck.status.updates_per_second = 0.0;
+        assert_eq!(stuck.seconds_left(), None);
+        let mut new = standing(Coordinator::Running);
+        new.status.samples = 0;
+        for device in &mut new.status.devices {
+            device.counted = 0;
+        }
+        assert_eq!(new.seconds_left(), None);
     }
 }

@@ -101,13 +101,24 @@ impl Page<'_> {
             let loss = tested.loss.map_or(f64::INFINITY, |loss| loss);
             self.gauge("test_loss", help, None, one(loss))?;
         }
-        let help = "Bytes of updates that were received since the coordinator was started.";
+        let help = "Bytes of the updates that came.";
         self.counter(
-            "received",
+            "update",
             help,
             Some(Unit::Bytes),
             one(status.bytes_up as f64),
         )?;
+        let help = "Bytes of models that devices fetched for them.";
+        self.counter(
+            "model",
+            help,
+            Some(Unit::Bytes),
+            one(status.bytes_down as f64),
+        )?;
+        if let Some(staleness) = status.mean_staleness {
+            let help = "Versions made between an update's base and its arrival, the mean so far.";
+            self.gauge("mean_staleness_versions", help, None, one(staleness))?;
+        }
         let help = "Updates that were read and did not count, by reason.";
         self.counter("refusals", help, None, by_reason(&status.refused))?;
         let help = "Messages that were turned away since the coordinator was started, by reason.";
@@ -228,7 +239,9 @@ mod tests {
             "fedact_fleet_test_accuracy_ratio 0.71875",
             "fedact_fleet_test_version 16.0",
             "fedact_fleet_test_loss 0.83",
-            "fedact_fleet_received_bytes_total 1572864.0",
+            "fedact_fleet_update_bytes_total 1572864.0",
+            "fedact_fleet_model_bytes_total 12582912.0",
+            "fedact_fleet_mean_staleness_versions 1.5",
             "fedact_fleet_refusals_total{reason=\"norm-too-large\"} 2.0",
             "fedact_fleet_turned_away_messages_total{reason=\"wrong-signature\"} 4.0",
             "fedact_fleet_device_state{device=\"nano-1\",state=\"working\"} 1.0",
@@ -253,10 +266,10 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE "))
             .collect();
-        assert_eq!(described.len(), 19);
+        assert_eq!(described.len(), 21);
         described.sort_unstable();
         described.dedup();
-        assert_eq!(described.len(), 19);
+        assert_eq!(described.len(), 21);
     }
 
     #[test]

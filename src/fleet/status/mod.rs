@@ -3,7 +3,6 @@
 mod place;
 mod table;
 
-use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,9 +15,6 @@ use super::standing::{Coordinator, Standing};
 use crate::exit::{Code, Refusal};
 use crate::output;
 use place::Place;
-
-/// The pace that `--watch` shows is that of so much of the run's time.
-const WINDOW_SECONDS: f64 = 60.0;
 
 /// `fedact fleet status`.
 #[derive(Debug, Args)]
@@ -43,7 +39,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let fleet = super::open(&arguments.folder)?;
     let Some(seconds) = arguments.watch else {
         let standing = Standing::read(&fleet)?;
-        show(arguments, &fleet, standing.as_ref(), None)?;
+        show(arguments, &fleet, standing.as_ref())?;
         return Ok(Code::Done);
     };
     let in_place = !arguments.json && std::io::stdout().is_terminal();
@@ -53,35 +49,19 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         (seconds, _) => seconds,
     };
     let mut place = Place::new();
-    let mut earlier: VecDeque<Standing> = VecDeque::new();
     loop {
         let standing = Standing::read(&fleet)?;
-        let before = earlier.front();
         let watched = if in_place {
-            place.show(&text(arguments, &fleet, standing.as_ref(), before)?)?
+            place.show(&text(arguments, &fleet, standing.as_ref())?)?
         } else {
-            show(arguments, &fleet, standing.as_ref(), before)?
+            show(arguments, &fleet, standing.as_ref())?
         };
         let over = |standing: &Standing| standing.status.finished.is_some();
         if !watched || standing.as_ref().is_some_and(over) {
             return Ok(Code::Done);
         }
-        if let Some(standing) = standing {
-            remember(&mut earlier, standing);
-        }
         std::thread::sleep(Duration::from_secs(pause.into()));
     }
-}
-
-/// Keeps what a pace is taken from.
-fn remember(earlier: &mut VecDeque<Standing>, standing: Standing) {
-    let (run, seconds) = (&standing.status.run, standing.status.seconds);
-    while earlier.front().is_some_and(|first| {
-        first.status.run != *run || seconds - first.status.seconds > WINDOW_SECONDS
-    }) {
-        earlier.pop_front();
-    }
-    earlier.push_back(standing);
 }
 
 /// Prints how the fleet stands. Says whether anybody still reads it.
@@ -89,10 +69,9 @@ fn show(
     arguments: &Arguments,
     fleet: &Fleet,
     standing: Option<&Standing>,
-    earlier: Option<&Standing>,
 ) -> Result<bool, Refusal> {
     if !arguments.json {
-        let mut text = text(arguments, fleet, standing, earlier)?;
+        let mut text = text(arguments, fleet, standing)?;
         if arguments.watch.is_some() {
             text.push('\n');
         }
@@ -100,11 +79,9 @@ fn show(
     }
     let value = match standing {
         Some(standing) => {
-            let pace = standing.pace(earlier);
             let mut value = serde_json::to_value(standing)
                 .map_err(|error| Refusal::failed("write JSON", &error))?;
-            value["updates_per_second"] = json!(pace.map(|pace| pace.updates_per_second));
-            value["seconds_left"] = json!(pace.and_then(|pace| pace.seconds_left));
+            value["seconds_left"] = json!(standing.seconds_left());
             value
         }
         None => {
@@ -128,11 +105,10 @@ fn text(
     arguments: &Arguments,
     fleet: &Fleet,
     standing: Option<&Standing>,
-    earlier: Option<&Standing>,
 ) -> Result<String, Refusal> {
     let folder = arguments.folder.display();
     Ok(match standing {
-        Some(standing) => table::of_run(standing, standing.pace(earlier), &folder.to_string()),
+        Some(standing) => table::of_run(standing, &folder.to_string()),
         None => table::without_run(&fleet.roster()?, &folder.to_string()),
     })
 }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use fedact_fleet::coordinator::{DeviceStatus, Status};
 use fedact_fleet::identity::Roster;
 
-use crate::fleet::standing::{Coordinator, Pace, Standing, state};
+use crate::fleet::standing::{Coordinator, Standing, state};
 use crate::output;
 
 const HEADINGS: [&str; 9] = [
@@ -22,7 +22,7 @@ const HEADINGS: [&str; 9] = [
 ];
 
 /// Of a run that has begun.
-pub fn of_run(standing: &Standing, pace: Option<Pace>, folder: &str) -> String {
+pub fn of_run(standing: &Standing, folder: &str) -> String {
     let status = &standing.status;
     let mut text = format!(
         "fleet {}, run {}, served for {}\n",
@@ -36,12 +36,14 @@ pub fn of_run(standing: &Standing, pace: Option<Pace>, folder: &str) -> String {
     };
     line("coordinator", coordinator(standing, folder));
     line("model", model(status));
-    line("work", work(status, pace));
+    line("work", work(standing));
+    let (up, down) = (status.bytes_up, status.bytes_down);
     line(
-        "received",
+        "moved",
         format!(
-            "{} of updates since it was started",
-            output::size(status.bytes_up)
+            "{} of updates up, {} of models down",
+            output::size(up),
+            output::size(down)
         ),
     );
     for (name, counts) in [
@@ -113,7 +115,8 @@ fn model(status: &Status) -> String {
     text
 }
 
-fn work(status: &Status, pace: Option<Pace>) -> String {
+fn work(standing: &Standing) -> String {
+    let status = &standing.status;
     let share = status.samples as f64 / status.budget_samples.max(1) as f64;
     let mut text = format!(
         "{} of {} samples ({:.0} %)",
@@ -121,11 +124,16 @@ fn work(status: &Status, pace: Option<Pace>) -> String {
         status.budget_samples,
         share * 100.0
     );
-    if let Some(pace) = pace {
-        let _ = write!(text, ", {:.2} updates a second", pace.updates_per_second);
-        if let Some(seconds) = pace.seconds_left {
-            let _ = write!(text, ", about {} left", output::duration(seconds));
-        }
+    if let Some(staleness) = status.mean_staleness {
+        let _ = write!(text, ", mean staleness {staleness:.1}");
+    }
+    if let Some(seconds) = standing.seconds_left() {
+        let _ = write!(
+            text,
+            ", {:.2} updates a second, about {} left",
+            status.updates_per_second,
+            output::duration(seconds)
+        );
     }
     text
 }
@@ -183,15 +191,15 @@ mod tests {
     #[test]
     fn a_run_in_its_midst_in_words_and_a_table() {
         let standing = standing(Coordinator::Running);
-        let text = of_run(&standing, standing.pace(None), "fleet");
+        let text = of_run(&standing, "fleet");
         assert_eq!(
             text,
             "\
 fleet lab, run 00c0ffee00c0ffee, served for 40 s
 coordinator  running
 model        version 20, top-1 71.9 % at version 16 (loss 0.830)
-work         200 of 1000 samples (20 %), 0.50 updates a second, about 2 min 40 s left
-received     1.5 MiB of updates since it was started
+work         200 of 1000 samples (20 %), mean staleness 1.5, 2.00 updates a second, about 40 s left
+moved        1.5 MiB of updates up, 12.0 MiB of models down
 refused      norm-too-large 2
 turned away  replayed 1, wrong-signature 4
 waits for    updates of nano-1
@@ -208,7 +216,7 @@ pi-4    revoked     -          -           -        0        0     1            
     fn a_coordinator_that_is_not_there_is_told_from_one_that_is_busy() {
         let mut gone = standing(Coordinator::NotRunning);
         gone.age_seconds = 3725.0;
-        let text = of_run(&gone, gone.pace(None), "fl");
+        let text = of_run(&gone, "fl");
         assert!(
             text.contains("not running (all this is of 1 h 2 min ago)"),
             "{text}"
@@ -217,11 +225,11 @@ pi-4    revoked     -          -           -        0        0     1            
         assert!(!text.contains(" left"), "{text}");
         let mut busy = standing(Coordinator::Busy);
         busy.age_seconds = 12.0;
-        let text = of_run(&busy, None, "fl");
+        let text = of_run(&busy, "fl");
         assert!(text.contains("running, and silent for 12 s"), "{text}");
         let mut over = standing(Coordinator::NotRunning);
         over.status.finished = Some("target-reached".into());
-        let text = of_run(&over, None, "fl");
+        let text = of_run(&over, "fl");
         assert!(text.contains("the run is over: target-reached"), "{text}");
     }
 
@@ -229,7 +237,7 @@ pi-4    revoked     -          -           -        0        0     1            
     fn what_a_device_says_of_its_trouble_moves_no_cursor() {
         let mut standing = standing(Coordinator::Running);
         standing.status.trouble = Some("pi-3 gave task 1 back: \x1b[2J\nno clips".into());
-        let text = of_run(&standing, None, "fleet");
+        let text = of_run(&standing, "fleet");
         assert!(
             text.contains("last trouble pi-3 gave task 1 back:  [2J no clips\n"),
             "{text}"

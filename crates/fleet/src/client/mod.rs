@@ -15,6 +15,7 @@ mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -132,6 +133,7 @@ impl<T: Trainer> Client<T> {
             shut,
             stop: stop.clone(),
             told: None,
+            fetched: AtomicU64::new(0),
         };
         loop {
             match session.run(&mut trainer, &mut told).await? {

@@ -1,6 +1,7 @@
 //! One connection's worth of taking part: what the orders say is done, one thing after the other.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_nats::Client as Connection;
@@ -24,6 +25,8 @@ pub(super) struct Session {
     pub stop: Stop,
     /// The last task whose outcome was told.
     pub told: Option<(u64, u64)>,
+    /// Bytes of models that were fetched by this process.
+    pub fetched: AtomicU64,
 }
 
 /// Why a device leaves a run.

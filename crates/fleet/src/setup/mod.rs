@@ -9,7 +9,9 @@
 //! tls/server.pem, .key     the server's certificate; its key                   0600
 //! join/DEVICE.join         what a device needs; move it there and delete it    0600
 //! jetstream/               the server's streams
-//! run/                     the coordinator's folder                            (engine)
+//! runs/NAME/               the coordinator's folder of a run                   (engine)
+//! run                      leads to the run that is served, or was last
+//! lock                     held by the process that serves one
 //! ```
 
 mod certificates;
@@ -19,8 +21,9 @@ use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::files::{self, Locked};
 use crate::identity::{Device, Join, Key, Roster};
-use crate::{FleetError, Name, files};
+use crate::{FleetError, Name};
 
 use certificates::Certificates;
 
@@ -71,7 +74,7 @@ fn is_host(host: &str) -> bool {
 }
 
 /// What a fleet has in its folder before its roster is written.
-const FOLDERS: [&str; 4] = ["tls", "join", "jetstream", "run"];
+const FOLDERS: [&str; 4] = ["tls", "join", "jetstream", RUNS];
 
 /// Whether a fleet can be set up here.
 fn is_free(folder: &Path) -> Result<(), FleetError> {
@@ -100,6 +103,16 @@ fn is_free(folder: &Path) -> Result<(), FleetError> {
         }
     }
     Ok(())
+}
+
+const RUNS: &str = "runs";
+
+/// The folder of a run. While this is there, no other process serves a run with the fleet.
+#[derive(Debug)]
+pub struct RunFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    _lock: Locked,
 }
 
 /// The folder of a fleet.
@@ -224,9 +237,40 @@ impl Fleet {
         server::reload(&self.folder)
     }
 
-    /// Where the run is.
+    /// Where the run is that is served, or was last: a link to one of `runs`. Nothing is there before the first one.
     pub fn run_folder(&self) -> PathBuf {
         self.folder.join("run")
+    }
+
+    /// The folder of the run of this name; from now on, [`run_folder`](Self::run_folder) leads there. A fleet serves one run at a
+    /// time.
+    ///
+    /// # Errors
+    /// Another process serves a run, the name cannot be that of a folder, or the folder cannot be made.
+    pub fn begin_run(&self, name: &str) -> Result<RunFolder, FleetError> {
+        let lock = Locked::take(&self.folder)?;
+        let path = self.runs_folder().join(name);
+        let plain = Path::new(name).components().count() == 1 && name != "." && name != "..";
+        if !plain || name.contains('/') {
+            return Err(FleetError::Invalid {
+                path,
+                reason: "it is no name for the folder of a run".into(),
+            });
+        }
+        files::folder(&path)?;
+        let link = self.run_folder();
+        let unfinished = self.folder.join("run.new");
+        files::remove(&unfinished)?;
+        std::os::unix::fs::symlink(Path::new(RUNS).join(name), &unfinished)
+            .and_then(|()| std::fs::rename(&unfinished, &link))
+            .map_err(FleetError::file(&link))?;
+        files::sync_folder_of(&link)?;
+        Ok(RunFolder { path, _lock: lock })
+    }
+
+    /// Where the runs are.
+    pub fn runs_folder(&self) -> PathBuf {
+        self.folder.join(RUNS)
     }
 
     /// `fleet.toml`.
@@ -367,6 +411,30 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let error = Fleet::init(folder.path(), &setup(bad)).unwrap_err();
             assert!(error.to_string().contains("is no host"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_serves_one_run_at_a_time_and_says_which_was_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let fleet = Fleet::init(folder.path(), &setup("127.0.0.1")).unwrap();
+        assert!(!fleet.run_folder().exists());
+        let first = fleet.begin_run("0badc0de").unwrap();
+        let error = fleet.begin_run("other").unwrap_err().to_string();
+        assert!(error.contains("served by another process"), "{error}");
+        std::fs::write(first.path.join("journal"), "first").unwrap();
+        drop(first);
+        let second = fleet.begin_run("other").unwrap();
+        let leads_to = std::fs::canonicalize(fleet.run_folder()).unwrap();
+        assert_eq!(leads_to, second.path);
+        drop(second);
+        let again = fleet.begin_run("0badc0de").unwrap();
+        let kept = std::fs::read_to_string(fleet.run_folder().join("journal"));
+        assert_eq!(kept.unwrap(), "first");
+        drop(again);
+        for none in ["", ".", "..", "a/b", "/a", "a/"] {
+            let error = fleet.begin_run(none).unwrap_err().to_string();
+            assert!(error.contains("no name"), "{none}: {error}");
         }
     }
 
