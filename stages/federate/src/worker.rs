@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fedact_clips::{ClipSet, Split};
+use fedact_clips::ClipSet;
 use fedact_federation::aggregator::ClientId;
 use fedact_federation::clock::derived_rng;
 use fedact_federation::history::{HistoryWriter, Record};
@@ -11,15 +11,14 @@ use fedact_federation::purpose;
 use fedact_federation::simulation::{Assignment, Host, Score, Training};
 use fedact_nets::data::{Loader, LoaderSettings, Remainder};
 use fedact_nets::quantize::QuantizedModel;
-use fedact_nets::score::{Scores, predict};
+use fedact_nets::score::Scores;
 use fedact_nets::set_threads;
 use fedact_stage::Task;
 use rand::RngCore;
 
+use crate::score::scores;
 use crate::trainer::Trainer;
 use crate::{FederateError, FederateParams, StrategyKind};
-
-const TEST_BATCH: usize = 32;
 
 /// Trains on the clients' clips, with as many networks as may be trained side by side, tests with one of them, and keeps the history.
 pub struct Worker<'a> {
@@ -28,7 +27,6 @@ pub struct Worker<'a> {
     others: Vec<Trainer<'a>>,
     params: &'a FederateParams,
     clips: &'a ClipSet,
-    test: Vec<usize>,
     /// One for each client, then one for the centre.
     loaders: Vec<Loader<'a>>,
     history: HistoryWriter,
@@ -80,7 +78,6 @@ impl<'a> Worker<'a> {
         Ok(Self {
             first: Trainer::new(model, params, progress),
             others,
-            test: clips.indices(Split::Test),
             samples_per_client_epoch: pooled.len() as f64 / clients.len() as f64,
             params,
             clips,
@@ -152,17 +149,10 @@ impl<'a> Worker<'a> {
     }
 
     fn test(&mut self, parameters: &[f32]) -> Result<Scores, FederateError> {
-        self.first.load(parameters)?;
-        let predictions = predict(
-            self.first.model(),
-            self.clips,
-            &self.test,
-            TEST_BATCH,
-            |_| {
-                self.progress.advance(0);
-            },
-        )?;
-        Ok(Scores::from(&predictions))
+        let progress = self.progress;
+        scores(self.first.model(), parameters, self.clips, || {
+            progress.advance(0);
+        })
     }
 }
 
