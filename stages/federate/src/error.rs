@@ -53,6 +53,20 @@ pub enum FederateError {
         /// Clips processed.
         samples: u64,
     },
+    /// What a device of a fleet is to do is not said in a way that this program understands.
+    #[error(
+        "the task cannot be understood: {0}; give all machines of the fleet the same version of fedact"
+    )]
+    Task(serde_json::Error),
+    /// The parameters that a task starts from cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file of the output or a checkpoint cannot be written.
     #[error("cannot write {path}", path = path.display())]
     Write {
@@ -75,11 +89,13 @@ impl From<FederateError> for StageError {
             FederateError::MissingInput(_)
             | FederateError::OutOfRange(_)
             | FederateError::Clips(_)
+            | FederateError::Task(_)
             | FederateError::Device(_)
             | FederateError::EmptySplit { .. } => true,
             FederateError::History(_)
             | FederateError::Onnx(_)
             | FederateError::Diverged { .. }
+            | FederateError::Read { .. }
             | FederateError::Write { .. } => false,
         };
         if invalid {

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod clients;
+mod device;
 mod drive;
 mod error;
 mod kept;
@@ -15,9 +16,10 @@ mod trainer;
 mod worker;
 mod world;
 
+pub use device::train_task;
 pub use error::FederateError;
 pub use fedact_federate_params::{
-    Allotment, Budget, DEFINITION, Devices, FederateParams, StrategyKind,
+    Allotment, Budget, DEFINITION, Devices, FederateParams, StrategyKind, fleet,
 };
 pub use run::run;
 
