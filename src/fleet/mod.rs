@@ -1,6 +1,7 @@
 //! `fedact fleet`: the federation on real machines.
 
 mod init;
+mod join;
 
 use clap::{Args, Subcommand};
 use fedact_fleet::FleetError;
@@ -19,6 +20,8 @@ pub struct Arguments {
 enum Command {
     /// Make the keys, the certificates, the NATS server's configuration, and a join file for each device.
     Init(init::Arguments),
+    /// Take part as a device: train on the videos of this machine, and send what was learned.
+    Join(join::Arguments),
 }
 
 /// Does what is asked with a fleet.
@@ -28,6 +31,7 @@ enum Command {
 pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     match arguments.command {
         Command::Init(arguments) => init::command(&arguments),
+        Command::Join(arguments) => join::command(&arguments),
     }
 }
 
