@@ -7,7 +7,7 @@
 
 mod fetch;
 mod keep;
-mod line;
+mod reach;
 mod listen;
 mod session;
 mod trainer;
@@ -127,7 +127,7 @@ impl<T: Trainer> Client<T> {
             told,
         } = self;
         let told = Arc::new(Mutex::new(told));
-        let mut tell = |what: &Told| line::tell(&told, what);
+        let mut tell = |what: &Told| reach::tell(&told, what);
         files::folder(&folder)?;
         let _lock = Locked::take(&folder)?;
         let keep = Keep::open(&folder)?;
@@ -142,13 +142,13 @@ impl<T: Trainer> Client<T> {
         };
         let connecting = tokio::select! {
             connected = link::connect(&door) => Some(connected?),
-            () = line::patience(&told) => None,
+            () = reach::patience(&told) => None,
             () = stop.stopped() => None,
         };
         let Some((connection, shut)) = connecting else {
             return Ok(Ended::Stopped);
         };
-        let _watching = line::watch(&connection, &told);
+        let _watching = reach::watch(&connection, &told);
         let (_listening, orders) = listen::listen(&connection, &subjects, &join);
         let mut session = Session {
             connection,
