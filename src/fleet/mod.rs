@@ -3,7 +3,8 @@
 #[allow(dead_code, reason = "for `fedact fleet serve`")]
 mod changes;
 mod init;
-#[allow(dead_code, reason = "for `fedact fleet serve` and `fedact fleet join`")]
+mod join;
+#[allow(dead_code, reason = "for `fedact fleet serve`")]
 mod log;
 #[allow(dead_code, reason = "for `fedact fleet serve`")]
 mod metrics;
@@ -35,6 +36,8 @@ enum Command {
     Status(status::Arguments),
     /// Send a device away: the server lets it in no more.
     Revoke(revoke::Arguments),
+    /// Take part as a device: train on the videos of this machine, and send what was learned.
+    Join(join::Arguments),
 }
 
 /// Does what is asked with a fleet.
@@ -46,6 +49,7 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         Command::Init(arguments) => init::command(&arguments),
         Command::Status(arguments) => status::command(&arguments),
         Command::Revoke(arguments) => revoke::command(&arguments),
+        Command::Join(arguments) => join::command(&arguments),
     }
 }
 

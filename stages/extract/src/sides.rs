@@ -1,12 +1,26 @@
-//! What a clip set must have: videos of every class to train on, and videos of every class that measure.
+//! What a clip set must have: videos of every class to train on and, unless all are trained on, of every class that measure.
 
 use fedact_clips::Split;
+use fedact_extract_params::ExtractParams;
 
 use crate::error::ExtractError;
 use crate::layout::{Candidate, Found};
 
-/// Refuses classes that cannot be split because they have fewer than two videos.
-pub(crate) fn at_least_two(classes: &[String], labels: &[usize]) -> Result<(), ExtractError> {
+/// The sides of the split that must not be empty.
+pub(crate) fn sides(found: &Found, params: &ExtractParams) -> &'static [Split] {
+    if found.official.is_none() && params.test_share == 0.0 {
+        &[Split::Train]
+    } else {
+        &[Split::Train, Split::Test]
+    }
+}
+
+/// Refuses classes that have fewer videos than there are sides.
+pub(crate) fn one_for_each(
+    sides: &[Split],
+    classes: &[String],
+    labels: &[usize],
+) -> Result<(), ExtractError> {
     let mut counts = vec![0; classes.len()];
     for label in labels {
         counts[*label] += 1;
@@ -15,7 +29,7 @@ pub(crate) fn at_least_two(classes: &[String], labels: &[usize]) -> Result<(), E
         .iter()
         .cloned()
         .zip(counts)
-        .filter(|(_, count)| *count < 2)
+        .filter(|(_, count)| *count < sides.len())
         .collect();
     if few.is_empty() {
         return Ok(());
@@ -23,8 +37,9 @@ pub(crate) fn at_least_two(classes: &[String], labels: &[usize]) -> Result<(), E
     Err(ExtractError::TooFewVideos { classes: few })
 }
 
-/// Refuses classes that have nothing on one side, counting the candidates that `counts`.
-pub(crate) fn both_sides(
+/// Refuses classes that have nothing on one of these sides, counting the candidates that `counts`.
+pub(crate) fn none_empty(
+    sides: &[Split],
     found: &Found,
     splits: &[Split],
     groups: &[String],
@@ -37,7 +52,7 @@ pub(crate) fn both_sides(
             members[candidate.label][side(splits[index])] += 1;
         }
     }
-    for split in [Split::Train, Split::Test] {
+    for split in sides.iter().copied() {
         let empty: Vec<usize> = (0..members.len())
             .filter(|label| members[*label][side(split)] == 0)
             .collect();
@@ -52,7 +67,7 @@ pub(crate) fn both_sides(
                 .collect()
         };
         let kept: Vec<usize> = (0..members.len())
-            .filter(|label| members[*label].iter().all(|count| *count > 0))
+            .filter(|label| sides.iter().all(|split| members[*label][side(*split)] > 0))
             .collect();
         return Err(ExtractError::EmptySplit {
             split: split.name(),

@@ -78,6 +78,20 @@ pub enum FederateError {
     /// The system gives no threads for the connection.
     #[error("cannot begin to serve the fleet")]
     Runtime(#[source] std::io::Error),
+    /// What a device of a fleet is to do is not said in a way that this program understands.
+    #[error(
+        "the task cannot be understood: {0}; give all machines of the fleet the same version of fedact"
+    )]
+    Task(serde_json::Error),
+    /// The parameters that a task starts from cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file of the output or a checkpoint cannot be written.
     #[error("cannot write {path}", path = path.display())]
     Write {
@@ -106,6 +120,7 @@ impl From<FederateError> for StageError {
             FederateError::MissingInput(_)
             | FederateError::OutOfRange(_)
             | FederateError::Clips(_)
+            | FederateError::Task(_)
             | FederateError::Device(_)
             | FederateError::UnknownCut { .. }
             | FederateError::EmptySplit { .. } => true,
@@ -114,6 +129,7 @@ impl From<FederateError> for StageError {
             | FederateError::Brief(_)
             | FederateError::Runtime(_)
             | FederateError::Diverged { .. }
+            | FederateError::Read { .. }
             | FederateError::Write { .. } => false,
         };
         if invalid {

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod clients;
+mod device;
 mod drive;
 mod error;
 mod kept;
@@ -19,9 +20,11 @@ mod trainer;
 mod worker;
 mod world;
 
+pub use device::train_task;
 pub use error::FederateError;
 pub use fedact_federate_params::{
     Allotment, Budget, DEFINITION, Devices, FederateParams, FleetParams, StrategyKind, Transport,
+    fleet,
 };
 pub use run::run;
 
