@@ -10,7 +10,7 @@ use fedact_fleet::engine::{Engine, replay};
 use fedact_fleet::identity::{Key, PublicKey};
 use fedact_fleet::journal::{Happened, Journal, Record};
 use fedact_fleet::wire::{
-    Alive, Assignment, Chunk, Down, Failed, Offer, Orders, Turned, Up, Verdict, Wanted,
+    Alive, Assignment, Chunk, Down, Failed, Offer, Orders, Took, Turned, Up, Verdict, Wanted,
 };
 use fedact_fleet::{Digest, Name};
 use proptest::prelude::*;
@@ -31,9 +31,10 @@ fn digest() -> impl Strategy<Value = Digest> {
 }
 
 fn offer() -> impl Strategy<Value = Offer> {
-    let numbers = any::<[u64; 6]>();
+    let numbers = any::<[u64; 9]>();
     (numbers, digest()).prop_map(|(numbers, digest)| {
-        let [run, task, base_version, samples, bytes, from] = numbers;
+        let [run, task, base_version, samples, bytes, from, took @ ..] = numbers;
+        let [fetched_bytes, fetching_ms, training_ms] = took;
         Offer {
             fleet: name("lab"),
             run,
@@ -43,6 +44,11 @@ fn offer() -> impl Strategy<Value = Offer> {
             samples,
             bytes,
             digest,
+            took: Took {
+                fetched_bytes,
+                fetching_ms,
+                training_ms,
+            },
             from,
         }
     })
@@ -210,6 +216,12 @@ fn step(engine: &mut Engine, journal: &mut Journal, nth: usize, choice: u8) {
                     client,
                     task,
                     digest,
+                    bytes: bytes.len() as u64,
+                    took: Took {
+                        fetched_bytes: 4 * NUMBERS as u64,
+                        fetching_ms: u64::from(choice),
+                        training_ms: 10 * u64::from(choice),
+                    },
                 },
                 Some(message),
             )
@@ -252,6 +264,7 @@ proptest! {
         let kept = states[checkpoint + 1].0;
         let end = journal.end();
         drop((engine, journal));
+        let chronicle = std::fs::read(run.join("chronicle")).unwrap();
         let torn = kept + cut.index((end - kept) as usize + 1) as u64;
         let path = run.join("journal");
         let file = std::fs::File::options().write(true).open(&path).unwrap();
@@ -261,6 +274,8 @@ proptest! {
         prop_assert_eq!(journal.end(), *whole);
         prop_assert_eq!(&bits(&engine), model);
         prop_assert_eq!(engine.progress(), progress);
+        let written = std::fs::read(run.join("chronicle")).unwrap();
+        prop_assert_eq!(&written[..], &chronicle[..progress.chronicle_end as usize]);
         // Without the checkpoint it is the same.
         let replayed = replay(&run, rules(), &folder.path().join("scratch")).unwrap();
         let replayed: Vec<u32> = replayed.parameters.iter().map(|number| number.to_bits()).collect();

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -75,6 +76,10 @@ impl Session {
 
     async fn piece(&self, run: u64, version: u64, piece: u64) -> Result<Option<Bytes>, Trouble> {
         let subject = self.subjects.chunk(run, version, piece);
-        link::last(&self.connection, &self.subjects.model_stream(), &subject).await
+        let stream = self.subjects.model_stream();
+        let piece = link::last(&self.connection, &stream, &subject).await?;
+        let bytes = piece.as_ref().map_or(0, Bytes::len);
+        self.fetched.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(piece)
     }
 }

@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::Took;
 use crate::{Digest, FleetError, files};
 
 /// Numbers of `alive` messages that a process takes for itself: more than it will ever send.
@@ -33,6 +34,7 @@ pub(super) struct Keep {
 pub(super) struct Computed {
     pub update: Vec<u8>,
     pub digest: Digest,
+    pub took: Took,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,6 +43,7 @@ struct Head {
     task: u64,
     update: usize,
     digest: Digest,
+    took: Took,
 }
 
 /// Numbers for `alive` messages, one larger than the other.
@@ -89,6 +92,7 @@ impl Keep {
         Ok(whole.then_some(Computed {
             update,
             digest: head.digest,
+            took: head.took,
         }))
     }
 
@@ -106,6 +110,7 @@ impl Keep {
         task: u64,
         update: Vec<u8>,
         residual: &[f32],
+        took: Took,
     ) -> Result<Computed, FleetError> {
         let digest = Digest::of(&update);
         let head = Head {
@@ -113,13 +118,18 @@ impl Keep {
             task,
             update: update.len(),
             digest,
+            took,
         };
         let mut line = serde_json::to_vec(&head).unwrap_or_default();
         line.push(b'\n');
         let residual = files::bytes_of(residual);
         let parts = [&line[..], &update, &residual];
         files::write(&self.path(), &parts, files::Lasting::Synced)?;
-        Ok(Computed { update, digest })
+        Ok(Computed {
+            update,
+            digest,
+            took,
+        })
     }
 
     /// Where a model is fetched to. What is there of others is removed.
@@ -164,8 +174,14 @@ mod tests {
         let keep = Keep::open(folder.path()).unwrap();
         assert!(keep.computed(1, 2).unwrap().is_none());
         let update = b"line\nbreak".to_vec();
-        keep.keep(1, 2, update.clone(), &[0.5, -1.0]).unwrap();
-        assert_eq!(keep.computed(1, 2).unwrap().unwrap().update, update);
+        let took = Took {
+            fetched_bytes: 7,
+            fetching_ms: 5,
+            training_ms: 3,
+        };
+        keep.keep(1, 2, update.clone(), &[0.5, -1.0], took).unwrap();
+        let computed = keep.computed(1, 2).unwrap().unwrap();
+        assert_eq!((computed.update, computed.took), (update, took));
         assert!(keep.computed(1, 3).unwrap().is_none());
         assert!(keep.computed(2, 2).unwrap().is_none());
         assert_eq!(keep.residual(1).unwrap(), [0.5, -1.0]);
@@ -176,7 +192,7 @@ mod tests {
     fn a_damaged_update_is_computed_again() {
         let folder = tempfile::tempdir().unwrap();
         let keep = Keep::open(folder.path()).unwrap();
-        keep.keep(1, 2, vec![7; 100], &[]).unwrap();
+        keep.keep(1, 2, vec![7; 100], &[], Took::default()).unwrap();
         let path = folder.path().join("update");
         let mut bytes = std::fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;

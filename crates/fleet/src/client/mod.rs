@@ -15,6 +15,7 @@ mod upload;
 mod work;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -160,6 +161,7 @@ impl<T: Trainer> Client<T> {
             stop: stop.clone(),
             told: None,
             waits: None,
+            fetched: AtomicU64::new(0),
         };
         loop {
             match session.run(&mut trainer, &mut tell).await? {

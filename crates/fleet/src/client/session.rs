@@ -1,6 +1,7 @@
 //! One connection's worth of taking part: what the orders say is done, one thing after the other.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_nats::Client as Connection;
@@ -26,6 +27,8 @@ pub(super) struct Session {
     pub told: Option<(u64, u64)>,
     /// What it waits for, as was told last.
     pub waits: Option<Awaited>,
+    /// Bytes of models that were fetched by this process.
+    pub fetched: AtomicU64,
 }
 
 /// Why a device leaves a run.

@@ -41,6 +41,7 @@ impl Session {
                 samples: assignment.samples,
                 bytes: total,
                 digest: computed.digest,
+                took: computed.took,
                 from,
             };
             self.insist(description, assignment, offer.seal(&self.join.key))

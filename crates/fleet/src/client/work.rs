@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use fedact_federation::message::{Decoder, Encoder, Feedback, Header, delta};
 
@@ -9,7 +10,7 @@ use super::keep::Computed;
 use super::session::{Session, is_open};
 use super::{PAUSE, Told, Trainer, Work};
 use crate::FleetError;
-use crate::wire::{Assignment, Description, Failed};
+use crate::wire::{Assignment, Description, Failed, Took};
 
 impl Session {
     /// Does a task, from wherever an earlier process left it.
@@ -27,13 +28,21 @@ impl Session {
             Some(computed) => computed,
             None => {
                 told(&Told::Task(assignment));
+                let (began, before) = (Instant::now(), self.fetched.load(Ordering::Relaxed));
                 let Some(base) = self.fetch(description, &assignment).await? else {
                     return Ok(());
                 };
+                let mut took = Took {
+                    fetched_bytes: self.fetched.load(Ordering::Relaxed) - before,
+                    fetching_ms: began.elapsed().as_millis() as u64,
+                    training_ms: 0,
+                };
+                let began = Instant::now();
                 let trained = self.train(description, assignment, base, trainer).await;
+                took.training_ms = began.elapsed().as_millis() as u64;
                 match trained {
                     Ok(Some((base, trained))) => {
-                        self.compute(description, &assignment, &base, &trained)?
+                        self.compute(description, &assignment, &base, &trained, took)?
                     }
                     Ok(None) => return Ok(()),
                     Err(reason) => {
@@ -118,6 +127,7 @@ impl Session {
         assignment: &Assignment,
         base: &[f32],
         trained: &[f32],
+        took: Took,
     ) -> Result<Computed, FleetError> {
         let encoder = Encoder::new(&description.layout, description.codec.clone())?;
         let learned = delta(base, trained);
@@ -141,6 +151,7 @@ impl Session {
             assignment.task,
             update,
             feedback.residual(),
+            took,
         )
     }
 

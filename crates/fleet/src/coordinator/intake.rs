@@ -10,7 +10,7 @@ use fedact_federation::aggregator::ClientId;
 use super::Coordinator;
 use crate::engine::Presence;
 use crate::journal::Happened;
-use crate::wire::{Chunk, Failed, Offer, Turned, Up, Wanted};
+use crate::wire::{Chunk, Failed, Offer, Took, Turned, Up, Wanted};
 use crate::{Digest, FleetError, files};
 
 /// An update that is coming in: a file that grows from its first byte to its last. What is there survives
@@ -20,6 +20,7 @@ pub(super) struct Spool {
     task: u64,
     digest: Digest,
     bytes: u64,
+    took: Took,
     received: u64,
     path: PathBuf,
     file: File,
@@ -53,6 +54,7 @@ impl Spool {
             task: offer.task,
             digest: offer.digest,
             bytes: offer.bytes,
+            took: offer.took,
             received,
             path,
             file,
@@ -256,7 +258,6 @@ impl Coordinator {
                 return self.close_unread(client, spool.task, unfit.code());
             }
         };
-        self.bytes_up += spool.bytes;
         spool
             .file
             .sync_all()
@@ -268,6 +269,8 @@ impl Coordinator {
             client,
             task: spool.task,
             digest: spool.digest,
+            bytes: spool.bytes,
+            took: spool.took,
         };
         self.commit(update, Some(message))?;
         self.ready_again(client)

@@ -29,11 +29,12 @@ use crate::{FleetError, Stop};
 
 pub use judge::Judge;
 pub use settings::Settings;
-pub use status::{DeviceStatus, Status};
+pub use status::{DeviceStatus, Status, is_served};
 
 use intake::Spool;
 use judge::Bench;
 use outlet::Outlet;
+use status::{Pace, Told};
 
 /// Messages of one pull.
 const PULLED: usize = 32;
@@ -68,10 +69,10 @@ pub struct Coordinator {
     /// Whose orders must be published.
     due: BTreeSet<ClientId>,
     turned: BTreeMap<Turned, u64>,
-    /// Bytes of the updates that this process kept.
-    bytes_up: u64,
     since_checkpoint: u64,
     status_written: Option<Instant>,
+    pace: Pace,
+    told: Option<Told>,
     roster_seen: Option<SystemTime>,
     trouble: Option<String>,
     _lock: Locked,
@@ -134,7 +135,8 @@ impl Coordinator {
             key,
             devices,
             turned: BTreeMap::new(),
-            bytes_up: 0,
+            pace: Pace::default(),
+            told: None,
             since_checkpoint: 0,
             status_written: None,
             roster_seen: None,
@@ -148,6 +150,12 @@ impl Coordinator {
         &self.engine
     }
 
+    /// Has somebody told how the run stands, about once a second.
+    pub fn telling(mut self, told: impl FnMut(&Status) + Send + 'static) -> Self {
+        self.told = Some(Told(Box::new(told)));
+        self
+    }
+
     /// Serves the run until it ends or `stop` says so.
     ///
     /// Handling an update takes as long as reading and mixing the model does, so this wants a runtime with more than one
@@ -158,6 +166,8 @@ impl Coordinator {
     /// a server that is away are no errors.
     pub async fn serve(&mut self, stop: &Stop) -> Result<Ended, FleetError> {
         let address = self.roster.address.clone();
+        self.trouble = Some(format!("there is no NATS server at {address} yet"));
+        self.write_status(true)?;
         let door = Door {
             address: &address,
             authority: self.settings.authority.as_deref(),
@@ -172,6 +182,7 @@ impl Coordinator {
         let Some((client, shut)) = connecting else {
             return Ok(Ended::Stopped);
         };
+        self.trouble = None;
         let mut outlet = Outlet::new(client, self.subjects.clone(), self.engine.run());
         loop {
             if *shut.borrow() {

@@ -9,12 +9,14 @@
 //! versions/N       the model of every version that an open task started from
 //! opened           how often a coordinator opened the run              (coordinator)
 //! checkpoint       the aggregator and the devices at some byte of the journal  (checkpoint.rs)
+//! chronicle        what became of every task, for the history          (chronicle.rs)
 //! ```
 //!
 //! Memory is the aggregator's and one more model while an update is mixed in: base versions are read from
 //! `versions` when they are needed.
 
 mod checkpoint;
+mod chronicle;
 mod progress;
 mod replay;
 mod rules;
@@ -31,9 +33,11 @@ use crate::journal::{Happened, Journal, Placed, Record};
 use crate::wire::{Assignment, Verdict};
 use crate::{Digest, FleetError, files};
 
+pub use chronicle::{Entry, chronicle};
 pub use progress::{Member, Presence, Progress, Tested};
 pub use replay::{Replayed, replay};
 
+use chronicle::Chronicle;
 use rules::RunFile;
 use versions::Versions;
 
@@ -46,6 +50,8 @@ pub struct Engine {
     decoder: Decoder,
     versions: Versions,
     progress: Progress,
+    /// None in a replay.
+    chronicle: Option<Chronicle>,
 }
 
 impl Engine {
@@ -76,7 +82,9 @@ impl Engine {
                 (Aggregator::new(config, parameters), progress)
             }
         };
+        let chronicle = Chronicle::open(folder, progress.chronicle_end)?;
         let mut engine = Self {
+            chronicle: Some(chronicle),
             folder: folder.to_owned(),
             run: rules.run,
             aggregator,
@@ -193,6 +201,11 @@ impl Engine {
         };
         let actions = event.map(|event| self.aggregator.handle_at(record.at, event));
         let actions = actions.unwrap_or_default();
+        if let Some(chronicle) = &mut self.chronicle {
+            let (progress, aggregator) = (&self.progress, &self.aggregator);
+            let entries = chronicle::entries(progress, aggregator, record, &actions);
+            self.progress.chronicle_end += chronicle.append(&entries)?;
+        }
         self.progress.note_event(record, &actions);
         for action in &actions {
             if let Action::Send {
@@ -215,7 +228,7 @@ impl Engine {
                     budget_samples: self.aggregator.config().budget_samples,
                     model,
                 };
-                self.progress.assign(client, assignment);
+                self.progress.assign(client, assignment, record.at);
             }
         }
         self.progress.journal_end = end;
@@ -260,6 +273,9 @@ impl Engine {
     pub fn checkpoint(&mut self) -> Result<(), FleetError> {
         let open = self.progress.open_versions();
         self.versions.sync(&open)?;
+        if let Some(chronicle) = &self.chronicle {
+            chronicle.sync()?;
+        }
         checkpoint::write(&self.folder, self.run, &self.aggregator, &self.progress)?;
         self.versions.forget_all_but(&open)
     }

@@ -26,6 +26,20 @@ pub struct Progress {
     pub lost_in_a_row: u64,
     /// Updates refused by the aggregator or not readable, by code.
     pub refused: BTreeMap<String, u64>,
+    /// Updates that became part of a version.
+    pub mixed: u64,
+    /// Sum of their staleness.
+    pub staleness_sum: u64,
+    /// The largest of it.
+    pub max_staleness: u64,
+    /// Fewest and most samples of a task that was answered.
+    pub samples_between: Option<(u64, u64)>,
+    /// Bytes of the updates that came.
+    pub bytes_up: u64,
+    /// Bytes of models that their devices fetched for them, as they say.
+    pub bytes_down: u64,
+    /// The byte of the chronicle up to which all is contained.
+    pub chronicle_end: u64,
     /// What the last test of the model said.
     pub tested: Option<Tested>,
     /// Why the run is over.
@@ -41,6 +55,8 @@ pub struct Member {
     pub presence: Presence,
     /// Its open task.
     pub assignment: Option<Assignment>,
+    /// When that was given out, in seconds since the run began.
+    pub given_at: f64,
     /// What became of its last one.
     pub verdict: Option<Verdict>,
     /// Updates that counted.
@@ -92,6 +108,13 @@ impl Progress {
             closed_round: None,
             lost_in_a_row: 0,
             refused: BTreeMap::new(),
+            mixed: 0,
+            staleness_sum: 0,
+            max_staleness: 0,
+            samples_between: None,
+            bytes_up: 0,
+            bytes_down: 0,
+            chronicle_end: 0,
             tested: None,
             finished: None,
             now: 0.0,
@@ -106,10 +129,16 @@ impl Progress {
             .collect()
     }
 
-    pub(super) fn assign(&mut self, client: ClientId, assignment: Assignment) {
+    /// Mean staleness of the updates that became part of a version; nothing before the first one.
+    pub fn mean_staleness(&self) -> Option<f64> {
+        (self.mixed > 0).then(|| self.staleness_sum as f64 / self.mixed as f64)
+    }
+
+    pub(super) fn assign(&mut self, client: ClientId, assignment: Assignment, at: f64) {
         if let Some(member) = self.members.get_mut(client) {
             member.presence = Presence::Working;
             member.assignment = Some(assignment);
+            member.given_at = at;
             member.given_tasks += 1;
             member.given_samples += assignment.samples;
         }
@@ -132,7 +161,22 @@ impl Progress {
                     member.lost += u64::from(member.assignment.take().is_some());
                 });
             }
-            Happened::Update { client, task, .. } => {
+            Happened::Update {
+                client,
+                task,
+                bytes,
+                took,
+                ..
+            } => {
+                let member = self.members.get(*client);
+                if let Some(open) = member.and_then(|member| member.assignment) {
+                    let between = self.samples_between;
+                    let (least, most) = between.unwrap_or((open.samples, open.samples));
+                    self.samples_between = Some((least.min(open.samples), most.max(open.samples)));
+                }
+                self.bytes_up += bytes;
+                // A device may say anything.
+                self.bytes_down = self.bytes_down.saturating_add(took.fetched_bytes);
                 self.answer(*client, verdict_of(*task, *client, actions));
             }
             Happened::Unreadable { client, task, code } => {
@@ -166,7 +210,12 @@ impl Progress {
                         member.assignment = None;
                     }
                 }
-                Action::Send { .. } | Action::Mixed { .. } | Action::Refused { .. } => {}
+                Action::Mixed { staleness, .. } => {
+                    self.mixed += 1;
+                    self.staleness_sum += staleness;
+                    self.max_staleness = self.max_staleness.max(*staleness);
+                }
+                Action::Send { .. } | Action::Refused { .. } => {}
             }
         }
     }

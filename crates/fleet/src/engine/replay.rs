@@ -47,6 +47,7 @@ pub fn replay(folder: &Path, config: Config, scratch: &Path) -> Result<Replayed,
     files::folder(scratch)?;
     let parameters = rules.start(folder, config.layout.len())?;
     let mut engine = Engine {
+        chronicle: None,
         folder: folder.to_owned(),
         run: rules.run,
         decoder: Decoder::new(&config.layout),
@@ -62,6 +63,7 @@ pub fn replay(folder: &Path, config: Config, scratch: &Path) -> Result<Replayed,
                 client,
                 task,
                 digest,
+                ..
             } => {
                 *updates.entry((*client, *task)).or_default() += 1;
                 Some(engine.kept_update(*task, *digest)?)

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Digest;
 use crate::engine::Tested;
+use crate::wire::Took;
 
 /// Something that happened, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,10 @@ pub enum Happened {
         task: TaskId,
         /// Of the bytes in `updates/TASK`.
         digest: Digest,
+        /// How many they are.
+        bytes: u64,
+        /// What the task took, as the device says.
+        took: Took,
     },
     /// The update of an open task came as it was signed, and is no update of this model. The task is closed.
     Unreadable {

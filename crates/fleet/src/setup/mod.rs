@@ -9,17 +9,21 @@
 //! tls/server.pem, .key     the server's certificate; its key                   0600
 //! join/DEVICE.join         what a device needs; move it there and delete it    0600
 //! jetstream/               the server's streams
-//! run/                     the coordinator's folder                            (engine)
+//! runs/NAME/               the coordinator's folder of a run                   (engine)
+//! run                      leads to the run that is served, or was last
+//! lock                     held by the process that serves one
 //! ```
 
 mod certificates;
 mod server;
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::files::{self, Locked};
 use crate::identity::{Device, Join, Key, Roster};
-use crate::{FleetError, Name, files};
+use crate::{FleetError, Name};
 
 use certificates::Certificates;
 
@@ -40,6 +44,77 @@ pub struct Setup {
     pub store_bytes: u64,
 }
 
+impl Setup {
+    /// What is wrong with it is found before anything is written.
+    fn check(&self) -> Result<(), FleetError> {
+        let mut devices = self.devices.iter().enumerate();
+        if let Some((_, name)) = devices.find(|(nth, name)| self.devices[..*nth].contains(name)) {
+            return Err(FleetError::Twice { name: name.clone() });
+        }
+        if is_host(&self.host) {
+            Ok(())
+        } else {
+            Err(FleetError::Host {
+                host: self.host.clone(),
+            })
+        }
+    }
+}
+
+/// An address, or labels of letters, digits, - and _ with dots between (RFC 1123, and the _ that containers have).
+fn is_host(host: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.parse::<IpAddr>().is_ok() || (host.len() <= 253 && host.split('.').all(label))
+}
+
+/// What a fleet has in its folder before its roster is written.
+const FOLDERS: [&str; 4] = ["tls", "join", "jetstream", RUNS];
+
+/// Whether a fleet can be set up here.
+fn is_free(folder: &Path) -> Result<(), FleetError> {
+    let occupied = |reason: String| FleetError::Occupied {
+        folder: folder.to_owned(),
+        reason,
+    };
+    if folder.join("fleet.toml").exists() {
+        return Err(occupied(
+            "holds a fleet already, whose keys would be lost".into(),
+        ));
+    }
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(FleetError::file(folder))?,
+    };
+    let unfinished = |name: &str| {
+        let name = name.strip_suffix(".new").unwrap_or(name);
+        FOLDERS.contains(&name) || ["coordinator.seed", server::NAME, "fleet.toml"].contains(&name)
+    };
+    for entry in entries {
+        let name = entry.map_err(FleetError::file(folder))?.file_name();
+        let name = name.to_string_lossy();
+        if !unfinished(&name) {
+            return Err(occupied(format!("is not empty: it has `{name}`")));
+        }
+    }
+    Ok(())
+}
+
+const RUNS: &str = "runs";
+
+/// The folder of a run. While this is there, no other process serves a run with the fleet.
+#[derive(Debug)]
+pub struct RunFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    _lock: Locked,
+}
+
 /// The folder of a fleet.
 #[derive(Debug, Clone)]
 pub struct Fleet {
@@ -47,20 +122,14 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Sets up a fleet in a folder that is empty or not there.
+    /// Sets up a fleet in a folder that is empty or not there, or in which this was once interrupted.
     ///
     /// # Errors
-    /// There is a fleet already, two devices have one name, or something cannot be written.
+    /// Something else is there, the host is none, two devices have one name, or something cannot be written.
     pub fn init(folder: &Path, setup: &Setup) -> Result<Self, FleetError> {
-        let roster_path = folder.join("fleet.toml");
-        if roster_path.exists() {
-            return Err(FleetError::Invalid {
-                path: roster_path,
-                reason: "there is a fleet already; its keys would be lost: take another folder"
-                    .into(),
-            });
-        }
-        for part in ["tls", "join", "jetstream", "run"] {
+        setup.check()?;
+        is_free(folder)?;
+        for part in FOLDERS {
             files::folder(&folder.join(part))?;
         }
         let folder = std::fs::canonicalize(folder).map_err(FleetError::file(folder))?;
@@ -108,7 +177,6 @@ impl Fleet {
         }
         server::write(&fleet.folder, &roster, setup.store_bytes)?;
         // The roster comes last: without it, the folder is none of a fleet and can be set up again.
-        roster.check(&fleet.roster_path())?;
         roster.write(&fleet.roster_path())?;
         Ok(fleet)
     }
@@ -169,9 +237,40 @@ impl Fleet {
         server::reload(&self.folder)
     }
 
-    /// Where the run is.
+    /// Where the run is that is served, or was last: a link to one of `runs`. Nothing is there before the first one.
     pub fn run_folder(&self) -> PathBuf {
         self.folder.join("run")
+    }
+
+    /// The folder of the run of this name; from now on, [`run_folder`](Self::run_folder) leads there. A fleet serves one run at a
+    /// time.
+    ///
+    /// # Errors
+    /// Another process serves a run, the name cannot be that of a folder, or the folder cannot be made.
+    pub fn begin_run(&self, name: &str) -> Result<RunFolder, FleetError> {
+        let lock = Locked::take(&self.folder)?;
+        let path = self.runs_folder().join(name);
+        let plain = Path::new(name).components().count() == 1 && name != "." && name != "..";
+        if !plain || name.contains('/') {
+            return Err(FleetError::Invalid {
+                path,
+                reason: "it is no name for the folder of a run".into(),
+            });
+        }
+        files::folder(&path)?;
+        let link = self.run_folder();
+        let unfinished = self.folder.join("run.new");
+        files::remove(&unfinished)?;
+        std::os::unix::fs::symlink(Path::new(RUNS).join(name), &unfinished)
+            .and_then(|()| std::fs::rename(&unfinished, &link))
+            .map_err(FleetError::file(&link))?;
+        files::sync_folder_of(&link)?;
+        Ok(RunFolder { path, _lock: lock })
+    }
+
+    /// Where the runs are.
+    pub fn runs_folder(&self) -> PathBuf {
+        self.folder.join(RUNS)
     }
 
     /// `fleet.toml`.
@@ -258,15 +357,85 @@ mod tests {
         let mut twice = setup("127.0.0.1");
         twice.devices.push(Name::new("pi-3").unwrap());
         let error = Fleet::init(folder.path(), &twice).unwrap_err().to_string();
-        assert!(error.contains("`pi-3` is there twice"), "{error}");
+        assert!(error.contains("`pi-3` is named twice"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         let fleet = Fleet::init(folder.path(), &setup("127.0.0.1")).unwrap();
         assert_eq!(fleet.authority().unwrap(), None);
         assert_eq!(fleet.roster().unwrap().address, "nats://127.0.0.1:4222");
         let error = Fleet::init(folder.path(), &setup("127.0.0.1")).unwrap_err();
         assert!(
-            error.to_string().contains("there is a fleet already"),
+            error.to_string().contains("holds a fleet already"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_fleet_is_set_up_where_that_was_interrupted_and_not_among_other_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet");
+        let fleet = Fleet::init(&path, &setup("127.0.0.1")).unwrap();
+        std::fs::remove_file(fleet.roster_path()).unwrap();
+        Fleet::init(&path, &setup("127.0.0.1")).unwrap();
+        let other = folder.path().join("other");
+        std::fs::create_dir(&other).unwrap();
+        std::fs::write(other.join("thesis.tex"), "").unwrap();
+        let error = Fleet::init(&other, &setup("127.0.0.1")).unwrap_err();
+        assert!(error.to_string().contains("it has `thesis.tex`"), "{error}");
+        assert!(!other.join("tls").exists());
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_and_nothing_around_them() {
+        for good in [
+            "fl.example",
+            "localhost",
+            "10.0.0.7",
+            "::1",
+            "nats_1",
+            "xn--bcher-kva",
+        ] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in [
+            "",
+            "tls://fl.example",
+            "fl.example:4222",
+            "[::1]",
+            "a b",
+            "a..b",
+            "-a",
+            "fl.example.",
+            "bücher",
+        ] {
+            assert!(!is_host(bad), "{bad}");
+            let folder = tempfile::tempdir().unwrap();
+            let error = Fleet::init(folder.path(), &setup(bad)).unwrap_err();
+            assert!(error.to_string().contains("is no host"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_serves_one_run_at_a_time_and_says_which_was_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let fleet = Fleet::init(folder.path(), &setup("127.0.0.1")).unwrap();
+        assert!(!fleet.run_folder().exists());
+        let first = fleet.begin_run("0badc0de").unwrap();
+        let error = fleet.begin_run("other").unwrap_err().to_string();
+        assert!(error.contains("served by another process"), "{error}");
+        std::fs::write(first.path.join("journal"), "first").unwrap();
+        drop(first);
+        let second = fleet.begin_run("other").unwrap();
+        let leads_to = std::fs::canonicalize(fleet.run_folder()).unwrap();
+        assert_eq!(leads_to, second.path);
+        drop(second);
+        let again = fleet.begin_run("0badc0de").unwrap();
+        let kept = std::fs::read_to_string(fleet.run_folder().join("journal"));
+        assert_eq!(kept.unwrap(), "first");
+        drop(again);
+        for none in ["", ".", "..", "a/b", "/a", "a/"] {
+            let error = fleet.begin_run(none).unwrap_err().to_string();
+            assert!(error.contains("no name"), "{none}: {error}");
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub use chunk::Chunk;
 pub use down::{Assignment, Description, Down, Orders, Verdict, Wanted};
 pub use subjects::Subjects;
 pub use turned::Turned;
-pub use up::{Alive, Failed, Offer, Up};
+pub use up::{Alive, Failed, Offer, Took, Up};
 
 /// Bytes of an update or a model in one message; a NATS server takes a megabyte unless it is told otherwise.
 pub const CHUNK_BYTES: usize = 256 << 10;

@@ -23,6 +23,18 @@ pub struct Alive {
     pub count: u64,
 }
 
+/// What a task took, as the device measured it. The coordinator does nothing by it: it is for the history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Took {
+    /// Bytes that were fetched to have the model.
+    pub fetched_bytes: u64,
+    /// Milliseconds until the model was there.
+    pub fetching_ms: u64,
+    /// Milliseconds of training.
+    pub training_ms: u64,
+}
+
 /// "The update of this task is ready, and this is its digest." Chunks follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +55,8 @@ pub struct Offer {
     pub bytes: u64,
     /// SHA-256 of the update.
     pub digest: Digest,
+    /// What the task took.
+    pub took: Took,
     /// The first byte that will follow: 0 at first, the length when it believes to have sent everything. If the
     /// coordinator wants another one, it says so ([`super::Wanted`]).
     pub from: u64,

@@ -9,7 +9,9 @@ use fedact_federation::layout::Layout;
 use fedact_federation::message::{Codec, Encoder, Header, delta};
 use fedact_fleet::Digest;
 use fedact_fleet::identity::Join;
-use fedact_fleet::wire::{Alive, Assignment, CHUNK_BYTES, Chunk, Down, Offer, Orders, Subjects};
+use fedact_fleet::wire::{
+    Alive, Assignment, CHUNK_BYTES, Chunk, Down, Offer, Orders, Subjects, Took,
+};
 
 pub struct Hand {
     pub client: Client,
@@ -156,6 +158,7 @@ impl Hand {
             samples: assignment.samples,
             bytes: update.len() as u64,
             digest: Digest::of(update),
+            took: Took::default(),
             from: 0,
         }
     }

@@ -55,6 +55,7 @@ pub fn world_with(devices: usize, tls: bool) -> Option<World> {
         store_bytes: 1 << 30,
     };
     let fleet = Fleet::init(&folder.path().join("fleet"), &setup).unwrap();
+    fleet.begin_run("test").unwrap();
     let mut world = World {
         fleet,
         devices,

@@ -3,7 +3,7 @@
 use fedact_stage::{Arity, Cores, Definition, InputSpec, Kind, Library, resolve, schema};
 use serde_json::Value;
 
-use crate::{FederateParams, StrategyKind};
+use crate::{FederateParams, StrategyKind, Transport};
 
 /// The stage as the planner sees it.
 pub static DEFINITION: Definition = Definition {
@@ -38,17 +38,25 @@ fn cores(params: &Value) -> Cores {
         threads,
         workers,
         strategy,
+        transport,
         ..
     } = known(params);
-    // At the centre there is one network.
-    Cores::Fixed(match strategy {
-        StrategyKind::Central => threads,
+    // At the centre there is one network; one tests what a fleet does.
+    Cores::Fixed(match (strategy, transport) {
+        (StrategyKind::Central, _) | (_, Transport::Nats) => threads,
         _ => threads * workers,
     })
 }
 
 fn memory(params: &Value) -> u64 {
-    FIRST_NETWORK + OTHER_NETWORK * (known(params).workers as u64 - 1)
+    let FederateParams {
+        workers, transport, ..
+    } = known(params);
+    let others = match transport {
+        Transport::Simulation => workers as u64 - 1,
+        Transport::Nats => 0,
+    };
+    FIRST_NETWORK + OTHER_NETWORK * others
 }
 
 /// Resolved params; those that are not count as if they were left out.

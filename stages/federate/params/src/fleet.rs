@@ -18,7 +18,8 @@ use crate::FederateParams;
 pub struct Brief {
     /// The network: the text of its `model.json`, with the classes that it is to tell apart.
     pub model: Value,
-    /// How videos are cut: params of the stage `extract`, resolved.
+    /// How videos are cut: those params of the stage `extract` that decide what a clip of the train split holds, as the clips at
+    /// the centre name them. What they leave out is a device's own to say.
     pub extract: Value,
     /// How a task is done: params of this stage, resolved.
     pub params: FederateParams,

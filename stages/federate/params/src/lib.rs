@@ -5,6 +5,7 @@
 mod definition;
 pub mod fleet;
 mod strategy;
+mod transport;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use definition::DEFINITION;
 pub use strategy::{Allotment, StrategyKind};
+pub use transport::{FleetParams, Transport};
 
 /// Which device each client runs on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -120,6 +122,12 @@ pub struct FederateParams {
     pub error_feedback: bool,
     /// A device gives up a task that takes longer than this, in virtual seconds; null: never.
     pub task_deadline_seconds: Option<f64>,
+    /// Where the clients are: in a `simulation`, or devices of a fleet (`nats`). A fleet's clients are those of its roster, each
+    /// with its own clips: `partition`, `clients`, `devices`, `profiles`, `task_deadline_seconds` and `workers` are then
+    /// without effect, and seconds are real ones.
+    pub transport: Transport,
+    /// `nats`: how the devices are asked to work.
+    pub fleet: FleetParams,
     /// How the clips of the train split are spread over the clients: `{by: subject}`; `{by: labels, beta}` or
     /// `{by: quantity, beta}`, uneven by a Dirichlet distribution; `{by: even}`.
     pub partition: Partition,
@@ -194,6 +202,8 @@ impl Default for FederateParams {
             codec: Codec::default(),
             error_feedback: true,
             task_deadline_seconds: None,
+            transport: Transport::default(),
+            fleet: FleetParams::default(),
             partition: Partition::default(),
             clients: 8,
             devices: Devices::InTurn(
@@ -277,6 +287,7 @@ impl FederateParams {
 impl Params for FederateParams {
     fn check(&self) -> Result<(), OutOfRange> {
         self.check_strategy()?;
+        self.check_transport()?;
         let fits = (1..=100_000).contains(&self.clients);
         OutOfRange::unless(fits, "clients", self.clients, "between 1 and 100000")?;
         self.check_devices()?;

@@ -8,7 +8,7 @@ use fedact_stage::OutOfRange;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::FederateParams;
+use crate::{FederateParams, Transport};
 
 const POSITIVE: &str = "a finite number above 0";
 const NOT_NEGATIVE: &str = "a finite number, 0 or more";
@@ -177,7 +177,12 @@ impl FederateParams {
             OutOfRange::unless(fits, "rho", rho, "between 0 and 100")?;
         }
         if let Some(clients) = self.clients_per_round {
-            let fits = (1..=self.clients).contains(&clients);
+            // How many devices a fleet has, its roster says.
+            let most = match self.transport {
+                Transport::Simulation => self.clients,
+                Transport::Nats => usize::MAX,
+            };
+            let fits = (1..=most).contains(&clients);
             let expected = "between 1 and `clients`";
             OutOfRange::unless(fits, "clients_per_round", clients, expected)?;
         }

@@ -1,0 +1,146 @@
+//! Where the clients are: simulated in the step's process, or devices of one's own.
+
+use fedact_stage::OutOfRange;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{FederateParams, StrategyKind};
+
+/// Clips that a device is taken to hold where the centre has none to tell by.
+const CLIPS_OF_A_DEVICE: u64 = 64;
+
+/// Between coordinator and clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// The clients are simulated, in virtual time.
+    #[default]
+    Simulation,
+    /// The clients are devices of a fleet, which a NATS server connects; the step runs under `fedact fleet serve`.
+    Nats,
+}
+
+impl Transport {
+    /// The name used in params and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Simulation => "simulation",
+            Self::Nats => "nats",
+        }
+    }
+}
+
+/// How a fleet is asked to work; without effect in a simulation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FleetParams {
+    /// Clips that a device processes in a task, repeats counted; null: `local_epochs` passes over as many clips as a group
+    /// of the train split has on average, 64 where there is no train split.
+    pub clips_per_task: Option<u64>,
+    /// Seconds after which the task of a silent device is given up.
+    pub lease_seconds: f64,
+    /// Seconds without a sign of any device after which the run ends; null: it waits for ever.
+    pub patience_seconds: Option<f64>,
+}
+
+impl Default for FleetParams {
+    fn default() -> Self {
+        Self {
+            clips_per_task: None,
+            lease_seconds: 60.0,
+            patience_seconds: None,
+        }
+    }
+}
+
+impl FederateParams {
+    /// Clips of an ordinary task of a device, repeats counted. What devices hold is not known at the centre; the clips there
+    /// (`train_clips` of so many `groups`) tell what a person's videos come to.
+    pub fn clips_per_task(&self, train_clips: usize, groups: usize) -> u64 {
+        self.fleet.clips_per_task.unwrap_or_else(|| {
+            let mean = (train_clips as u64).checked_div(groups as u64);
+            let clips = mean.filter(|clips| *clips > 0);
+            clips.unwrap_or(CLIPS_OF_A_DEVICE) * u64::from(self.local_epochs)
+        })
+    }
+
+    pub(crate) fn check_transport(&self) -> Result<(), OutOfRange> {
+        let FleetParams {
+            clips_per_task,
+            lease_seconds,
+            patience_seconds,
+        } = &self.fleet;
+        if let Some(clips) = clips_per_task {
+            let fits = (1..=1_000_000_000).contains(clips);
+            let expected = "between 1 and 1000000000";
+            OutOfRange::unless(fits, "fleet.clips_per_task", clips, expected)?;
+        }
+        let fits = (1.0..=86_400.0).contains(lease_seconds);
+        let expected = "between 1 and 86400";
+        OutOfRange::unless(fits, "fleet.lease_seconds", lease_seconds, expected)?;
+        if let Some(seconds) = patience_seconds {
+            let fits = seconds.is_finite() && seconds > lease_seconds;
+            let expected = "a finite number above `fleet.lease_seconds`";
+            OutOfRange::unless(fits, "fleet.patience_seconds", seconds, expected)?;
+        }
+        let fits =
+            self.transport == Transport::Simulation || self.strategy != StrategyKind::Central;
+        let expected = "`simulation` under the strategy `central`, which has no clients";
+        OutOfRange::unless(fits, "transport", self.transport.name(), expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fedact_stage::resolve;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn params(given: &Value) -> FederateParams {
+        serde_json::from_value(resolve::<FederateParams>(given).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn clients_are_simulated_unless_a_fleet_is_asked_for() {
+        assert_eq!(params(&json!({})).transport, Transport::Simulation);
+        let served = params(&json!({"transport": "nats", "fleet": {"lease_seconds": 5}}));
+        assert_eq!(served.transport, Transport::Nats);
+        assert_eq!(served.fleet.lease_seconds, 5.0);
+        assert_eq!(served.fleet.patience_seconds, None);
+    }
+
+    #[test]
+    fn a_task_is_as_long_as_the_centres_groups_suggest_or_as_it_is_told() {
+        let mut params = params(&json!({"transport": "nats", "local_epochs": 3}));
+        assert_eq!(params.clips_per_task(48, 4), 36);
+        assert_eq!(params.clips_per_task(0, 0), 3 * CLIPS_OF_A_DEVICE);
+        params.fleet.clips_per_task = Some(50);
+        assert_eq!(params.clips_per_task(48, 4), 50);
+    }
+
+    #[test]
+    fn what_a_fleet_cannot_do_is_named() {
+        for (given, message) in [
+            (
+                json!({"transport": "nats", "strategy": "central"}),
+                "`transport` is nats, but must be `simulation` under the strategy `central`",
+            ),
+            (
+                json!({"fleet": {"clips_per_task": 0}}),
+                "`fleet.clips_per_task` is 0, but must be between 1 and 1000000000",
+            ),
+            (
+                json!({"fleet": {"lease_seconds": 0.5}}),
+                "`fleet.lease_seconds` is 0.5, but must be between 1 and 86400",
+            ),
+            (
+                json!({"fleet": {"lease_seconds": 10, "patience_seconds": 10}}),
+                "`fleet.patience_seconds` is 10, but must be a finite number above `fleet.lease_seconds`",
+            ),
+        ] {
+            let error = resolve::<FederateParams>(&given).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+}
