@@ -8,6 +8,7 @@
 
 #[allow(dead_code)]
 mod bench;
+mod devices;
 mod nats;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +24,9 @@ use fedact_federation::message::Decoder;
 use fedact_fleet::coordinator::Ended;
 use fedact_fleet::wire::Up;
 use fedact_fleet::{Digest, Name};
-use nats::wire::{Said, Wire};
-use nats::{Model, Server, brief, init, serve, server_program};
+use devices::wire::{Said, Wire};
+use devices::{Model, brief, init, serve};
+use nats::Server;
 use serde_json::{Value, json};
 
 const FRAMES: usize = 6;
@@ -167,7 +169,7 @@ fn contains(bytes: &[u8], word: &str) -> bool {
 
 #[test]
 fn devices_train_a_model_on_their_videos_one_is_killed_and_nothing_but_updates_leaves_them() {
-    let Some(program) = server_program() else {
+    let Some(program) = nats::program() else {
         return;
     };
     let bench = trained();
@@ -185,14 +187,14 @@ fn devices_train_a_model_on_their_videos_one_is_killed_and_nothing_but_updates_l
         &[4, 5],
         &[("Squat", "Squat"), ("Walk", "Juggling")],
     );
-    let _server = Server::start(program, &fleet, port);
+    let _server = Server::start(&program, &bench.path("fleet"), port);
     let wire = Wire::before(port);
     for device in ["nano", "pi"] {
         reroute(&bench, device, port, wire.port);
     }
     let model = Model::read(&bench.path("artifacts/quantized"));
     let tasks = 12;
-    let serving = serve(&fleet, &model, &brief(&model, extract()), 8, tasks);
+    let serving = serve(&fleet, "only", &model, &brief(&model, extract()), (8, tasks));
     let run = serving.run;
 
     let nano = Device::start(join(&bench, "nano", &[]));
@@ -273,7 +275,7 @@ fn read_all(
         ] {
             assert!(!contains(&bytes, word), "{word} was sent");
         }
-        let (said, cut_off) = nats::wire::read(&bytes);
+        let (said, cut_off) = devices::wire::read(&bytes);
         kinds.rest += bytes.len();
         assert!(cut_off < 300_000);
         for said in said {
@@ -361,17 +363,17 @@ fn check_greeting(options: &Value) {
 
 #[test]
 fn a_device_whose_videos_a_run_does_not_know_leaves_and_says_no_name_of_them() {
-    let Some(program) = server_program() else {
+    let Some(program) = nats::program() else {
         return;
     };
     let bench = trained();
     let (fleet, port) = init(&bench, "nano");
     give(&bench, "nano", &[1], &[("Walk", "Juggling")]);
-    let _server = Server::start(program, &fleet, port);
+    let _server = Server::start(&program, &bench.path("fleet"), port);
     let wire = Wire::before(port);
     reroute(&bench, "nano", port, wire.port);
     let model = Model::read(&bench.path("artifacts/quantized"));
-    let serving = serve(&fleet, &model, &brief(&model, extract()), 4, 100).published();
+    let serving = serve(&fleet, "classes", &model, &brief(&model, extract()), (4, 100)).published();
     let (code, said, stderr) = Device::start(join(&bench, "nano", &[])).end();
     assert_eq!(code, 3, "{stderr}");
     let words = ["show Juggling, and the run is about", "name the folders"];
@@ -383,13 +385,11 @@ fn a_device_whose_videos_a_run_does_not_know_leaves_and_says_no_name_of_them() {
     assert_eq!(back["reason"], "it has no videos of the run's classes");
     // The same device with clips that no network of the run takes.
     serving.stop();
-    std::fs::remove_dir_all(fleet.run_folder()).unwrap();
-    std::fs::create_dir(fleet.run_folder()).unwrap();
     let mut other = extract();
     other["size"] = json!(32);
     other["resize"] = json!(32);
     give(&bench, "nano", &[1], &[("Walk", "Walk")]);
-    let serving = serve(&fleet, &model, &brief(&model, other), 4, 100).published();
+    let serving = serve(&fleet, "size", &model, &brief(&model, other), (4, 100)).published();
     let (code, _, stderr) = Device::start(join(&bench, "nano", &[])).end();
     assert_eq!(code, 3, "{stderr}");
     assert!(
@@ -398,13 +398,11 @@ fn a_device_whose_videos_a_run_does_not_know_leaves_and_says_no_name_of_them() {
     );
     // What can be cut is no video: the coordinator hears that, and no name.
     serving.stop();
-    std::fs::remove_dir_all(fleet.run_folder()).unwrap();
-    std::fs::create_dir(fleet.run_folder()).unwrap();
     let walk = bench.path("nano-videos/Walk");
     for entry in std::fs::read_dir(&walk).unwrap() {
         std::fs::write(entry.unwrap().path(), "no video").unwrap();
     }
-    let serving = serve(&fleet, &model, &brief(&model, extract()), 4, 100).published();
+    let serving = serve(&fleet, "videos", &model, &brief(&model, extract()), (4, 100)).published();
     let (code, said, stderr) = Device::start(join(&bench, "nano", &[])).end();
     assert_eq!(code, 3, "{stderr}");
     assert!(stderr.contains("`Walk` has no usable video"), "{stderr}");

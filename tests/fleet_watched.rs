@@ -5,7 +5,6 @@
 
 #[allow(dead_code)]
 mod bench;
-#[allow(dead_code)]
 mod nats;
 #[path = "../crates/fleet/tests/process/problem.rs"]
 mod problem;
@@ -245,12 +244,12 @@ fn status_when(bench: &Bench, wanted: impl Fn(&Value) -> bool) -> Value {
 
 #[test]
 fn a_run_is_watched_from_its_first_device_to_its_end() {
-    let Some(program) = nats::server_program() else {
+    let Some(program) = nats::program() else {
         return;
     };
     let port = nats::free_port();
     let bench = bench(port);
-    let _server = nats::Server::start(program, &Fleet::open(&bench.path("fleet")).unwrap(), port);
+    let _server = nats::Server::start(&program, &bench.path("fleet"), port);
     let runtime = Runtime::new().unwrap();
 
     // One device works; the others never came.
@@ -306,12 +305,12 @@ fn a_run_is_watched_from_its_first_device_to_its_end() {
 
 #[test]
 fn a_revoked_device_is_put_out_of_a_run_that_goes_on() {
-    let Some(program) = nats::server_program() else {
+    let Some(program) = nats::program() else {
         return;
     };
     let port = nats::free_port();
     let bench = bench(port);
-    let _server = nats::Server::start(program, &Fleet::open(&bench.path("fleet")).unwrap(), port);
+    let _server = nats::Server::start(&program, &bench.path("fleet"), port);
     let runtime = Runtime::new().unwrap();
     let stop = Stop::new();
     let serving = serve(&runtime, &bench.path("fleet"), "long", 1_000_000, &stop);

@@ -4,7 +4,7 @@
 mod changes;
 mod init;
 mod join;
-#[allow(dead_code, reason = "for `fedact fleet serve`")]
+#[allow(dead_code, reason = "for `fedact fleet serve` and `fedact fleet join`")]
 mod log;
 #[allow(dead_code, reason = "for `fedact fleet serve`")]
 mod metrics;
@@ -32,12 +32,12 @@ pub struct Arguments {
 enum Command {
     /// Make the keys, the certificates, the NATS server's configuration, and a join file for each device.
     Init(init::Arguments),
+    /// Take part as a device: train on the videos of this machine, and send what was learned.
+    Join(join::Arguments),
     /// Say who is there, what each device does, and how far the run is.
     Status(status::Arguments),
     /// Send a device away: the server lets it in no more.
     Revoke(revoke::Arguments),
-    /// Take part as a device: train on the videos of this machine, and send what was learned.
-    Join(join::Arguments),
 }
 
 /// Does what is asked with a fleet.
@@ -47,9 +47,9 @@ enum Command {
 pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     match arguments.command {
         Command::Init(arguments) => init::command(&arguments),
+        Command::Join(arguments) => join::command(&arguments),
         Command::Status(arguments) => status::command(&arguments),
         Command::Revoke(arguments) => revoke::command(&arguments),
-        Command::Join(arguments) => join::command(&arguments),
     }
 }
 

@@ -7,8 +7,8 @@
 
 mod fetch;
 mod keep;
-mod listen;
 mod reach;
+mod listen;
 mod session;
 mod trainer;
 mod upload;
@@ -160,8 +160,8 @@ impl<T: Trainer> Client<T> {
             shut,
             stop: stop.clone(),
             told: None,
-            fetched: AtomicU64::new(0),
             waits: None,
+            fetched: AtomicU64::new(0),
         };
         loop {
             match session.run(&mut trainer, &mut tell).await? {

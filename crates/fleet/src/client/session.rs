@@ -25,10 +25,10 @@ pub(super) struct Session {
     pub stop: Stop,
     /// The last task whose outcome was told.
     pub told: Option<(u64, u64)>,
-    /// Bytes of models that were fetched by this process.
-    pub fetched: AtomicU64,
     /// What it waits for, as was told last.
     pub waits: Option<Awaited>,
+    /// Bytes of models that were fetched by this process.
+    pub fetched: AtomicU64,
 }
 
 /// Why a device leaves a run.
