@@ -1,6 +1,6 @@
 //! `fedact synthesize`, `extract`, ...: one stage, without a pipeline file or a store.
 
-mod place;
+pub mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -160,16 +160,8 @@ pub fn command(stage: &str, arguments: &Arguments) -> Result<Code, Refusal> {
 
 /// An output folder that is, holds or lies in an input would replace what is read, or be read itself.
 fn refuse_overlap(output: &Path, inputs: &BTreeMap<String, Vec<Input>>) -> Result<(), Refusal> {
-    // The output may not exist yet: its nearest parent that does has the true path.
-    let absolute = std::path::absolute(output)
-        .map_err(|error| Refusal::failed("find the output folder", &error))?;
-    let real = absolute
-        .ancestors()
-        .find_map(|parent| {
-            let rest = absolute.strip_prefix(parent).ok()?;
-            Some(parent.canonicalize().ok()?.join(rest))
-        })
-        .unwrap_or(absolute);
+    let real =
+        true_path(output).map_err(|error| Refusal::failed("find the output folder", &error))?;
     for input in inputs.values().flatten() {
         let Ok(read) = input.path.canonicalize() else {
             continue;
@@ -187,6 +179,19 @@ fn refuse_overlap(output: &Path, inputs: &BTreeMap<String, Vec<Input>>) -> Resul
         }
     }
     Ok(())
+}
+
+/// The path of a folder that may not exist yet: its nearest parent that does has the true one.
+///
+/// # Errors
+/// There is no current folder.
+pub fn true_path(folder: &Path) -> std::io::Result<PathBuf> {
+    let absolute = std::path::absolute(folder)?;
+    let found = absolute.ancestors().find_map(|parent| {
+        let rest = absolute.strip_prefix(parent).ok()?;
+        Some(parent.canonicalize().ok()?.join(rest))
+    });
+    Ok(found.unwrap_or(absolute))
 }
 
 fn params(definition: &Definition, set: &[String]) -> Result<Value, Refusal> {

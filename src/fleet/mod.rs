@@ -1,9 +1,22 @@
 //! `fedact fleet`: the federation on real machines.
 
+#[allow(dead_code, reason = "for `fedact fleet serve`")]
+mod changes;
 mod init;
+mod join;
+#[allow(dead_code, reason = "for `fedact fleet serve` and `fedact fleet join`")]
+mod log;
+#[allow(dead_code, reason = "for `fedact fleet serve`")]
+mod metrics;
+mod revoke;
+mod standing;
+mod status;
+
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use fedact_fleet::FleetError;
+use fedact_fleet::setup::Fleet;
 
 use crate::exit::{Code, Refusal};
 
@@ -19,6 +32,12 @@ pub struct Arguments {
 enum Command {
     /// Make the keys, the certificates, the NATS server's configuration, and a join file for each device.
     Init(init::Arguments),
+    /// Take part as a device: train on the videos of this machine, and send what was learned.
+    Join(join::Arguments),
+    /// Say who is there, what each device does, and how far the run is.
+    Status(status::Arguments),
+    /// Send a device away: the server lets it in no more.
+    Revoke(revoke::Arguments),
 }
 
 /// Does what is asked with a fleet.
@@ -28,13 +47,34 @@ enum Command {
 pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     match arguments.command {
         Command::Init(arguments) => init::command(&arguments),
+        Command::Join(arguments) => join::command(&arguments),
+        Command::Status(arguments) => status::command(&arguments),
+        Command::Revoke(arguments) => revoke::command(&arguments),
     }
+}
+
+/// The fleet of a folder that the command line names.
+fn open(folder: &Path) -> Result<Fleet, Refusal> {
+    if folder.join("fleet.toml").exists() {
+        return Ok(Fleet::open(folder)?);
+    }
+    Err(Refusal::new(
+        Code::Usage,
+        format!("there is no fleet in {}", folder.display()),
+        format!(
+            "name the folder that `fedact fleet init` made, or make one: fedact fleet init {} --devices NAME,... --host HOST",
+            folder.display()
+        ),
+    ))
 }
 
 impl From<FleetError> for Refusal {
     fn from(error: FleetError) -> Self {
         let code = match &error {
-            FleetError::Name { .. } => Code::Usage,
+            FleetError::Name { .. }
+            | FleetError::Host { .. }
+            | FleetError::Twice { .. }
+            | FleetError::Occupied { .. } => Code::Usage,
             FleetError::OpenToOthers { .. }
             | FleetError::Invalid { .. }
             | FleetError::Key { .. }

@@ -26,6 +26,7 @@ use answer::{ClipAnswer, Line};
 use model::Asked;
 
 pub use model::folder as model_folder;
+pub use videos::any as any_video;
 
 /// Videos whose clips are on the disk at a time.
 const ROUND: usize = 256;

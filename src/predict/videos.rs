@@ -39,6 +39,16 @@ pub fn of(given: &[PathBuf]) -> Result<Vec<PathBuf>, Refusal> {
     Ok(videos)
 }
 
+/// Whether there is a video in a folder or below it.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn any(folder: &Path) -> io::Result<bool> {
+    let mut videos = Vec::new();
+    below(folder, &mut videos)?;
+    Ok(!videos.is_empty())
+}
+
 fn below(folder: &Path, videos: &mut Vec<PathBuf>) -> io::Result<()> {
     let entries = std::fs::read_dir(folder)?;
     let mut paths = entries

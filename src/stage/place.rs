@@ -14,18 +14,18 @@ use crate::exit::{Code, Refusal};
 
 /// What is being made: checkpoints of one thing are of no use to another.
 #[derive(Debug, Serialize)]
-pub(super) struct Work<'a> {
-    pub(super) stage: &'a str,
+pub(crate) struct Work<'a> {
+    pub(crate) stage: &'a str,
     /// Digest of the stage's code.
-    pub(super) code: &'a str,
-    pub(super) libraries: BTreeMap<String, String>,
-    pub(super) params: &'a Value,
-    pub(super) inputs: BTreeMap<&'a str, Vec<Listing>>,
+    pub(crate) code: &'a str,
+    pub(crate) libraries: BTreeMap<String, String>,
+    pub(crate) params: &'a Value,
+    pub(crate) inputs: BTreeMap<&'a str, Vec<Listing>>,
 }
 
 /// The files of an input folder as the file system tells them apart, without reading them.
 #[derive(Debug, Serialize)]
-pub(super) struct Listing {
+pub(crate) struct Listing {
     /// The name that the stage sees.
     name: String,
     folder: PathBuf,
@@ -43,7 +43,7 @@ struct Listed {
 }
 
 /// The files of all inputs.
-pub(super) fn listing(
+pub(crate) fn listing(
     inputs: &BTreeMap<String, Vec<Input>>,
 ) -> Result<BTreeMap<&str, Vec<Listing>>, Refusal> {
     let list = |input: &Input| -> io::Result<Listing> {
@@ -98,14 +98,14 @@ fn list_into(folder: &Path, files: &mut Vec<Listed>) -> io::Result<()> {
 ///   output/        becomes the output folder when it is complete
 ///   log            standard error of the stage
 /// ```
-pub(super) struct Place {
+pub(crate) struct Place {
     target: PathBuf,
     work: PathBuf,
     _lock: File,
 }
 
 impl Place {
-    pub(super) fn prepare(target: &Path, force: bool) -> Result<Self, Refusal> {
+    pub(crate) fn prepare(target: &Path, force: bool) -> Result<Self, Refusal> {
         let failed = |action: &str| {
             let action = format!("{action} {}", target.display());
             move |error: std::io::Error| Refusal::failed(&action, &error)
@@ -158,7 +158,7 @@ impl Place {
 
     /// Removes what an earlier run left if that was to make something else; says whether there is
     /// something to go on from.
-    pub(super) fn clear_unless_of(&self, work: &Work<'_>) -> Result<bool, Refusal> {
+    pub(crate) fn clear_unless_of(&self, work: &Work<'_>) -> Result<bool, Refusal> {
         let failed = |error| Refusal::failed(&format!("use {}", self.work.display()), &error);
         let description = serde_json::to_vec(work).map_err(|error| failed(error.into()))?;
         let file = self.work.join("work.json");
@@ -175,21 +175,21 @@ impl Place {
         Ok(false)
     }
 
-    pub(super) fn output(&self) -> PathBuf {
+    pub(crate) fn output(&self) -> PathBuf {
         self.work.join("output")
     }
 
-    pub(super) fn checkpoints(&self) -> PathBuf {
+    pub(crate) fn checkpoints(&self) -> PathBuf {
         self.work.join("checkpoints")
     }
 
-    pub(super) fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.work.join("log")
     }
 
     /// Moves the complete output into its place. An old one is moved aside first, so that a kill at any
     /// moment leaves one of the two whole.
-    pub(super) fn finish(self) -> Result<(), Refusal> {
+    pub(crate) fn finish(self) -> Result<(), Refusal> {
         let failed = |error| Refusal::failed(&format!("write {}", self.target.display()), &error);
         let old = self.work.join("old");
         remove(&old).map_err(failed)?;

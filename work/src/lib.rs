@@ -13,7 +13,7 @@ use std::panic::catch_unwind;
 use fedact_pipeline::child;
 use fedact_stage::{Definition, Run};
 
-/// The stages, and the part of `fedact predict`, with the functions that do their work.
+/// The stages, and the parts of `fedact predict` and `fedact fleet join`, with the functions that do their work.
 static STAGES: &[(&Definition, Run)] = &[
     (&fedact_teach::DEFINITION, fedact_teach::run),
     (&fedact_distill::DEFINITION, fedact_distill::run),
@@ -21,6 +21,7 @@ static STAGES: &[(&Definition, Run)] = &[
     (&fedact_federate::DEFINITION, fedact_federate::run),
     (&fedact_evaluate::DEFINITION, fedact_evaluate::run),
     (&fedact_predict::ANSWER, answer::run),
+    (&fedact_federate::fleet::TRAIN, fedact_federate::train_task),
 ];
 
 /// Which code this is: 64 hexadecimal digits, valid for ever.

@@ -159,6 +159,19 @@ pub enum ClipsError {
         /// How many there are.
         rows: usize,
     },
+    /// A set with classes that are not among those that are asked for.
+    #[error(
+        "{path} has clips of {strange}, and the classes are {known}; leave these clips out, as with `exclude` of \
+         `extract`"
+    )]
+    OtherClasses {
+        /// The folder of the set.
+        path: PathBuf,
+        /// Its classes that are not known.
+        strange: String,
+        /// Those that are.
+        known: String,
+    },
     /// A clip handed to the writer that does not fit the set.
     #[error("clip `{id}` cannot be added: {message}")]
     Refused {

@@ -17,9 +17,19 @@ use crate::{Clip, ClipsError, Dataset, Split, files, jpeg};
 pub struct ClipSet {
     folder: PathBuf,
     dataset: Dataset,
+    /// Under other classes than its own, if that was asked for.
+    under: Option<Under>,
     index: Index,
     lines: Mmap,
     shards: Vec<Shard>,
+}
+
+/// Other classes, of which a set's own are some.
+#[derive(Debug)]
+struct Under {
+    dataset: Dataset,
+    /// Of each class of the set its number among the others.
+    labels: Vec<usize>,
 }
 
 impl ClipSet {
@@ -52,6 +62,7 @@ impl ClipSet {
             folder: folder.to_owned(),
             shards: Vec::new(),
             dataset,
+            under: None,
             index,
             lines,
         };
@@ -74,6 +85,34 @@ impl ClipSet {
         Ok(set)
     }
 
+    /// The same clips as part of a set with these classes: their labels are numbers of `classes`. For a network that
+    /// tells more classes apart than there are clips of here.
+    ///
+    /// # Errors
+    /// Names the classes of the set that are not among these.
+    pub fn under(mut self, classes: Vec<String>) -> Result<Self, ClipsError> {
+        let place = |class: &String| classes.iter().position(|other| other == class);
+        let own = self.dataset.classes.iter();
+        let labels: Option<Vec<usize>> = own.clone().map(place).collect();
+        let Some(labels) = labels else {
+            let strange: Vec<&str> = own
+                .filter(|class| place(class).is_none())
+                .map(String::as_str)
+                .collect();
+            return Err(ClipsError::OtherClasses {
+                path: self.folder,
+                strange: strange.join(", "),
+                known: classes.join(", "),
+            });
+        };
+        let dataset = Dataset {
+            classes,
+            ..self.dataset.clone()
+        };
+        self.under = Some(Under { dataset, labels });
+        Ok(self)
+    }
+
     /// The folder it was opened from.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -81,7 +120,9 @@ impl ClipSet {
 
     /// Classes and geometry.
     pub fn dataset(&self) -> &Dataset {
-        &self.dataset
+        self.under
+            .as_ref()
+            .map_or(&self.dataset, |under| &under.dataset)
     }
 
     /// How many clips there are.
@@ -96,7 +137,13 @@ impl ClipSet {
 
     /// Index in [`Dataset::classes`] of a clip's class.
     pub fn label(&self, clip: usize) -> usize {
-        self.index.label(clip)
+        self.label_under(self.index.label(clip))
+    }
+
+    fn label_under(&self, label: usize) -> usize {
+        self.under
+            .as_ref()
+            .map_or(label, |under| under.labels[label])
     }
 
     /// Which side of the split a clip is on.
@@ -127,7 +174,9 @@ impl ClipSet {
                 line: clip + 1,
             });
         }
-        read_line(line, &self.dataset).map_err(|fault| fault.at(&path(), clip))
+        let mut read = read_line(line, &self.dataset).map_err(|fault| fault.at(&path(), clip))?;
+        read.label = self.label_under(read.label);
+        Ok(read)
     }
 
     /// The pixels of a clip: frames x height x width x 3 bytes, RGB. Raw ones come straight from the

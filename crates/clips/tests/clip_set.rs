@@ -361,3 +361,28 @@ fn problems_are_read_back_and_may_be_absent() {
     assert!(Reason::NotAVideo.left_out() && Reason::Duplicate.left_out());
     assert!(!Reason::Damaged.left_out());
 }
+
+#[test]
+fn a_set_can_be_seen_as_a_part_of_one_with_more_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &dataset(), 4, 1 << 20);
+    let classes = ["wave", "sit", "bend"].map(str::to_owned).to_vec();
+    let whole = ClipSet::open(folder.path()).unwrap();
+    let set = ClipSet::open(folder.path())
+        .unwrap()
+        .under(classes.clone())
+        .unwrap();
+    assert_eq!(set.dataset().classes, classes);
+    for number in 0..4 {
+        let (own, seen) = (whole.clip(number).unwrap(), set.clip(number).unwrap());
+        let name = &whole.dataset().classes[own.label];
+        assert_eq!(&classes[seen.label], name);
+        assert_eq!(set.label(number), seen.label);
+        assert_eq!(seen.id, own.id);
+    }
+    let error = set.under(vec!["wave".to_owned()]).unwrap_err().to_string();
+    assert!(
+        error.contains("clips of bend, and the classes are wave"),
+        "{error}"
+    );
+}

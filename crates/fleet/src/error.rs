@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Name;
+
 /// Why a fleet cannot be set up, served or joined. Hostile or broken messages are no errors: they are
 /// [`Turned`](crate::wire::Turned) away and counted.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,26 @@ pub enum FleetError {
     Name {
         /// As given.
         name: String,
+    },
+    /// Two devices have one name.
+    #[error("device `{name}` is named twice; give every device a name of its own")]
+    Twice {
+        /// The name.
+        name: Name,
+    },
+    /// A host that nobody can be found at.
+    #[error("`{host}` is no host; give its name or address alone, as in fl.example or 192.168.1.5")]
+    Host {
+        /// As given.
+        host: String,
+    },
+    /// A new fleet would get into the way of something.
+    #[error("{} {reason}; take a new folder", folder.display())]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+        /// What is there.
+        reason: String,
     },
     /// A file that holds a secret can be read by others.
     #[error(
@@ -113,6 +135,19 @@ pub enum FleetError {
 }
 
 impl FleetError {
+    /// Whether a file that somebody gave or kept is at fault, and not this machine or a server.
+    pub fn invalid_input(&self) -> bool {
+        matches!(
+            self,
+            Self::Name { .. }
+                | Self::OpenToOthers { .. }
+                | Self::Invalid { .. }
+                | Self::Key { .. }
+                | Self::OtherRules { .. }
+                | Self::Damaged { .. }
+        )
+    }
+
     /// For `map_err`: what went wrong with this file.
     pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         |source| Self::File {

@@ -199,12 +199,22 @@ impl ModelInfo {
 
     /// Reads the text of a `model.json`, the version first; `path` is for messages only.
     pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, NetsError> {
+        let value = serde_json::from_str(text).map_err(|error| NetsError::Info {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        Self::of(value, path)
+    }
+
+    /// The description in a `model.json`, the version first; `path` is for messages only.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn of(value: serde_json::Value, path: &Path) -> Result<Self, NetsError> {
         let refuse = |message: String| NetsError::Info {
             path: path.to_owned(),
             message,
         };
-        let value: serde_json::Value =
-            serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
         let version = &value["format_version"];
         if version.as_u64() != Some(FORMAT_VERSION.into()) {
             return Err(NetsError::Version {

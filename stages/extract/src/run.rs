@@ -17,7 +17,7 @@ use crate::layout::{Found, find};
 use crate::problems::{
     ProblemList, bad, few_bad, few_missing, leave_out_duplicates, suspect, warn,
 };
-use crate::sides::{at_least_two, both_sides};
+use crate::sides::{none_empty, one_for_each, sides};
 use crate::split::{by_groups, groups};
 use fedact_extract_params::{ExtractParams, Layout};
 
@@ -63,15 +63,23 @@ fn extract(
             found.unlisted
         ));
     }
+    let sides = sides(&found, params);
     let splits = match &found.official {
         Some(splits) => splits.clone(),
         None => {
-            at_least_two(&found.classes, &labels, None)?;
+            one_for_each(sides, &found.classes, &labels, None)?;
             by_groups(&labels, &groups, params.test_share, params.seed)
         }
     };
     let all = |_: usize| true;
-    both_sides(&found, &splits, &groups, all, "the split leaves none there")?;
+    none_empty(
+        sides,
+        &found,
+        &splits,
+        &groups,
+        all,
+        "the split leaves none there",
+    )?;
 
     let decoder = Decoder::of(job, params, reporter)?;
     let work = Work::of(&found.candidates, &splits, params);
@@ -98,12 +106,13 @@ fn extract(
             .filter(|index| usable(*index))
             .map(|index| labels[index])
             .collect();
-        if let Err(error) = at_least_two(&found.classes, &usable_labels, Some(&list)) {
+        if let Err(error) = one_for_each(sides, &found.classes, &usable_labels, Some(&list)) {
             list.write(&problems)?;
             return Err(error);
         }
     }
-    if let Err(error) = both_sides(
+    if let Err(error) = none_empty(
+        sides,
         &found,
         &splits,
         &groups,

@@ -1,13 +1,24 @@
-//! What a clip set must have: videos of every class to train on, and videos of every class that measure.
+//! What a clip set must have: videos of every class to train on and, unless all are trained on, of every class that measure.
 
 use fedact_clips::Split;
+use fedact_extract_params::ExtractParams;
 
 use crate::error::ExtractError;
 use crate::layout::{Candidate, Found};
 use crate::problems::ProblemList;
 
-/// Refuses classes that cannot be split because they have fewer than two videos; `list` says why others are not among them.
-pub(crate) fn at_least_two(
+/// The sides of the split that must not be empty.
+pub(crate) fn sides(found: &Found, params: &ExtractParams) -> &'static [Split] {
+    if found.official.is_none() && params.test_share == 0.0 {
+        &[Split::Train]
+    } else {
+        &[Split::Train, Split::Test]
+    }
+}
+
+/// Refuses classes that have fewer videos than there are sides; `list` says why others are not among them.
+pub(crate) fn one_for_each(
+    sides: &[Split],
     classes: &[String],
     labels: &[usize],
     list: Option<&ProblemList>,
@@ -20,7 +31,7 @@ pub(crate) fn at_least_two(
         .iter()
         .cloned()
         .zip(counts)
-        .filter(|(_, count)| *count < 2)
+        .filter(|(_, count)| *count < sides.len())
         .collect();
     if few.is_empty() {
         return Ok(());
@@ -31,8 +42,9 @@ pub(crate) fn at_least_two(
     })
 }
 
-/// Refuses classes that have nothing on one side, counting the candidates that `counts`.
-pub(crate) fn both_sides(
+/// Refuses classes that have nothing on one of these sides, counting the candidates that `counts`.
+pub(crate) fn none_empty(
+    sides: &[Split],
     found: &Found,
     splits: &[Split],
     groups: &[String],
@@ -45,7 +57,7 @@ pub(crate) fn both_sides(
             members[candidate.label][side(splits[index])] += 1;
         }
     }
-    for split in [Split::Train, Split::Test] {
+    for split in sides.iter().copied() {
         let empty: Vec<usize> = (0..members.len())
             .filter(|label| members[*label][side(split)] == 0)
             .collect();
@@ -60,7 +72,7 @@ pub(crate) fn both_sides(
                 .collect()
         };
         let kept: Vec<usize> = (0..members.len())
-            .filter(|label| members[*label].iter().all(|count| *count > 0))
+            .filter(|label| sides.iter().all(|split| members[*label][side(*split)] > 0))
             .collect();
         return Err(ExtractError::EmptySplit {
             split: split.name(),

@@ -78,8 +78,11 @@ impl Class {
 /// order but for ties, and on nothing but `seed` otherwise.
 ///
 /// Groups are visited in an order drawn from the seed and change sides whenever that brings the classes
-/// nearer to their share, until no change does.
+/// nearer to their share, until no change does. A share of 0 leaves all on the side that is trained on.
 pub(crate) fn by_groups(labels: &[usize], groups: &[String], share: f64, seed: u64) -> Vec<Split> {
+    if share == 0.0 {
+        return vec![Split::Train; labels.len()];
+    }
     let mut members: BTreeMap<&str, BTreeMap<usize, f64>> = BTreeMap::new();
     let mut classes: Vec<Class> = Vec::new();
     for (label, group) in labels.iter().zip(groups) {

@@ -497,3 +497,17 @@ fn a_folder_with_the_lists_of_two_data_sets_must_be_told_which() {
     let refusal = place.run(json!({"layout": "kinetics"})).refusal();
     assert!(refusal.contains("youtube_id"), "{refusal}");
 }
+
+#[test]
+fn a_share_of_nothing_leaves_all_to_be_trained_on_even_a_class_with_one_video() {
+    let place = Place::new();
+    for name in ["walk/a.avi", "walk/b.avi", "sit/c.avi"] {
+        place.clock(name, 1);
+    }
+    let (train, test) = sides(&place.run(json!({"test_share": 0})));
+    assert_eq!(train, ["sit/c.avi", "walk/a.avi", "walk/b.avi"]);
+    assert!(test.is_empty());
+    // With any other share the class cannot be on both sides.
+    let text = place.run(json!({})).refusal();
+    assert!(text.contains("`sit` has only one usable video"), "{text}");
+}

@@ -6,7 +6,6 @@ use fedact_federation::simulation::Assignment;
 use fedact_nets::data::Loader;
 use fedact_nets::quantize::QuantizedModel;
 use fedact_nets::{NetsError, loss};
-use fedact_stage::Task;
 use tch::{Device, Kind, Tensor};
 
 use crate::sgd::Sgd;
@@ -21,12 +20,17 @@ pub struct Trainer<'a> {
     /// Whether the velocity goes on from one task to the next: at the centre.
     keeps_velocity: bool,
     params: &'a FederateParams,
-    progress: &'a Task,
+    /// Told after each step how many clips it took.
+    stepped: Box<dyn Fn(u64) + Send + 'a>,
 }
 
 impl<'a> Trainer<'a> {
-    /// A trainer with this network.
-    pub fn new(model: QuantizedModel, params: &'a FederateParams, progress: &'a Task) -> Self {
+    /// A trainer with this network. `stepped` is told after each step how many clips it took.
+    pub fn new(
+        model: QuantizedModel,
+        params: &'a FederateParams,
+        stepped: impl Fn(u64) + Send + 'a,
+    ) -> Self {
         let tensors = model.trainable();
         let velocity = tensors
             .iter()
@@ -38,13 +42,13 @@ impl<'a> Trainer<'a> {
             velocity,
             keeps_velocity: false,
             params,
-            progress,
+            stepped: Box::new(stepped),
         }
     }
 
     /// The network as it is now.
-    pub fn model(&self) -> &QuantizedModel {
-        &self.model
+    pub fn model(&mut self) -> &mut QuantizedModel {
+        &mut self.model
     }
 
     /// The network.
@@ -159,7 +163,7 @@ impl<'a> Trainer<'a> {
             tensors,
             velocity,
             params,
-            progress,
+            stepped,
             ..
         } = self;
         let batch_size = params.batch_size as u64;
@@ -178,7 +182,7 @@ impl<'a> Trainer<'a> {
             loss.f_backward().map_err(NetsError::from)?;
             sgd.step(tensors, base, velocity);
             model.refresh_scales();
-            progress.advance(0);
+            stepped((until - from) as u64);
             if place >= places.end {
                 return Err(Halt::Done);
             }

@@ -2,24 +2,21 @@
 
 use std::path::Path;
 
-use fedact_clips::{ClipSet, Split};
+use fedact_clips::ClipSet;
 use fedact_federation::aggregator::ClientId;
-use fedact_federation::clock::derived_rng;
 use fedact_federation::history::{HistoryWriter, Record};
 use fedact_federation::partition::Share;
-use fedact_federation::purpose;
 use fedact_federation::simulation::{Assignment, Host, Score, Training};
-use fedact_nets::data::{Loader, LoaderSettings, Remainder};
+use fedact_nets::data::Loader;
 use fedact_nets::quantize::QuantizedModel;
-use fedact_nets::score::{Scores, predict};
+use fedact_nets::score::Scores;
 use fedact_nets::set_threads;
 use fedact_stage::Task;
-use rand::RngCore;
 
+use crate::clients::batches_of;
+use crate::score::scores;
 use crate::trainer::Trainer;
 use crate::{FederateError, FederateParams, StrategyKind};
-
-const TEST_BATCH: usize = 32;
 
 /// Trains on the clients' clips, with as many networks as may be trained side by side, tests with one of them, and keeps the history.
 pub struct Worker<'a> {
@@ -28,7 +25,6 @@ pub struct Worker<'a> {
     others: Vec<Trainer<'a>>,
     params: &'a FederateParams,
     clips: &'a ClipSet,
-    test: Vec<usize>,
     /// One for each client, then one for the centre.
     loaders: Vec<Loader<'a>>,
     history: HistoryWriter,
@@ -54,33 +50,25 @@ impl<'a> Worker<'a> {
     ) -> Result<Self, FederateError> {
         model.info.check_geometry(clips.dataset())?;
         model.info.check_classes(clips.dataset())?;
-        let loader = |indices: &'a [usize], client: ClientId| {
-            let settings = LoaderSettings {
-                shuffle: true,
-                remainder: Remainder::Keep,
-                augmentation: Some(params.augmentation.clone()),
-                seed: derived_rng(params.seed, &[purpose::CLIENT_ORDER, client as u64]).next_u64(),
-                ..LoaderSettings::in_order(params.batch_size, &model.info)
-            };
-            Loader::new(clips, indices, settings)
-        };
+        let loader = |indices, client| batches_of(client, clips, indices, params, &model.info);
         let mut loaders = Vec::with_capacity(clients.len() + 1);
         for (client, own) in clients.iter().enumerate() {
             loaders.push(loader(&own.indices, client)?);
         }
         loaders.push(loader(pooled, clients.len())?);
+        // A step is no client-epoch, but it shows that the run goes on.
+        let shown = |_| progress.advance(0);
         // At the centre there is one task at a time; of each client, too.
         let side_by_side = match params.strategy {
             StrategyKind::Central => 1,
             _ => params.workers.min(clients.len()),
         };
         let others = (1..side_by_side)
-            .map(|_| Ok(Trainer::new(model.twin()?, params, progress)))
+            .map(|_| Ok(Trainer::new(model.twin()?, params, shown)))
             .collect::<Result<_, FederateError>>()?;
         Ok(Self {
-            first: Trainer::new(model, params, progress),
+            first: Trainer::new(model, params, shown),
             others,
-            test: clips.indices(Split::Test),
             samples_per_client_epoch: pooled.len() as f64 / clients.len() as f64,
             params,
             clips,
@@ -152,17 +140,10 @@ impl<'a> Worker<'a> {
     }
 
     fn test(&mut self, parameters: &[f32]) -> Result<Scores, FederateError> {
-        self.first.load(parameters)?;
-        let predictions = predict(
-            self.first.model(),
-            self.clips,
-            &self.test,
-            TEST_BATCH,
-            |_| {
-                self.progress.advance(0);
-            },
-        )?;
-        Ok(Scores::from(&predictions))
+        let progress = self.progress;
+        scores(self.first.model(), parameters, self.clips, || {
+            progress.advance(0);
+        })
     }
 }
 

@@ -65,13 +65,56 @@ fn take(newest: &watch::Sender<Option<Orders>>, bytes: &[u8], join: &Join) {
     let opened = Down::open(bytes, &join.fleet, &join.device, &join.coordinator);
     if let Ok(Down::Orders(orders)) = opened {
         newest.send_if_modified(|known| {
+            // Every run begins to count anew, and the run's signed description says which one counts.
             let newer = known
                 .as_ref()
-                .is_none_or(|known| known.sequence < orders.sequence);
+                .is_none_or(|known| known.run != orders.run || known.sequence < orders.sequence);
             if newer {
                 *known = Some(orders);
             }
             newer
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Name;
+    use crate::identity::Key;
+
+    #[test]
+    fn older_orders_are_left_unread_and_those_of_another_run_are_not() {
+        let coordinator = Key::generate();
+        let join = Join {
+            fleet: Name::new("lab").unwrap(),
+            device: Name::new("nano").unwrap(),
+            address: "nats://127.0.0.1:4222".into(),
+            authority: None,
+            coordinator: coordinator.public(),
+            key: Key::generate(),
+        };
+        let orders = |run, sequence| Orders {
+            fleet: join.fleet.clone(),
+            run,
+            device: join.device.clone(),
+            sequence,
+            assignment: None,
+            verdict: None,
+            wanted: None,
+            finished: None,
+        };
+        let (newest, receiver) = watch::channel(None);
+        let known = |run, sequence, key: &Key| {
+            take(&newest, &orders(run, sequence).seal(key), &join);
+            let known = receiver.borrow().clone();
+            known.map(|known: Orders| (known.run, known.sequence))
+        };
+        assert_eq!(known(7, 5, &Key::generate()), None);
+        assert_eq!(known(7, 5, &coordinator), Some((7, 5)));
+        assert_eq!(known(7, 4, &coordinator), Some((7, 5)));
+        assert_eq!(known(7, 6, &coordinator), Some((7, 6)));
+        // A run that has begun since counts from the start.
+        assert_eq!(known(8, 1, &coordinator), Some((8, 1)));
     }
 }

@@ -8,14 +8,15 @@
 mod fetch;
 mod keep;
 mod listen;
+mod reach;
 mod session;
 mod trainer;
 mod upload;
 mod work;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -46,8 +47,21 @@ pub enum Ended {
 /// What a device tells whoever watches it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Told {
+    /// The server cannot be reached, and is tried again and again.
+    ServerAway,
+    /// The server can be reached.
+    ServerThere,
+    /// There is nothing to do yet, and this is missing.
+    Waits(Awaited),
     /// It has a task.
     Task(Assignment),
+    /// The update of a task was computed and is on its way.
+    Update {
+        /// Which.
+        task: u64,
+        /// How long it is.
+        bytes: u64,
+    },
     /// It knows what became of an update: that is in the coordinator's journal.
     Decided(Verdict),
     /// The trainer failed at a task, which was given back.
@@ -57,6 +71,15 @@ pub enum Told {
         /// Why.
         reason: String,
     },
+}
+
+/// What a device that is connected waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaited {
+    /// A run that a coordinator describes.
+    Run,
+    /// A task.
+    Task,
 }
 
 /// A device.
@@ -102,8 +125,10 @@ impl<T: Trainer> Client<T> {
             join,
             folder,
             mut trainer,
-            mut told,
+            told,
         } = self;
+        let told = Arc::new(Mutex::new(told));
+        let mut tell = |what: &Told| reach::tell(&told, what);
         files::folder(&folder)?;
         let _lock = Locked::take(&folder)?;
         let keep = Keep::open(&folder)?;
@@ -118,11 +143,13 @@ impl<T: Trainer> Client<T> {
         };
         let connecting = tokio::select! {
             connected = link::connect(&door) => Some(connected?),
+            () = reach::patience(&told) => None,
             () = stop.stopped() => None,
         };
         let Some((connection, shut)) = connecting else {
             return Ok(Ended::Stopped);
         };
+        let _watching = reach::watch(&connection, &told);
         let (_listening, orders) = listen::listen(&connection, &subjects, &join);
         let mut session = Session {
             connection,
@@ -133,10 +160,11 @@ impl<T: Trainer> Client<T> {
             shut,
             stop: stop.clone(),
             told: None,
+            waits: None,
             fetched: AtomicU64::new(0),
         };
         loop {
-            match session.run(&mut trainer, &mut told).await? {
+            match session.run(&mut trainer, &mut tell).await? {
                 Left::Ended(ended) => return Ok(ended),
                 Left::OtherRun => {}
             }

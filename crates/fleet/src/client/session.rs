@@ -8,7 +8,7 @@ use async_nats::Client as Connection;
 use tokio::sync::watch;
 
 use super::keep::Keep;
-use super::{Background, Ended, PAUSE, Told, Trainer};
+use super::{Awaited, Background, Ended, PAUSE, Told, Trainer};
 use crate::identity::Join;
 use crate::link;
 use crate::wire::{Alive, Description, Down, Orders, Subjects, Verdict};
@@ -25,6 +25,8 @@ pub(super) struct Session {
     pub stop: Stop,
     /// The last task whose outcome was told.
     pub told: Option<(u64, u64)>,
+    /// What it waits for, as was told last.
+    pub waits: Option<Awaited>,
     /// Bytes of models that were fetched by this process.
     pub fetched: AtomicU64,
 }
@@ -49,7 +51,10 @@ impl Session {
             }
             match self.description().await {
                 Some(description) => break Arc::new(description),
-                None => self.pause().await,
+                None => {
+                    self.tell_waits(Awaited::Run, told);
+                    self.pause().await;
+                }
             }
         };
         let _heartbeat = self.heartbeat(&description);
@@ -81,13 +86,18 @@ impl Session {
                     ..
                 }) => {
                     self.tell_last(description.run, verdict, told);
+                    self.waits = None;
                     self.work(&description, assignment, trainer, told).await?;
                 }
                 Some(Orders { verdict, .. }) => {
                     self.tell_last(description.run, verdict, told);
+                    self.tell_waits(Awaited::Task, told);
                     self.changed(PAUSE * 4).await;
                 }
-                None => self.changed(PAUSE * 4).await,
+                None => {
+                    self.tell_waits(Awaited::Task, told);
+                    self.changed(PAUSE * 4).await;
+                }
             }
         }
     }
@@ -118,6 +128,14 @@ impl Session {
         {
             self.told = Some((run, verdict.task));
             told(&Told::Decided(verdict));
+        }
+    }
+
+    /// Tells what there is to wait for, once.
+    fn tell_waits(&mut self, awaited: Awaited, told: &mut (dyn FnMut(&Told) + Send)) {
+        if self.waits != Some(awaited) {
+            self.waits = Some(awaited);
+            told(&Told::Waits(awaited));
         }
     }
 

@@ -12,7 +12,8 @@ pub trait Trainer: Send + 'static {
     /// The trained parameters: as many as the base has, in the same layout.
     ///
     /// # Errors
-    /// Whatever keeps it from training: the task is given back, and the device gets another one.
+    /// Whatever keeps it from training: the task is given back, and the device gets another one. The words of the error are sent to the
+    /// coordinator, 200 characters of them: nothing of the device's own, as names of files, may stand in them.
     fn train(&mut self, work: &Work<'_>) -> Result<Vec<f32>, TrainerError>;
 }
 
@@ -23,6 +24,8 @@ pub struct Work<'work> {
     pub description: &'work Description,
     /// The task's number.
     pub task: u64,
+    /// The device's number in the fleet.
+    pub client: u32,
     /// Clips to process, repeats counted.
     pub samples: u64,
     /// How many tasks this device was given before.

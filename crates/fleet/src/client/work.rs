@@ -55,6 +55,10 @@ impl Session {
                 }
             }
         };
+        told(&Told::Update {
+            task: assignment.task,
+            bytes: computed.update.len() as u64,
+        });
         self.upload(description, &assignment, &computed).await
     }
 
@@ -77,6 +81,7 @@ impl Session {
             let work = Work {
                 description: &description,
                 task: assignment.task,
+                client: assignment.client,
                 samples: assignment.samples,
                 nth: assignment.nth,
                 samples_before: assignment.samples_before,
@@ -90,7 +95,8 @@ impl Session {
         });
         let (lent, base, trained) = loop {
             tokio::select! {
-                done = &mut training => break done.map_err(|error| error.to_string())?,
+                // What it panicked with may name files of the device: it stays here.
+                done = &mut training => break done.map_err(|_| "the trainer broke off".to_owned())?,
                 () = tokio::time::sleep(PAUSE) => {
                     let orders = self.orders.borrow().clone();
                     if self.stop.is_set() || !is_open(orders.as_ref(), run, assignment.task) {

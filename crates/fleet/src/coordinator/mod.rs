@@ -29,7 +29,7 @@ use crate::{FleetError, Stop};
 
 pub use judge::Judge;
 pub use settings::Settings;
-pub use status::{DeviceStatus, Status};
+pub use status::{DeviceStatus, Status, is_served};
 
 use intake::Spool;
 use judge::Bench;

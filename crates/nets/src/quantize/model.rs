@@ -1,7 +1,7 @@
 //! A quantized model: made from a float one, kept in a folder, fine-tuned and given a new head.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
@@ -220,9 +220,37 @@ impl QuantizedModel {
     /// Names the file that is missing or does not fit, the tensor whose bytes are not those of its
     /// weights and scales.
     pub fn load(folder: &Path, device: Device) -> Result<Self, NetsError> {
-        let info = ModelInfo::load(folder)?;
+        let mut model = Self::described(ModelInfo::load(folder)?, device, || {
+            folder.join(files::INFO)
+        })?;
+        let path = folder.join(files::WEIGHTS);
+        model.assign(weights::read(&path)?, &path)?;
+        Ok(model)
+    }
+
+    /// A model of which only the trainable numbers were sent, flat (see [`parameter_shapes`](Self::parameter_shapes)): all
+    /// else follows from them and from its `model.json`.
+    ///
+    /// # Errors
+    /// A description of no quantized network; another number of parameters than its network has.
+    pub fn from_parameters(
+        info: ModelInfo,
+        parameters: &[f32],
+        device: Device,
+    ) -> Result<Self, NetsError> {
+        let mut model = Self::described(info, device, || files::INFO.into())?;
+        model.copy_parameters_from(parameters)?;
+        Ok(model)
+    }
+
+    /// The network of a `model.json`, whose parameters are all zero. `path` is for messages.
+    fn described(
+        info: ModelInfo,
+        device: Device,
+        path: impl Fn() -> PathBuf,
+    ) -> Result<Self, NetsError> {
         let refuse = |message: String| NetsError::Info {
-            path: folder.join(files::INFO),
+            path: path(),
             message,
         };
         let quantization = info.quantization.clone().ok_or_else(|| {
@@ -256,10 +284,7 @@ impl QuantizedModel {
             let message = format!("activation `{}` has scale {}", bad.name, bad.affine.scale);
             return Err(refuse(message));
         }
-        let mut model = Self::empty(info, quantization, device)?;
-        let path = folder.join(files::WEIGHTS);
-        model.assign(weights::read(&path)?, &path)?;
-        Ok(model)
+        Self::empty(info, quantization, device)
     }
 
     /// Takes parameters, scales and bytes as they stand in a file.

@@ -142,7 +142,7 @@ pub struct ExtractParams {
     /// none of them, each video is a group of its own.
     pub group_pattern: Option<String>,
     /// Share of each class's videos that is kept back for testing, as far as whole groups allow, where
-    /// no official list says which; above 0 and below 1.
+    /// no official list says which; at least 0 and below 1. 0: all are trained on, as on a device of a fleet.
     pub test_share: f64,
     /// Seed of the split.
     pub seed: u64,
@@ -240,10 +240,10 @@ impl Params for ExtractParams {
         between(self.split_list, 1, 3, "split_list")?;
         let share = self.test_share;
         OutOfRange::unless(
-            share > 0.0 && share < 1.0,
+            (0.0..1.0).contains(&share),
             "test_share",
             share,
-            "above 0 and below 1",
+            "at least 0 and below 1",
         )?;
         for (key, share) in [
             ("max_bad_share", Some(self.max_bad_share)),

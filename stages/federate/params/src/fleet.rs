@@ -25,7 +25,7 @@ pub struct Brief {
     pub params: FederateParams,
 }
 
-/// Does one task. No pipeline can name it, and nothing of it is kept.
+/// Does one task: the work of `fedact_federate::train_task`. No pipeline can name it, and nothing of it is kept.
 pub static TRAIN: Definition = Definition {
     name: "train-task",
     summary: "A part of `fedact fleet join`",

@@ -1,0 +1,49 @@
+//! Telling whether the server can be reached.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::Client as Connection;
+use async_nats::connection::State;
+
+use super::{Background, Told};
+
+/// How long a server may take to answer before it is said to be away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whoever is told.
+pub(super) type Ear = Arc<Mutex<Box<dyn FnMut(&Told) + Send>>>;
+
+pub(super) fn tell(ear: &Ear, what: &Told) {
+    let mut told = ear.lock().unwrap_or_else(PoisonError::into_inner);
+    told(what);
+}
+
+/// Says after a while that the server does not answer; never returns.
+pub(super) async fn patience(ear: &Ear) {
+    tokio::time::sleep(PATIENCE).await;
+    tell(ear, &Told::ServerAway);
+    std::future::pending().await
+}
+
+/// Says whenever the server goes away or comes back, and at first that it is there.
+pub(super) fn watch(connection: &Connection, ear: &Ear) -> Background {
+    let (connection, ear) = (connection.clone(), Arc::clone(ear));
+    Background(tokio::spawn(async move {
+        let mut said = None;
+        loop {
+            let there = connection.connection_state() == State::Connected;
+            if said != Some(there) {
+                said = Some(there);
+                tell(
+                    &ear,
+                    match there {
+                        true => &Told::ServerThere,
+                        false => &Told::ServerAway,
+                    },
+                );
+            }
+            tokio::time::sleep(PATIENCE / 2).await;
+        }
+    }))
+}

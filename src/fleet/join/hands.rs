@@ -1,0 +1,313 @@
+//! Tasks done by processes of their own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use fedact_federate_params::fleet::{Brief, TRAIN, TRAINED, TrainRequest};
+use fedact_fleet::client::{Trainer, TrainerError, Work};
+use fedact_pipeline::{Launcher, Stop, Unfinished, process};
+use fedact_stage::{Input, Job};
+
+use super::PULSE;
+use super::run::Asked;
+use super::shown::Shown;
+use super::videos::Videos;
+use crate::exit::{Code, Refusal};
+
+/// So many tasks in a row that fail, and the device leaves: the run would not gain anything from it.
+const MOST_FAILURES: u32 = 3;
+
+/// Why the command is to end, once it is.
+#[derive(Debug, Clone, Default)]
+pub struct Ending(Arc<Mutex<Option<Refusal>>>);
+
+impl Ending {
+    fn lock(&self) -> MutexGuard<'_, Option<Refusal>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is to end.
+    pub fn is_set(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Why.
+    pub fn take(&self) -> Option<Refusal> {
+        self.lock().take()
+    }
+}
+
+/// Why a task was not done. The word is sent to the coordinator; the refusal, which may name files, is not.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Nobody needs it any more, or the user interrupted.
+    Over,
+    /// This device can do no task of this run.
+    Unfit {
+        /// What the coordinator hears.
+        word: &'static str,
+        /// What the user hears.
+        refusal: Refusal,
+    },
+    /// This task went wrong; the next one may not.
+    Failed {
+        /// What the coordinator hears.
+        word: &'static str,
+        /// What the user hears.
+        refusal: Refusal,
+    },
+}
+
+impl Trouble {
+    /// Of a process: data that cannot be used stay so, everything else may pass.
+    pub fn of(unfinished: Unfinished, word: &'static str) -> Self {
+        let failure = match unfinished {
+            Unfinished::Stopped => return Self::Over,
+            Unfinished::Failed(failure) => failure,
+        };
+        let log = failure.log.filter(|_| !failure.log_tail.is_empty());
+        let message = match log {
+            Some(log) => format!("{} (log: {})", failure.message, log.display()),
+            None => failure.message,
+        };
+        let code = match failure.invalid_input {
+            true => Code::Invalid,
+            false => Code::Failed,
+        };
+        let refusal = Refusal {
+            code,
+            message,
+            help: failure.remedy,
+            others: Vec::new(),
+        };
+        match code {
+            Code::Invalid => Self::Unfit { word, refusal },
+            _ => Self::Failed { word, refusal },
+        }
+    }
+
+    /// The disk does not do what it should.
+    fn disk(path: &Path, error: &dyn std::error::Error) -> Self {
+        Self::Failed {
+            word: "its disk cannot be used",
+            refusal: Refusal::failed(&format!("use {}", path.display()), error),
+        }
+    }
+}
+
+/// What does a device's tasks.
+pub struct Hands {
+    state: PathBuf,
+    videos: Videos,
+    launcher: Launcher,
+    threads: usize,
+    stop: Stop,
+    shown: Shown,
+    as_slow_as: Option<String>,
+    ending: Ending,
+    run: Option<Run>,
+    failures: u32,
+}
+
+/// A run that this device is ready for.
+struct Run {
+    number: u64,
+    brief: Brief,
+    clips: PathBuf,
+    /// Clips a second that are not to be exceeded.
+    pace: Option<f64>,
+}
+
+impl Hands {
+    /// Hands that work in the folder `state`, by processes with so many threads; until `stop` says otherwise, or they put into
+    /// `ending` why they cannot.
+    #[allow(clippy::too_many_arguments)] // each once, and of another type
+    pub fn new(
+        state: PathBuf,
+        videos: Videos,
+        launcher: Launcher,
+        threads: usize,
+        stop: Stop,
+        shown: Shown,
+        as_slow_as: Option<String>,
+        ending: Ending,
+    ) -> Self {
+        Self {
+            state,
+            videos,
+            launcher,
+            threads,
+            stop,
+            shown,
+            as_slow_as,
+            ending,
+            run: None,
+            failures: 0,
+        }
+    }
+
+    fn task(&mut self, work: &Work<'_>) -> Result<Vec<f32>, Trouble> {
+        let run = match self.run.take() {
+            Some(run) if run.number == work.description.run => run,
+            _ => self.ready_for(work)?,
+        };
+        let began = Instant::now();
+        let trained = self.train_on(&run, work);
+        if let (Ok(_), Some(pace)) = (&trained, run.pace) {
+            let least = Duration::from_secs_f64(work.samples as f64 / pace);
+            self.wait_until(began + least, work);
+        }
+        self.run = Some(run);
+        trained
+    }
+
+    /// Cuts the device's videos as this run wants them.
+    fn ready_for(&self, work: &Work<'_>) -> Result<Run, Trouble> {
+        let unfit = |word| move |refusal| Trouble::Unfit { word, refusal };
+        let asked = Asked::of(&work.description.settings)
+            .map_err(unfit("it does not understand the run"))?;
+        let classes = self
+            .videos
+            .classes_of(&asked.classes)
+            .map_err(unfit("it has no videos of the run's classes"))?;
+        if !classes.unknown.is_empty() {
+            self.shown.warn(&format!(
+                "the run does not know {}: these videos are left out",
+                classes.unknown.join(", ")
+            ));
+        }
+        let clips = self.videos.cut(
+            &asked.cutting(classes.known),
+            &self.state,
+            (&self.launcher, self.threads),
+            &self.stop,
+            &self.shown,
+        )?;
+        let profile = self.as_slow_as.as_deref();
+        Ok(Run {
+            number: work.description.run,
+            pace: profile.and_then(|profile| asked.clips_per_second(profile)),
+            brief: asked.brief,
+            clips,
+        })
+    }
+
+    /// Has a process train.
+    fn train_on(&self, run: &Run, work: &Work<'_>) -> Result<Vec<f32>, Trouble> {
+        let folder = self.state.join("task");
+        let failed = |error: std::io::Error| Trouble::disk(&folder, &error);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
+        let (output, checkpoints) = (folder.join("output"), folder.join("checkpoints"));
+        for folder in [&output, &checkpoints] {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let base = folder.join("base");
+        let bytes: Vec<u8> = work.base.iter().flat_map(|one| one.to_le_bytes()).collect();
+        std::fs::write(&base, bytes).map_err(failed)?;
+        let request = TrainRequest {
+            brief: run.brief.clone(),
+            base,
+            samples: work.samples,
+            samples_before: work.samples_before,
+            progress: work.progress,
+            client: work.client,
+        };
+        let params = serde_json::to_value(&request).map_err(|error| failed(error.into()))?;
+        let clips = Input {
+            name: "clips".to_owned(),
+            path: run.clips.clone(),
+        };
+        let job = Job {
+            stage: TRAIN.name.to_owned(),
+            step: TRAIN.name.to_owned(),
+            params,
+            inputs: BTreeMap::from([(clips.name.clone(), vec![clips])]),
+            output: output.clone(),
+            checkpoints,
+            pieces: None,
+            threads: self.threads,
+            fleet: None,
+        };
+        let what = format!("task {}: training", work.task);
+        let command = (self.launcher)(&TRAIN, self.threads);
+        let ended = self.unless_over(work, |stop| {
+            process::execute(command, &job, &folder.join("log"), stop, |event| {
+                self.shown.report(&what, event);
+            })
+        });
+        ended.map_err(|unfinished| Trouble::of(unfinished, "its training process failed"))?;
+        let bytes = std::fs::read(output.join(TRAINED)).map_err(failed)?;
+        let (numbers, _) = bytes.as_chunks::<4>();
+        let trained = numbers.iter().map(|one| f32::from_le_bytes(*one)).collect();
+        std::fs::remove_dir_all(&folder).map_err(failed)?;
+        Ok(trained)
+    }
+
+    /// Does something that ends at once when nobody needs the task any more: it leaves nothing that is worth a moment's grace.
+    fn unless_over<R>(&self, work: &Work<'_>, act: impl FnOnce(&Stop) -> R) -> R {
+        let (stop, done) = (Stop::new(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    if self.is_over(work) {
+                        stop.now();
+                    }
+                    std::thread::sleep(PULSE);
+                }
+            });
+            let result = act(&stop);
+            done.store(true, Ordering::Relaxed);
+            result
+        })
+    }
+
+    fn is_over(&self, work: &Work<'_>) -> bool {
+        work.is_over() || self.stop.asked()
+    }
+
+    fn wait_until(&self, moment: Instant, work: &Work<'_>) {
+        let profile = self.as_slow_as.as_deref().unwrap_or_default();
+        self.shown.doing(&format!(
+            "task {}: waiting, to be as slow as {profile}",
+            work.task
+        ));
+        while !self.is_over(work) {
+            let left = moment.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(left.min(PULSE));
+        }
+    }
+}
+
+impl Trainer for Hands {
+    fn train(&mut self, work: &Work<'_>) -> Result<Vec<f32>, TrainerError> {
+        let (word, refusal, last) = match self.task(work) {
+            Ok(trained) => {
+                self.failures = 0;
+                return Ok(trained);
+            }
+            Err(Trouble::Over) => return Err("the device was stopped".into()),
+            Err(Trouble::Unfit { word, refusal }) => (word, refusal, true),
+            Err(Trouble::Failed { word, refusal }) => {
+                self.failures += 1;
+                (word, refusal, self.failures >= MOST_FAILURES)
+            }
+        };
+        if last {
+            *self.ending.lock() = Some(refusal);
+        } else {
+            self.shown.warn(&refusal.message);
+        }
+        Err(word.into())
+    }
+}

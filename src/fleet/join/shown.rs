@@ -1,0 +1,240 @@
+//! What a person or a program sees of a device.
+
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fedact_fleet::client::{Awaited, Told};
+use fedact_fleet::identity::Join;
+use fedact_pipeline::RunEvent;
+use fedact_stage::{Event, Level};
+use serde_json::{Value, json};
+
+use crate::exit::Refusal;
+use crate::output;
+use crate::progress::{self, Progress};
+
+/// Shows a device: as a bar on a terminal, as lines about what has changed elsewhere, or as lines of JSON. Clones show the same one.
+#[derive(Clone)]
+pub struct Shown(Arc<Mutex<State>>);
+
+struct State {
+    device: String,
+    address: String,
+    json: bool,
+    bar: Option<Progress>,
+    /// Whether the server was said to be away.
+    away: bool,
+    counted: u64,
+    refused: u64,
+}
+
+impl Shown {
+    /// Shows the device with this join file.
+    pub fn new(join: &Join, json: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self(Arc::new(Mutex::new(State {
+            device: join.device.to_string(),
+            address: join.address.clone(),
+            json,
+            bar: (terminal && !json).then(progress::for_this_terminal),
+            away: false,
+            counted: 0,
+            refused: 0,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows what the connection tells.
+    pub fn told(&self, told: &Told) {
+        let mut state = self.lock();
+        if state.json {
+            state.line(&line(told));
+            return;
+        }
+        match told {
+            Told::ServerAway => {
+                state.away = true;
+                let text = format!("waiting for the server {}: it is away", state.address);
+                state.doing(&text);
+            }
+            Told::ServerThere => {
+                let again = if state.away { " again" } else { "" };
+                let text = format!("connected to {}{again}", state.address);
+                state.doing(&text);
+            }
+            Told::Waits(Awaited::Run) => state.doing("waiting for a run"),
+            Told::Waits(Awaited::Task) => state.doing("waiting for a task"),
+            Told::Task(task) => {
+                state.doing(&format!(
+                    "task {}: {} clips from version {}",
+                    task.task, task.samples, task.version
+                ));
+            }
+            Told::Update { task, bytes } => {
+                let size = output::size(*bytes);
+                state.doing(&format!("task {task}: sending the update, {size}"));
+            }
+            Told::Decided(verdict) => match &verdict.refused {
+                None => {
+                    state.counted += 1;
+                    state.doing(&format!("task {}: the update counts", verdict.task));
+                }
+                Some(reason) => {
+                    state.refused += 1;
+                    let text = format!("task {}: the update was refused, {reason}", verdict.task);
+                    state.say(Level::Warning, &text);
+                }
+            },
+            Told::GivenBack { task, reason } => {
+                state.say(
+                    Level::Warning,
+                    &format!("task {task}: given back, {reason}"),
+                );
+            }
+        }
+    }
+
+    /// Shows what a process says that does `what`.
+    pub fn report(&self, what: &str, event: Event) {
+        let mut state = self.lock();
+        if state.json {
+            state.line(&event);
+            return;
+        }
+        match event {
+            Event::Progress {
+                done,
+                total,
+                unit,
+                detail,
+                ..
+            } => state.progress(what, (done, total, &unit), detail),
+            Event::Message { level, text } => state.say(level, &text),
+            // How it ended is told by whoever started it.
+            Event::Finished { .. } | Event::Failed { .. } | Event::Stopped => {}
+        }
+    }
+
+    /// Shows what is going on.
+    pub fn doing(&self, what: &str) {
+        let mut state = self.lock();
+        if !state.json {
+            state.doing(what);
+        }
+    }
+
+    /// Shows that something is not as it should be.
+    pub fn warn(&self, text: &str) {
+        let event = Event::Message {
+            level: Level::Warning,
+            text: text.to_owned(),
+        };
+        self.report("", event);
+    }
+
+    /// Takes the bar away.
+    pub fn close(&self) {
+        self.lock().bar = None;
+    }
+
+    /// Shows that the run is over, and why.
+    ///
+    /// # Errors
+    /// Standard output cannot be written to.
+    pub fn ended(&self, reason: &str) -> Result<(), Refusal> {
+        let state = self.lock();
+        if state.json {
+            return output::json(&json!({"event": "ended", "reason": reason}));
+        }
+        output::text(&format!(
+            "{}: the run is over ({reason}); {}\n",
+            state.device,
+            state.totals()
+        ))
+    }
+}
+
+impl State {
+    /// A reader that has gone away is no reason to stop.
+    fn line(&self, line: &impl serde::Serialize) {
+        let _ = output::json(line);
+    }
+
+    fn totals(&self) -> String {
+        let counted = output::count(self.counted as usize, "update");
+        match self.refused {
+            0 => format!("{counted} counted"),
+            refused => format!("{counted} counted, {refused} refused"),
+        }
+    }
+
+    fn doing(&mut self, what: &str) {
+        if self.bar.is_none() {
+            output::aside(&format!("{}: {what}\n", self.device));
+            return;
+        }
+        self.progress(what, (0, 0, ""), self.totals());
+    }
+
+    fn progress(&mut self, what: &str, (done, total, unit): (u64, u64, &str), detail: String) {
+        self.hear(Event::Progress {
+            task: what.to_owned(),
+            done,
+            total,
+            unit: unit.to_owned(),
+            detail,
+        });
+    }
+
+    fn say(&mut self, level: Level, text: &str) {
+        if self.bar.is_none() {
+            let device = &self.device;
+            output::aside(&match level {
+                Level::Info => format!("{device}: {text}\n"),
+                Level::Warning => format!("warning: {device}: {text}\n"),
+            });
+        }
+        self.hear(Event::Message {
+            level,
+            text: text.to_owned(),
+        });
+    }
+
+    fn hear(&mut self, report: Event) {
+        if let Some(bar) = &mut self.bar {
+            bar.hear(&RunEvent::Reported {
+                step: self.device.clone(),
+                report,
+            });
+        }
+    }
+}
+
+/// What was told, as a line of JSON; docs/json.md has the fields.
+fn line(told: &Told) -> Value {
+    match told {
+        Told::ServerAway => json!({"event": "server", "there": false}),
+        Told::ServerThere => json!({"event": "server", "there": true}),
+        Told::Waits(Awaited::Run) => json!({"event": "waiting", "for": "run"}),
+        Told::Waits(Awaited::Task) => json!({"event": "waiting", "for": "task"}),
+        Told::Task(task) => json!({
+            "event": "task",
+            "task": task.task,
+            "nth": task.nth,
+            "version": task.version,
+            "samples": task.samples,
+        }),
+        Told::Update { task, bytes } => json!({"event": "update", "task": task, "bytes": bytes}),
+        Told::Decided(verdict) => json!({
+            "event": "decided",
+            "task": verdict.task,
+            "refused": verdict.refused,
+        }),
+        Told::GivenBack { task, reason } => {
+            json!({"event": "given-back", "task": task, "reason": reason})
+        }
+    }
+}
