@@ -83,15 +83,18 @@ pub enum ExtractError {
         /// What to do about it.
         remedy: String,
     },
-    /// Classes that cannot be split because they have fewer than two videos.
+    /// Classes that have fewer videos than there are sides of the split.
     #[error(
-        "{}, and at least two are needed: one to train and one to test{}",
+        "{}, and {}{}",
         counted(classes),
+        if *sides > 1 { "at least two are needed: one to train and one to test" } else { "one is needed to train" },
         list.as_ref().map(|list| format!("; why others cannot be used is in {list}")).unwrap_or_default()
     )]
     TooFewVideos {
         /// The classes, each with its usable videos.
         classes: Vec<(String, usize)>,
+        /// The sides that need one each.
+        sides: usize,
         /// The file that lists those that cannot be used, where they were tried.
         list: Option<String>,
     },

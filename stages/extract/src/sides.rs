@@ -38,6 +38,7 @@ pub(crate) fn one_for_each(
     }
     Err(ExtractError::TooFewVideos {
         classes: few,
+        sides: sides.len(),
         list: list.map(ToString::to_string),
     })
 }
