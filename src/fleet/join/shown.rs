@@ -10,10 +10,12 @@ use fedact_stage::{Event, Level};
 use serde_json::{Value, json};
 
 use crate::exit::Refusal;
+use crate::fleet::log;
 use crate::output;
 use crate::progress::{self, Progress};
 
-/// Shows a device: as a bar on a terminal, as lines about what has changed elsewhere, or as lines of JSON. Clones show the same one.
+/// Shows a device: as a bar on a terminal, as lines about what has changed elsewhere, or as lines of JSON on standard output, in a log, or both.
+/// Clones show the same one.
 #[derive(Clone)]
 pub struct Shown(Arc<Mutex<State>>);
 
@@ -21,6 +23,7 @@ struct State {
     device: String,
     address: String,
     json: bool,
+    log: bool,
     bar: Option<Progress>,
     /// Whether the server was said to be away.
     away: bool,
@@ -30,13 +33,14 @@ struct State {
 
 impl Shown {
     /// Shows the device with this join file.
-    pub fn new(join: &Join, json: bool) -> Self {
+    pub fn new(join: &Join, json: bool, log: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         Self(Arc::new(Mutex::new(State {
             device: join.device.to_string(),
             address: join.address.clone(),
             json,
-            bar: (terminal && !json).then(progress::for_this_terminal),
+            log,
+            bar: (terminal && !json && !log).then(progress::for_this_terminal),
             away: false,
             counted: 0,
             refused: 0,
@@ -50,8 +54,8 @@ impl Shown {
     /// Shows what the connection tells.
     pub fn told(&self, told: &Told) {
         let mut state = self.lock();
-        if state.json {
-            state.line(&line(told));
+        if state.is_read_by_programs() {
+            state.line(level_of(told), &line(told));
             return;
         }
         match told {
@@ -100,8 +104,17 @@ impl Shown {
     /// Shows what a process says that does `what`.
     pub fn report(&self, what: &str, event: Event) {
         let mut state = self.lock();
-        if state.json {
-            state.line(&event);
+        if state.is_read_by_programs() {
+            let level = match &event {
+                Event::Progress { .. } => log::Level::Debug,
+                Event::Message {
+                    level: Level::Warning,
+                    ..
+                }
+                | Event::Failed { .. } => log::Level::Warning,
+                _ => log::Level::Info,
+            };
+            state.line(level, &event);
             return;
         }
         match event {
@@ -121,7 +134,7 @@ impl Shown {
     /// Shows what is going on.
     pub fn doing(&self, what: &str) {
         let mut state = self.lock();
-        if !state.json {
+        if !state.is_read_by_programs() {
             state.doing(what);
         }
     }
@@ -146,8 +159,12 @@ impl Shown {
     /// Standard output cannot be written to.
     pub fn ended(&self, reason: &str) -> Result<(), Refusal> {
         let state = self.lock();
-        if state.json {
-            return output::json(&json!({"event": "ended", "reason": reason}));
+        if state.is_read_by_programs() {
+            state.line(
+                log::Level::Info,
+                &json!({"event": "ended", "reason": reason}),
+            );
+            return Ok(());
         }
         output::text(&format!(
             "{}: the run is over ({reason}); {}\n",
@@ -158,9 +175,18 @@ impl Shown {
 }
 
 impl State {
+    fn is_read_by_programs(&self) -> bool {
+        self.json || self.log
+    }
+
     /// A reader that has gone away is no reason to stop.
-    fn line(&self, line: &impl serde::Serialize) {
-        let _ = output::json(line);
+    fn line(&self, level: log::Level, line: &impl serde::Serialize) {
+        if self.json {
+            let _ = output::json(line);
+        }
+        if self.log {
+            log::write(level, line);
+        }
     }
 
     fn totals(&self) -> String {
@@ -210,6 +236,15 @@ impl State {
                 report,
             });
         }
+    }
+}
+
+/// How much it matters.
+fn level_of(told: &Told) -> log::Level {
+    match told {
+        Told::ServerAway | Told::GivenBack { .. } => log::Level::Warning,
+        Told::Decided(verdict) if verdict.refused.is_some() => log::Level::Warning,
+        _ => log::Level::Info,
     }
 }
 
