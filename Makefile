@@ -25,7 +25,7 @@ lint: setup
 # The command and, beside it, the libraries that it loads.
 install: build
 	install -D $(FEDACT) $(DESTDIR)$(PREFIX)/bin/fedact
-	for library in media work; do install -D $(BUILT)/deps/libfedact_$$library.so \
+	for library in media memory work; do install -D $(BUILT)/deps/libfedact_$$library.so \
 		$(DESTDIR)$(PREFIX)/lib/libfedact_$$library.so || exit 1; done
 
 # What docs/distillation.md tells: an hour on two cores; goes on where it was interrupted.
