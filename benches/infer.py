@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """A clip through an int8 network, beside other runtimes: the same weights, clips and threads, in one run.
 
-    cargo build --workspace --example inference
+    cargo build --workspace --lib --example inference
     python3 benches/infer.py [--quick] [--only NAME ...] [--threads N ...] [--rounds N] [--python PROGRAM] [--json FILE]
 
 Networks of 18 layers and 12 classes on clips of 8x56x56, with fresh weights: what takes time does not hang on what they learned. fedact's
 int8 network is its `model.pt`; the peers get the folded weights as ONNX, in float and in eight bits as
-ONNX Runtime's own `quantize_static` makes it (QDQ, weights per channel). OpenVINO gets the same files. One clip at a time,
+ONNX Runtime's own `quantize_static` makes it (QDQ, weights per channel). OpenVINO gets the same files. fedact's process is started as the
+command starts those of steps, with its own allocator; `fedact, glibc` is the same with the C library's. One clip at a time,
 as on a device; libtorch in float takes four, because its convolution of a single clip goes a slow way. Each contender is a process of its own; contenders take
 turns, round by round. A figure is the median of all batches of all rounds, and in brackets the quickest, which other work on the machine
 disturbs least; a ratio is the median over rounds of the ratio within a round, to fedact. Below 1 is faster than fedact.
@@ -22,7 +23,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peers import BENCH, ROOT, environment, measure
+from peers import ALLOCATOR, BENCH, ROOT, STEP, environment, measure
 from runtimes import MODES
 
 PEERS = ("onnx==1.23.2", "onnxruntime==1.32.0", "openvino==2026.4.1", "safetensors==0.8.0", "numpy==2.4.6")
@@ -33,6 +34,7 @@ SEVERAL = 4
 CASES = {f"{arch}-18, width {width}": {"arch": arch, "depth": 18, "width": width}
          for arch in ("r3d", "r2plus1d") for width in (16, 32, 64)}
 OURS = "fedact int8"
+PLAIN = "fedact, glibc"
 
 
 def prepare(name, settings, python):
@@ -47,6 +49,7 @@ def contenders(folder, python, threads):
     """Command and file by name."""
     numbers = [str(threads), str(REPEATS)]
     commands = {
+        PLAIN: ([PROGRAM, "int8", folder, "1", *numbers], "model.pt"),
         OURS: ([PROGRAM, "int8", folder, "1", *numbers], "model.pt"),
         "libtorch float": ([PROGRAM, "float", folder, str(SEVERAL), str(threads), str(REPEATS // SEVERAL)], None),
     }
@@ -85,8 +88,9 @@ def main():
     parser.add_argument("--python", type=Path, metavar="PROGRAM")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     arguments = parser.parse_args()
-    if not PROGRAM.is_file():
-        sys.exit(f"{PROGRAM} is not there; see the first lines of this file")
+    for needed in (PROGRAM, ALLOCATOR):
+        if not needed.is_file():
+            sys.exit(f"{needed} is not there; see the first lines of this file")
     python = arguments.python or environment("infer", PEERS) / "python"
     count = 2 if arguments.quick else arguments.rounds
     names = arguments.only or (["r3d-18, width 32"] if arguments.quick else CASES)
@@ -99,7 +103,7 @@ def main():
             rounds = {contender: [] for contender in commands}
             for _ in range(count):
                 for contender, (command, _file) in commands.items():
-                    rounds[contender].append(measure(command))
+                    rounds[contender].append(measure(command, STEP if contender == OURS else None))
             files = {contender: file for contender, (_command, file) in commands.items()}
             results.append(table(f"{name}, threads: {threads}", folder, files, rounds))
     if arguments.json:

@@ -1,6 +1,7 @@
 """Peers from PyPI, each set of them in a virtual environment of its own under target/bench/, and what their programs say."""
 
 import json
+import os
 import subprocess
 import sys
 import venv
@@ -8,6 +9,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCH = ROOT / "target" / "bench"
+ALLOCATOR = ROOT / "target" / "debug" / "deps" / "libfedact_memory.so"
+# How the command starts the processes that compute with libtorch.
+STEP = {"LD_PRELOAD": str(ALLOCATOR), "MIMALLOC_PURGE_DELAY": "-1"}
 
 
 def environment(name, peers, *options) -> Path:
@@ -23,9 +27,9 @@ def environment(name, peers, *options) -> Path:
     return home / "bin"
 
 
-def measure(command):
-    """What the process says of itself."""
-    done = subprocess.run(command, capture_output=True, text=True)
+def measure(command, variables=None):
+    """What the process says of itself, with these variables in its environment."""
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | (variables or {}))
     if done.returncode:
         sys.exit(f"{command} failed: {done.stderr.strip()}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -15,10 +15,16 @@ use crate::work::{self, Work};
 
 /// glibc's allocator gives large blocks back to the system as soon as they are free, and a training step
 /// asks for the same ones again a moment later; each time the system clears them anew. These settings
-/// let it keep them.
+/// let it keep them, where it is the allocator.
 const KEEP_MEMORY: &str = "glibc.malloc.mmap_threshold=33554432:\
                            glibc.malloc.trim_threshold=1073741824:\
                            glibc.malloc.top_pad=67108864";
+
+/// The same wish in the words of the allocator that is preloaded: milliseconds after which it gives memory back, or never.
+const NEVER_PURGE: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "-1");
+
+/// What the dynamic linker loads before everything else.
+const PRELOAD: &str = "LD_PRELOAD";
 
 /// `fedact execute`.
 #[derive(Debug, Args)]
@@ -57,6 +63,15 @@ pub fn launcher() -> Result<Launcher, Refusal> {
             .env("OMP_NUM_THREADS", threads.to_string());
         if definition.libraries.contains(&Library::Libtorch) {
             command.env("GLIBC_TUNABLES", KEEP_MEMORY);
+            if std::env::var_os(NEVER_PURGE.0).is_none() {
+                command.env(NEVER_PURGE.0, NEVER_PURGE.1);
+            }
+        }
+        // Whoever preloads something has reasons, and may bring an allocator along.
+        if let Some(allocator) = libraries.allocator_of(definition)
+            && std::env::var_os(PRELOAD).is_none()
+        {
+            command.env(PRELOAD, format!("/proc/self/fd/{allocator}"));
         }
         command
     }))

@@ -293,6 +293,47 @@ fn the_study_of_distillation_pairs_every_student_with_the_one_that_learns_alone(
 }
 
 #[test]
+fn the_studies_of_eight_bits_try_every_improvement_on_every_student() {
+    for file in ["quantization.yaml", "quantization-real.yaml"] {
+        let bench = Bench::new("");
+        let studies = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/studies");
+        // With videos where the file looks for them, which only a run would open.
+        let folder = bench.path("pipelines/studies");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(bench.path("data/large")).unwrap();
+        std::fs::copy(studies.join(file), folder.join(file)).unwrap();
+        let graph = bench.fedact(&[
+            "graph",
+            "--json",
+            "-f",
+            &format!("pipelines/studies/{file}"),
+        ]);
+        let graph: Value = serde_json::from_str(&graph.done().stdout).unwrap();
+        let steps = graph["steps"].as_array().unwrap();
+        let of = |name: &str| {
+            steps
+                .iter()
+                .filter(|step| step["of"] == name)
+                .collect::<Vec<_>>()
+        };
+        let students = of("student").len();
+        assert!(students >= 4, "{file}");
+        let improve = |name: &str| {
+            let instances = of(name);
+            assert_eq!(instances.len() % students, 0, "{name}");
+            instances[0]["params"]["improve"].clone()
+        };
+        assert_eq!(improve("calibrated"), json!([]));
+        assert_eq!(improve("automatic"), json!("auto"));
+        let each = ["equalised", "corrected", "rounded", "tuned"].map(improve);
+        assert_eq!(
+            json!(each),
+            json!([["equalise"], ["bias"], ["round"], ["tune"]])
+        );
+    }
+}
+
+#[test]
 fn all_that_is_wrong_is_said_at_once() {
     let bench = Bench::new(
         "  v:\n    stage: synthesise\n  w: {stage: synthesize, params: &p {fps: 3000}}\n  c: {stage: extract, inputs: {videos: x}, params: {frmes: 3}}\n  d: {stage: synthesize, params: *p}\n",

@@ -155,6 +155,29 @@ fn what_cannot_be_asked_or_drawn_is_refused_with_the_way_out() {
     std::fs::write(bench.path("damaged/model.json"), info).unwrap();
     std::fs::write(bench.path("damaged/model.safetensors"), "nothing").unwrap();
     predict(&["damaged", &walk]).refused(3, &["model.safetensors"]);
+    // A device's copy that was cut short, or has a bit that fell over.
+    let whole =
+        |file: &str| std::fs::read(bench.path(format!("artifacts/quantized/{file}"))).unwrap();
+    std::fs::write(bench.path("damaged/model.json"), whole("model.json")).unwrap();
+    let weights = whole("model.safetensors");
+    let write = |file: &str, bytes: &[u8]| {
+        std::fs::write(bench.path(format!("damaged/{file}")), bytes).unwrap()
+    };
+    for kept in [0, 7, weights.len() / 2, weights.len() - 1] {
+        write("model.safetensors", &weights[..kept]);
+        predict(&["damaged", &walk]).refused(3, &["model.safetensors"]);
+    }
+    let mut fallen = weights.clone();
+    let header = u64::from_le_bytes(fallen[..8].try_into().unwrap()) as usize;
+    let bytes: Value = serde_json::from_slice(&fallen[8..8 + header]).unwrap();
+    let at = bytes["fc.weight_int8"]["data_offsets"][0].as_u64().unwrap() as usize;
+    fallen[8 + header + at] ^= 64;
+    write("model.safetensors", &fallen);
+    predict(&["damaged", &walk]).refused(3, &["model.safetensors", "fc.weight_int8"]);
+    // Here a model is compiled from its weights, and the file for devices is not read.
+    write("model.safetensors", &weights);
+    write("model.pt", &whole("model.pt")[..100]);
+    predict(&["damaged", &walk]).done();
     std::fs::write(bench.path("damaged/model.json"), "{}").unwrap();
     predict(&["damaged", &walk]).refused(3, &["damaged/model.json"]);
 }

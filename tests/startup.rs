@@ -134,3 +134,55 @@ fn an_installed_command_finds_its_library_in_the_folder_beside() {
     assert_eq!(refusal(&bench, &command), "");
     assert!(bench.path("artifacts/videos").exists());
 }
+
+/// Writes down in whose environment it is loaded; in the place of the allocator.
+const WITNESS: &str = "#include <stdio.h>\n#include <stdlib.h>\n\
+    __attribute__((constructor)) static void loaded(void) {\n\
+        FILE *file = fopen(getenv(\"WITNESS\"), \"a\");\n\
+        if (file) { fprintf(file, \"%s\\n\", getenv(\"MIMALLOC_PURGE_DELAY\")); fclose(file); }\n\
+    }\n";
+
+#[test]
+fn steps_with_libtorch_have_their_memory_from_the_allocator_beside_the_command() {
+    let bench = Bench::new("");
+    let command = lonely_command(&bench);
+    let built = Path::new(env!("CARGO_BIN_EXE_fedact")).parent().unwrap();
+    for library in LIBRARIES {
+        let place = bench.path(library);
+        std::os::unix::fs::symlink(built.join("deps").join(library), place).unwrap();
+    }
+    let source = bench.path("witness.c");
+    std::fs::write(&source, WITNESS).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(bench.path("libfedact_memory.so"))
+        .arg(&source)
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    bench.write(&format!(
+        "version: 1\nsteps:\n  videos: {{stage: synthesize, params: {TINY}}}\n  \
+         clips: {{stage: extract, inputs: {{videos: videos}}, params: {{frames: 4, size: 16, resize: 16}}}}\n  \
+         student: {{stage: distill, inputs: {{clips: clips}}, params: {{model: {{depth: 10, width: 2}}, batch_size: 2, epochs: 1, warmup_epochs: 0}}}}\n"
+    ));
+    let witness = bench.path("witness.txt");
+    let run = |target: &str, environment: &[(&str, &str)]| {
+        let output = Command::new(&command)
+            .args(["run", target, "--force", target])
+            .current_dir(bench.path(""))
+            .env("WITNESS", &witness)
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let seen = std::fs::read_to_string(&witness).unwrap_or_default();
+        let _ = std::fs::remove_file(&witness);
+        seen
+    };
+    // Decoders run under a limit of memory that an allocator which reserves ahead would spend.
+    assert_eq!(run("clips", &[]), "");
+    assert_eq!(run("student", &[]), "-1\n");
+    assert_eq!(run("student", &[("MIMALLOC_PURGE_DELAY", "5")]), "5\n");
+    // Whoever preloads something of their own keeps it.
+    assert_eq!(run("student", &[("LD_PRELOAD", "libm.so.6")]), "");
+}

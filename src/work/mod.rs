@@ -4,7 +4,7 @@
 //! `fedact-work` for the stages that need libtorch and `fedact-media` for the others. A runner opens the files when it
 //! starts and hands the open files down, so that a build in another terminal changes nothing under it; and each
 //! process compares the library's code with its own, so that no result is stored under the digest of other code than
-//! made it.
+//! made it. A third library, package `fedact-memory`, is the allocator of those processes that load libtorch.
 
 mod library;
 
@@ -27,6 +27,8 @@ pub struct Work {
     learning: Opened,
     /// Of the others.
     media: Opened,
+    /// The allocator of the processes that load libtorch; without it, they have the C library's.
+    memory: Option<Opened>,
 }
 
 /// The open file of a library.
@@ -41,6 +43,7 @@ struct Opened {
 pub struct HandedDown {
     learning: RawFd,
     media: RawFd,
+    memory: Option<RawFd>,
 }
 
 impl HandedDown {
@@ -51,6 +54,12 @@ impl HandedDown {
         } else {
             self.media
         }
+    }
+
+    /// The allocator to be preloaded into a process that does the work of this stage.
+    pub fn allocator_of(&self, stage: &Definition) -> Option<RawFd> {
+        self.memory
+            .filter(|_| stage.libraries.contains(&Needed::Libtorch))
     }
 }
 
@@ -78,6 +87,7 @@ impl Work {
         Ok(Self {
             learning: Opened::find("work")?,
             media: Opened::find("media")?,
+            memory: Opened::find("memory").ok(),
         })
     }
 
@@ -89,6 +99,7 @@ impl Work {
         Ok(HandedDown {
             learning: self.learning.hand_down()?,
             media: self.media.hand_down()?,
+            memory: self.memory.as_ref().map(Opened::hand_down).transpose()?,
         })
     }
 

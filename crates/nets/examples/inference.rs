@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use fedact_nets::quantize::{CalibrationSettings, ExecutedModel, Execution, QuantizedModel};
 use fedact_nets::{Architecture, FloatModel, InputGeometry, ModelInfo, files, set_threads};
-use process::{peak_kib, worked};
+use process::{peak_kib, used};
 use tch::{Device, Kind, Tensor, no_grad};
 
 const CLASSES: usize = 12;
@@ -95,10 +95,10 @@ fn measure(mode: &str, folder: &Path, batch: usize, repeats: usize) {
     let (input, run) = network(mode, folder);
     let clips = random_clips(input, batch);
     let mut milliseconds = Vec::with_capacity(repeats);
-    let mut worked_before = 0.0;
+    let mut before = used();
     for round in 0..WARM_UP + repeats {
         if round == WARM_UP {
-            worked_before = worked();
+            before = used();
         }
         let started = Instant::now();
         let _ = run(&clips);
@@ -106,9 +106,12 @@ fn measure(mode: &str, folder: &Path, batch: usize, repeats: usize) {
             milliseconds.push(1e3 * started.elapsed().as_secs_f64() / batch as f64);
         }
     }
-    let processor = (worked() - worked_before) / (repeats * batch) as f64;
+    let (after, clips) = (used(), (repeats * batch) as f64);
     let line = serde_json::json!({
-        "milliseconds": milliseconds, "processor": processor, "peak_kib": peak_kib(),
+        "milliseconds": milliseconds,
+        "processor": (after.0 - before.0) / clips,
+        "faults": (after.1 - before.1) / clips,
+        "peak_kib": peak_kib(),
     });
     println!("{line}");
 }

@@ -12,7 +12,7 @@ use fedact_nets::train::{Optimizer, OptimizerSettings, Rule, Trainable};
 use fedact_nets::{
     Architecture, FloatModel, InputGeometry, MixedModel, ModelInfo, keep_memory, loss, set_threads,
 };
-use process::{peak_kib, worked};
+use process::{peak_kib, used};
 use tch::{Device, Kind, Tensor};
 
 const CLASSES: i64 = 12;
@@ -107,10 +107,10 @@ fn measure(network: &impl Trainable, request: &Request) -> Times {
         parts: [0.0; 3],
         processor: 0.0,
     };
-    let mut worked_before = 0.0;
+    let mut worked_before = used().0;
     for step in 0..request.steps + 2 {
         if step == 2 {
-            worked_before = worked();
+            worked_before = used().0;
         }
         let started = Instant::now();
         let passed = || 1e3 * started.elapsed().as_secs_f64();
@@ -133,7 +133,7 @@ fn measure(network: &impl Trainable, request: &Request) -> Times {
             }
         }
     }
-    times.processor = (worked() - worked_before) / request.steps as f64;
+    times.processor = (used().0 - worked_before) / request.steps as f64;
     times
 }
 

@@ -222,7 +222,7 @@ impl Default for TuneSettings {
     fn default() -> Self {
         Self {
             epochs: 10,
-            learning_rate: 2e-4,
+            learning_rate: 2e-5,
             batch_size: 16,
             temperature: 2.0,
             labels: 0.0,

@@ -332,6 +332,27 @@ fn a_broken_or_quantized_model_is_refused() {
 }
 
 #[test]
+fn a_network_without_a_form_in_bytes_is_refused_with_those_that_have_one() {
+    for arch in ["x3d", "tsm"] {
+        let bench = Bench::new(8, 3);
+        let architecture = serde_json::from_value(json!({"arch": arch, "width": 8})).unwrap();
+        let input = InputGeometry {
+            frames: FRAMES,
+            height: SIDE,
+            width: SIDE,
+        };
+        let info = ModelInfo::new(architecture, CLASSES.map(str::to_owned).to_vec(), input);
+        let model = FloatModel::new(info, 1, Device::Cpu).unwrap();
+        std::fs::remove_dir_all(bench.path("model")).unwrap();
+        std::fs::create_dir(bench.path("model")).unwrap();
+        model.save(&bench.path("model")).unwrap();
+        let error = bench.refused();
+        assert!(error.message.contains("cannot be quantized"), "{error:?}");
+        assert!(error.message.contains("arch: r3d"), "{error:?}");
+    }
+}
+
+#[test]
 fn improvements_are_made_told_and_written() {
     let bench = Bench::new(20, 6);
     let plain = bench.run(params()).unwrap();

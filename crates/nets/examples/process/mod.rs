@@ -1,20 +1,17 @@
-//! What Linux tells of this process.
+//! What the system tells of this process.
 
-/// Milliseconds that processors have worked for this process, all threads together, as Linux tells it: in hundredths of
-/// a second.
-pub fn worked() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Behind the name, which may have spaces: the state, and ten fields later user and system time.
-    let fields = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace();
-    let ticks = fields
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok());
-    10.0 * ticks.sum::<f64>()
+/// Milliseconds that processors have worked for this process, all threads together, and how often the system had to give it
+/// a page of memory.
+pub fn used() -> (f64, f64) {
+    // SAFETY: zeros are a valid structure, and the call fills it.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage
+    };
+    let milliseconds = |time: libc::timeval| 1e3 * time.tv_sec as f64 + 1e-3 * time.tv_usec as f64;
+    let worked = milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime);
+    (worked, usage.ru_minflt as f64)
 }
 
 /// The most memory that this process has had, as Linux tells it.

@@ -9,6 +9,7 @@ pub(super) const CLASS: &str = "Int8Network";
 /// bits, and `onednn::qconv2d_pointwise` the one that adds another value, in whose memory it leaves the result; numbers of types: 0 is `uint8`,
 /// 2 `int16`, 4 `int64`, 6 `float32`, 13 `quint8`. Weights are brought into oneDNN's order once, when the
 /// archive is loaded. The scales of what convolutions read are in those of their weights, so that there is nothing to multiply by.
+/// Bytes of a quantized tensor are had by a tensor of bytes in the same memory: `int_repr` would copy them.
 const COMMON: &str = r#"class Int8Network(Module):
   __parameters__ = []
   __buffers__ = []
@@ -36,7 +37,8 @@ const COMMON: &str = r#"class Int8Network(Module):
     return ops.onednn.qconv2d_pointwise(bytes, 1., zero_point, (self.packed)[layer], (self.scales)[layer], (self.zeros)[layer], shortcut, (self.biases)[layer], stride, padding, [1, 1], 1, 1., 0, 0, ratio, 0, "sum", 1., "relu", annotate(List[Optional[number]], []), "")
   def stored(self: __torch__.Int8Network, clips: Tensor, scale: float, zero_point: int) -> Tensor:
     inner = torch.contiguous(torch.permute(clips, [0, 2, 3, 4, 1]))
-    bytes = torch.int_repr(torch.quantize_per_tensor(inner, scale, zero_point, 13))
+    quantized = torch.quantize_per_tensor(inner, scale, zero_point, 13)
+    bytes = torch.set_(torch.empty([0], dtype=0), quantized, 0, ops.aten.size(quantized), ops.aten.stride(quantized))
     return torch.permute(bytes, [0, 4, 1, 2, 3])
   def windows(self: __torch__.Int8Network, bytes: Tensor, width: int, stride: int, padding: int, zero_point: int) -> Tensor:
     padded = torch.constant_pad_nd(torch.permute(bytes, [0, 2, 3, 4, 1]), [0, 0, padding, padding], zero_point)
