@@ -41,6 +41,7 @@ distillation-study: build
 # What docs/federation.md tells, and more: two hours on two cores; goes on where it was interrupted.
 FLEET = -f pipelines/studies/federation.yaml --artifacts artifacts/federation-study
 MIXES = equal two-to-one four-to-one sixteen-to-one straggler
+BUFFERED = two-to-one four-to-one
 SPLITS = labels-uneven labels-half labels-even quantity
 federation-study: build
 	$(FEDACT) run $(FLEET)
@@ -50,7 +51,7 @@ federation-study: build
 		--plot docs/federation/strategies.svg --overwrite
 	$(FEDACT) show $(MIXES) $(FLEET) --metric top1 --metric virtual_seconds > docs/federation/mixes.txt
 	$(FEDACT) show $(SPLITS) $(FLEET) --metric top1 --metric virtual_seconds > docs/federation/splits.txt
-	$(FEDACT) show $(MIXES:%=saved-%) $(SPLITS:%=saved-%) $(FLEET) --metric time_saving \
+	$(FEDACT) show $(MIXES:%=saved-%) $(SPLITS:%=saved-%) $(BUFFERED:%=saved-by-fedbuff-%) $(FLEET) --metric time_saving \
 		--metric target_top1 > docs/federation/savings.txt
 
 # What stages/quantize/README.md tells, and more: half an hour on two idle cores; goes on where it was interrupted.
