@@ -135,6 +135,19 @@ pub enum FleetError {
 }
 
 impl FleetError {
+    /// Whether a file that somebody gave or kept is at fault, and not this machine or a server.
+    pub fn invalid_input(&self) -> bool {
+        matches!(
+            self,
+            Self::Name { .. }
+                | Self::OpenToOthers { .. }
+                | Self::Invalid { .. }
+                | Self::Key { .. }
+                | Self::OtherRules { .. }
+                | Self::Damaged { .. }
+        )
+    }
+
     /// For `map_err`: what went wrong with this file.
     pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         |source| Self::File {

@@ -21,8 +21,8 @@ pub struct Outcome {
     pub reason: &'static str,
     /// The final parameters.
     pub parameters: Vec<f32>,
-    /// How long it took the devices.
-    pub virtual_seconds: f64,
+    /// How long it took the devices: virtual seconds in a simulation, real ones in a fleet.
+    pub seconds: f64,
     /// Passes of a mean client over its clips.
     pub client_epochs: f64,
     /// Clips processed.
@@ -91,7 +91,7 @@ impl World<'_> {
         Ok(Outcome {
             reason: reason.code(),
             parameters: simulation.aggregator().parameters().to_vec(),
-            virtual_seconds: simulation.now(),
+            seconds: simulation.now(),
             client_epochs: simulation.client_epochs(),
             samples: simulation.aggregator().samples(),
             version: simulation.aggregator().version(),
@@ -168,7 +168,7 @@ impl World<'_> {
         Ok(Outcome {
             reason: reason.code(),
             parameters: central.parameters().to_vec(),
-            virtual_seconds: central.now(),
+            seconds: central.now(),
             client_epochs: central.client_epochs(),
             samples: central.samples(),
             version: central.version(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use fedact_clips::ClipsError;
 use fedact_federation::device::UnknownDevice;
 use fedact_federation::history::HistoryError;
+use fedact_fleet::FleetError;
 use fedact_nets::NetsError;
 use fedact_onnx::OnnxError;
 use fedact_stage::{OutOfRange, StageError, Stopped};
@@ -67,6 +68,30 @@ pub enum FederateError {
         #[source]
         source: std::io::Error,
     },
+    /// A step for a fleet, and no fleet.
+    #[error("step `{step}` has `transport: nats`, and no fleet of devices works for it here")]
+    NoFleet {
+        /// The step.
+        step: String,
+    },
+    /// The clips do not say how they were cut, so devices could not cut theirs alike.
+    #[error(
+        "{path} does not say how its clips were cut, and devices must cut theirs alike; make it with `fedact extract`",
+        path = path.join("dataset.json").display()
+    )]
+    UnknownCut {
+        /// The clip set.
+        path: PathBuf,
+    },
+    /// What the devices must know cannot be written down.
+    #[error("the devices cannot be told of the run: {0}")]
+    Brief(#[source] serde_json::Error),
+    /// The fleet cannot be served.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// The system gives no threads for the connection.
+    #[error("cannot begin to serve the fleet")]
+    Runtime(#[source] std::io::Error),
     /// A file of the output or a checkpoint cannot be written.
     #[error("cannot write {path}", path = path.display())]
     Write {
@@ -86,14 +111,23 @@ impl From<FederateError> for StageError {
         let invalid = match &error {
             FederateError::Stopped(stopped) => return (*stopped).into(),
             FederateError::Nets(error) => error.invalid_input(),
+            FederateError::Fleet(error) => error.invalid_input(),
+            FederateError::NoFleet { step } => {
+                return Self::invalid(&error).with_remedy(format!(
+                    "run `fedact fleet serve FOLDER -f FILE --step {step}`, with the folder that `fedact fleet init` made"
+                ));
+            }
             FederateError::MissingInput(_)
             | FederateError::OutOfRange(_)
             | FederateError::Clips(_)
             | FederateError::Task(_)
             | FederateError::Device(_)
+            | FederateError::UnknownCut { .. }
             | FederateError::EmptySplit { .. } => true,
             FederateError::History(_)
             | FederateError::Onnx(_)
+            | FederateError::Brief(_)
+            | FederateError::Runtime(_)
             | FederateError::Diverged { .. }
             | FederateError::Read { .. }
             | FederateError::Write { .. } => false,

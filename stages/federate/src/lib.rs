@@ -1,7 +1,8 @@
 //! Stage federate: fine-tune a model on unequal devices, asynchronously, synchronously or at the centre.
 //!
-//! Training is real and happens in virtual-time order; time is that of the devices' profiles. The
-//! method is in `fedact-federation`; this crate gives it clips, a network and a place to write.
+//! In a simulation, training is real and happens in virtual-time order; time is that of the devices' profiles. With a fleet
+//! (`served`), this process is the coordinator of real devices. The method is in `fedact-federation`; this crate gives it
+//! clips, a network and a place to write.
 
 mod checkpoint;
 mod clients;
@@ -10,7 +11,10 @@ mod drive;
 mod error;
 mod kept;
 mod metrics;
+mod rules;
 mod run;
+mod score;
+mod served;
 mod sgd;
 mod trainer;
 mod worker;
@@ -19,7 +23,8 @@ mod world;
 pub use device::train_task;
 pub use error::FederateError;
 pub use fedact_federate_params::{
-    Allotment, Budget, DEFINITION, Devices, FederateParams, StrategyKind, fleet,
+    Allotment, Budget, DEFINITION, Devices, FederateParams, FleetParams, StrategyKind, Transport,
+    fleet,
 };
 pub use run::run;
 

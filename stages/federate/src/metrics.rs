@@ -9,7 +9,7 @@ use fedact_stage::Metrics;
 use serde_json::{Value, json};
 
 use crate::drive::Outcome;
-use crate::{FederateError, FederateParams, StrategyKind};
+use crate::{FederateError, FederateParams, StrategyKind, Transport};
 
 /// The metrics of the step.
 pub fn metrics(params: &FederateParams, outcome: &Outcome, scores: &Scores) -> Metrics {
@@ -34,12 +34,21 @@ pub fn metrics(params: &FederateParams, outcome: &Outcome, scores: &Scores) -> M
     put("top5", json!(scores.top5));
     put("mean_class_accuracy", json!(scores.mean_class_accuracy));
     put("loss", json!(scores.loss));
-    put("virtual_seconds", json!(outcome.virtual_seconds));
+    match params.transport {
+        Transport::Simulation => {
+            put("virtual_seconds", json!(outcome.seconds));
+            put("joules", json!(outcome.energy.joules()));
+        }
+        // Seconds of a clock, and nobody has measured what the devices spent.
+        Transport::Nats => {
+            put("transport", json!(params.transport.name()));
+            put("seconds", json!(outcome.seconds));
+        }
+    }
     put("client_epochs", json!(outcome.client_epochs));
     put("samples", json!(outcome.samples));
     put("bytes_up", json!(outcome.bytes_up));
     put("bytes_down", json!(outcome.bytes_down));
-    put("joules", json!(outcome.energy.joules()));
     put("versions", json!(outcome.version));
     put("updates", json!(totals.updates));
     put("refused", json!(totals.refused));

@@ -1,9 +1,12 @@
 //! A run from its job to its output.
 
+use std::path::PathBuf;
+
 use fedact_clips::{ClipSet, Split};
 use fedact_federation::history::HistoryWriter;
 use fedact_federation::partition::Partition;
 use fedact_nets::quantize::QuantizedModel;
+use fedact_nets::score::Scores;
 use fedact_nets::set_threads;
 use fedact_stage::{Job, Metrics, Reporter, StageError};
 use tch::Device;
@@ -12,12 +15,29 @@ use crate::clients::shares;
 use crate::drive::Outcome;
 use crate::kept::Kept;
 use crate::metrics::{metrics, write_metrics};
+use crate::served::{self, Place};
 use crate::worker::Worker;
 use crate::world::World;
-use crate::{FederateError, FederateParams, StrategyKind};
+use crate::{FederateError, FederateParams, StrategyKind, Transport, rules};
 
 /// The history's file name, in the output as among the checkpoints.
 pub const HISTORY: &str = "history.jsonl";
+
+/// A run that has come to its end.
+pub struct Tuned {
+    /// The network, with the final parameters.
+    pub model: QuantizedModel,
+    /// All scores on the test split.
+    pub scores: Scores,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// How many clients there were.
+    pub clients: usize,
+    /// Where its history is.
+    pub history: PathBuf,
+    /// Where it is kept in a fleet, if devices of one did the work.
+    pub place: Option<Place>,
+}
 
 /// Fine-tunes the model and writes it, with its history and metrics, into the job's output folder.
 ///
@@ -35,25 +55,45 @@ fn fine_tune(
     params: &FederateParams,
     reporter: &Reporter,
 ) -> Result<Metrics, FederateError> {
-    let model_folder = job.input("model").map_err(missing)?;
-    let clips_folder = job.input("clips").map_err(missing)?;
-    let clips = ClipSet::open(clips_folder)?;
-    let model = with_classes_of(
-        QuantizedModel::load(model_folder, Device::Cpu)?,
-        &clips,
-        params.seed,
-    )?;
+    let clips = ClipSet::open(job.input("clips").map_err(missing)?)?;
+    let model = model_of(job, params, &clips)?;
+    not_empty(&clips, Split::Test, "test")?;
+    let tuned = match params.transport {
+        Transport::Simulation => simulate(job, params, model, &clips, reporter)?,
+        Transport::Nats => served::serve(job, params, model, clips, reporter)?,
+    };
+    tell(params, &tuned.outcome, tuned.clients, reporter);
+    write(job, params, tuned)
+}
+
+/// The job's model, with the classes of the clips.
+///
+/// # Errors
+/// It cannot be read, or takes other clips than these.
+pub fn model_of(
+    job: &Job,
+    params: &FederateParams,
+    clips: &ClipSet,
+) -> Result<QuantizedModel, FederateError> {
+    let folder = job.input("model").map_err(missing)?;
+    let model = QuantizedModel::load(folder, Device::Cpu)?;
+    let model = with_classes_of(model, clips, params.seed)?;
+    model.info.check_geometry(clips.dataset())?;
+    model.info.check_classes(clips.dataset())?;
+    Ok(model)
+}
+
+/// Fine-tunes with clients that are simulated here.
+fn simulate(
+    job: &Job,
+    params: &FederateParams,
+    model: QuantizedModel,
+    clips: &ClipSet,
+    reporter: &Reporter,
+) -> Result<Tuned, FederateError> {
+    not_empty(clips, Split::Train, "train")?;
     let pooled = clips.indices(Split::Train);
-    for (empty, split) in [
-        (pooled.is_empty(), "train"),
-        (clips.indices(Split::Test).is_empty(), "test"),
-    ] {
-        if empty {
-            let path = clips.folder().to_owned();
-            return Err(FederateError::EmptySplit { path, split });
-        }
-    }
-    let clients = shares(&clips, params);
+    let clients = shares(clips, params);
     if clients.len() < params.clients {
         reporter.warn(format!(
             "{} has {} {} in its train split, so there are {} clients and not {}",
@@ -67,13 +107,10 @@ fn fine_tune(
             params.clients
         ));
     }
-    let rounds = params
-        .budget
-        .client_epochs
-        .div_ceil(clients.len() as u64 * u64::from(params.local_epochs));
-    let budget_samples = rounds * u64::from(params.local_epochs) * pooled.len() as u64;
-    let budget_client_epochs = rounds * u64::from(params.local_epochs) * clients.len() as u64;
-    let mut world = World::new(params, &model, &clips, clients, budget_samples)?;
+    let epochs = rules::rounds(params, clients.len()) * u64::from(params.local_epochs);
+    let budget_samples = epochs * pooled.len() as u64;
+    let budget_client_epochs = epochs * clients.len() as u64;
+    let mut world = World::new(params, &model, clips, clients, budget_samples)?;
 
     let progress = reporter.task("fine-tuning", budget_client_epochs, "client-epochs");
     let kept = Kept::read(&job.checkpoints);
@@ -86,7 +123,7 @@ fn fine_tune(
         None => (HistoryWriter::create(&history_path)?, None),
     };
     let clients = std::mem::take(&mut world.clients);
-    let mut worker = Worker::new(model, params, &clips, &clients, &pooled, history, &progress)?;
+    let mut worker = Worker::new(model, params, clips, &clients, &pooled, history, &progress)?;
     world.fill_in_steps(&worker);
     let checkpoints = &job.checkpoints;
     let outcome = match params.server_strategy() {
@@ -99,19 +136,43 @@ fn fine_tune(
             world.with_clients(strategy, &mut worker, kept, checkpoints, reporter)?
         }
     };
-    tell(params, &outcome, clients.len(), reporter);
     worker.sync_history()?;
     let (model, scores) = worker.finish(&outcome.parameters)?;
-    model.save(&job.output)?;
+    Ok(Tuned {
+        model,
+        scores,
+        outcome,
+        clients: clients.len(),
+        history: history_path,
+        place: None,
+    })
+}
+
+/// Writes everything into the job's output folder.
+fn write(job: &Job, params: &FederateParams, tuned: Tuned) -> Result<Metrics, FederateError> {
+    tuned.model.save(&job.output)?;
     fedact_onnx::write_all(&job.output, &job.output)?;
     let output = job.output.join(HISTORY);
-    std::fs::copy(&history_path, &output).map_err(|source| FederateError::Write {
+    std::fs::copy(&tuned.history, &output).map_err(|source| FederateError::Write {
         path: output,
         source,
     })?;
-    let metrics = metrics(params, &outcome, &scores);
-    write_metrics(&job.output, &metrics, &scores)?;
+    let metrics = metrics(params, &tuned.outcome, &tuned.scores);
+    write_metrics(&job.output, &metrics, &tuned.scores)?;
+    if let Some(place) = tuned.place {
+        place.done()?;
+    }
     Ok(metrics)
+}
+
+fn not_empty(clips: &ClipSet, split: Split, name: &'static str) -> Result<(), FederateError> {
+    if !clips.indices(split).is_empty() {
+        return Ok(());
+    }
+    Err(FederateError::EmptySplit {
+        path: clips.folder().to_owned(),
+        split: name,
+    })
 }
 
 /// Says what the user must know of a run beside its metrics.

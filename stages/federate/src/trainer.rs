@@ -47,8 +47,8 @@ impl<'a> Trainer<'a> {
     }
 
     /// The network as it is now.
-    pub fn model(&self) -> &QuantizedModel {
-        &self.model
+    pub fn model(&mut self) -> &mut QuantizedModel {
+        &mut self.model
     }
 
     /// The network.

@@ -2,22 +2,21 @@
 
 use std::path::Path;
 
-use fedact_clips::{ClipSet, Split};
+use fedact_clips::ClipSet;
 use fedact_federation::aggregator::ClientId;
 use fedact_federation::history::{HistoryWriter, Record};
 use fedact_federation::partition::Share;
 use fedact_federation::simulation::{Assignment, Host, Score, Training};
 use fedact_nets::data::Loader;
 use fedact_nets::quantize::QuantizedModel;
-use fedact_nets::score::{Scores, predict};
+use fedact_nets::score::Scores;
 use fedact_nets::set_threads;
 use fedact_stage::Task;
 
 use crate::clients::batches_of;
+use crate::score::scores;
 use crate::trainer::Trainer;
 use crate::{FederateError, FederateParams, StrategyKind};
-
-const TEST_BATCH: usize = 32;
 
 /// Trains on the clients' clips, with as many networks as may be trained side by side, tests with one of them, and keeps the history.
 pub struct Worker<'a> {
@@ -26,7 +25,6 @@ pub struct Worker<'a> {
     others: Vec<Trainer<'a>>,
     params: &'a FederateParams,
     clips: &'a ClipSet,
-    test: Vec<usize>,
     /// One for each client, then one for the centre.
     loaders: Vec<Loader<'a>>,
     history: HistoryWriter,
@@ -71,7 +69,6 @@ impl<'a> Worker<'a> {
         Ok(Self {
             first: Trainer::new(model, params, shown),
             others,
-            test: clips.indices(Split::Test),
             samples_per_client_epoch: pooled.len() as f64 / clients.len() as f64,
             params,
             clips,
@@ -143,17 +140,10 @@ impl<'a> Worker<'a> {
     }
 
     fn test(&mut self, parameters: &[f32]) -> Result<Scores, FederateError> {
-        self.first.load(parameters)?;
-        let predictions = predict(
-            self.first.model(),
-            self.clips,
-            &self.test,
-            TEST_BATCH,
-            |_| {
-                self.progress.advance(0);
-            },
-        )?;
-        Ok(Scores::from(&predictions))
+        let progress = self.progress;
+        scores(self.first.model(), parameters, self.clips, || {
+            progress.advance(0);
+        })
     }
 }
 

@@ -1,22 +1,19 @@
 //! Who takes part, on which devices and by which rules.
 
 use fedact_clips::ClipSet;
-use fedact_federation::aggregator::{Client, Config};
+use fedact_federation::aggregator::Config;
 use fedact_federation::clock::DeviceClock;
 use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
-use fedact_federation::layout::{Layout, TensorLayout};
+use fedact_federation::layout::Layout;
 use fedact_federation::partition::Share;
 use fedact_federation::simulation::{Participant, Setting, Uplink};
 use fedact_federation::strategy::Strategy;
 use fedact_nets::quantize::QuantizedModel;
-use serde_json::Value;
 
 use crate::worker::Worker;
-use crate::{FederateError, FederateParams, StrategyKind};
+use crate::{FederateError, FederateParams, StrategyKind, rules};
 
-/// So many tasks of every client, lost one after the other, end a run.
-const LOSSES_OF_EACH: u64 = 50;
 const CENTRE: &str = "centre";
 const CENTRE_DEVICE: &str = "server";
 
@@ -78,14 +75,6 @@ impl<'a> World<'a> {
             .sum();
         let profile = catalogue.profile(CENTRE_DEVICE)?;
         let rate = catalogue.training_rate(profile, cost);
-        let tensors = model
-            .parameter_shapes()
-            .into_iter()
-            .map(|tensor| TensorLayout {
-                name: tensor.name,
-                shape: tensor.shape,
-            })
-            .collect();
         let clip_bytes = clips.dataset().clip_bytes() as u64;
         Ok(Self {
             params,
@@ -107,7 +96,7 @@ impl<'a> World<'a> {
                 .collect(),
             clients,
             participants,
-            layout: Layout::new(tensors),
+            layout: rules::layout_of(model),
             total_clips,
             budget_samples,
         })
@@ -132,45 +121,21 @@ impl<'a> World<'a> {
             .iter()
             .map(|participant| participant.summary.clone())
             .collect();
-        let mut mixing = None;
-        match self.params.strategy {
-            StrategyKind::Fedasync => mixing = Some(self.params.mixing.name().to_owned()),
-            StrategyKind::Central => clients.push(self.centre.clone()),
-            _ => {}
+        if self.params.strategy == StrategyKind::Central {
+            clients.push(self.centre.clone());
         }
-        Record::Start {
-            strategy: self.params.strategy.name().to_owned(),
-            mixing,
-            seed: self.params.seed,
-            parameters: self.layout.len() as u64,
-            model_bytes: self.layout.message_bytes(),
-            clients,
-            settings: serde_json::to_value(self.params).unwrap_or(Value::Null),
-        }
+        let layout = &self.layout;
+        let (parameters, bytes) = (layout.len() as u64, layout.message_bytes());
+        rules::start(self.params, parameters, bytes, clients)
     }
 
     /// The server's rules.
     pub fn config(&self, strategy: Strategy) -> Config {
-        let params = self.params;
-        let epochs = u64::from(params.local_epochs);
-        let clients: Vec<Client> = self
-            .participants
-            .iter()
-            .map(|participant| Client {
-                samples_per_task: participant.summary.clips * epochs,
-            })
-            .collect();
-        Config {
-            strategy,
-            max_refusals_in_a_row: 10 * clients.len() as u64,
-            clients,
-            layout: self.layout.clone(),
-            budget_samples: self.budget_samples,
-            max_update_distance: params.max_update_norm,
-            norm_bound: params.norm_bound,
-            max_samples: params.max_samples,
-            seed: params.seed,
-        }
+        let epochs = u64::from(self.params.local_epochs);
+        let participants = self.participants.iter();
+        let samples = participants.map(|participant| participant.summary.clips * epochs);
+        let layout = self.layout.clone();
+        rules::config(self.params, strategy, layout, samples, self.budget_samples)
     }
 
     /// What the simulation goes by.
@@ -187,7 +152,7 @@ impl<'a> World<'a> {
                 codec: self.params.codec.clone(),
                 feedback: self.params.error_feedback,
             },
-            max_losses_in_a_row: LOSSES_OF_EACH * self.participants.len() as u64,
+            max_losses_in_a_row: rules::max_losses_in_a_row(self.participants.len()),
         }
     }
 }

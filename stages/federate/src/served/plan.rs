@@ -1,0 +1,89 @@
+//! How much work a fleet is given.
+
+use fedact_clips::{ClipSet, Split};
+use fedact_federation::aggregator::Config;
+use fedact_federation::layout::Layout;
+use fedact_federation::strategy::Strategy;
+use fedact_stage::OutOfRange;
+use std::collections::BTreeSet;
+
+use crate::{FederateError, FederateParams, rules};
+
+/// What the params come to for so many devices. A device's clips are its own: what they are taken to be is what a task of
+/// `local_epochs` passes holds.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    strategy: Strategy,
+    devices: usize,
+    /// Clips of an ordinary task, repeats counted.
+    pub clips_per_task: u64,
+    /// Clips of a pass.
+    pub samples_per_client_epoch: f64,
+    /// The budget in whole rounds of all devices.
+    pub client_epochs: u64,
+    /// The same in clips.
+    pub budget_samples: u64,
+}
+
+impl Plan {
+    /// The plan for a fleet of so many devices.
+    ///
+    /// # Errors
+    /// A strategy that has no clients; rounds of more clients than the fleet has.
+    pub fn of(
+        params: &FederateParams,
+        clips: &ClipSet,
+        devices: usize,
+    ) -> Result<Self, FederateError> {
+        let strategy = params.server_strategy().ok_or_else(|| OutOfRange {
+            key: "transport".into(),
+            value: params.transport.name().into(),
+            expected: "`simulation` under a strategy without clients".into(),
+        })?;
+        OutOfRange::unless(
+            devices > 0,
+            "the number of devices of the fleet",
+            devices,
+            "1 or more",
+        )?;
+        if let Some(clients) = params.clients_per_round {
+            let expected = format!("at most {devices}, the devices of the fleet");
+            OutOfRange::unless(clients <= devices, "clients_per_round", clients, &expected)?;
+        }
+        let train = clips.indices(Split::Train);
+        let groups: BTreeSet<&str> = train.iter().map(|clip| clips.group(*clip)).collect();
+        let clips_per_task = params.clips_per_task(train.len(), groups.len());
+        let epochs = u64::from(params.local_epochs);
+        let tasks = rules::rounds(params, devices) * devices as u64;
+        Ok(Self {
+            strategy,
+            devices,
+            clips_per_task,
+            samples_per_client_epoch: clips_per_task as f64 / epochs as f64,
+            client_epochs: tasks * epochs,
+            budget_samples: tasks * clips_per_task,
+        })
+    }
+
+    /// What the aggregator goes by.
+    pub fn config(&self, params: &FederateParams, layout: Layout) -> Config {
+        let samples = std::iter::repeat_n(self.clips_per_task, self.devices);
+        rules::config(
+            params,
+            self.strategy.clone(),
+            layout,
+            samples,
+            self.budget_samples,
+        )
+    }
+
+    /// Clips between two tests.
+    pub fn evaluate_every_samples(&self, params: &FederateParams) -> u64 {
+        (params.evaluate_every as f64 * self.samples_per_client_epoch).round() as u64
+    }
+
+    /// Clips in passes of a device over what it is taken to hold.
+    pub fn client_epochs_of(&self, samples: u64) -> f64 {
+        samples as f64 / self.samples_per_client_epoch
+    }
+}
