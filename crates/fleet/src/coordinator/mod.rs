@@ -157,9 +157,9 @@ impl Coordinator {
     /// The server does not let the coordinator in, or a file of the run cannot be read or written. Devices and
     /// a server that is away are no errors.
     pub async fn serve(&mut self, stop: &Stop) -> Result<Ended, FleetError> {
-        let address = self.roster.address.clone();
+        let address = self.roster.addresses().join(", ");
         let door = Door {
-            address: &address,
+            addresses: self.roster.addresses(),
             authority: self.settings.authority.as_deref(),
             key: &self.key,
             inbox: format!("_INBOX.{}", self.roster.fleet),
@@ -169,12 +169,12 @@ impl Coordinator {
             connected = link::connect(&door) => Some(connected?),
             () = stop.stopped() => None,
         };
-        let Some((client, shut)) = connecting else {
+        let Some(line) = connecting else {
             return Ok(Ended::Stopped);
         };
-        let mut outlet = Outlet::new(client, self.subjects.clone(), self.engine.run());
+        let mut outlet = Outlet::new(line.clone(), self.subjects.clone(), self.engine.run());
         loop {
-            if *shut.borrow() {
+            if line.is_shut() {
                 return Err(FleetError::NotLetIn {
                     address,
                     reason: "the server no longer knows the coordinator's key".into(),
