@@ -30,6 +30,7 @@ use fedact_fleet::identity::Join;
 use fedact_fleet::{FleetError, Stop};
 
 use crate::exit::{Code, Refusal};
+use crate::fleet::log::Format;
 use crate::{launch, output, run as pipeline, signals, stage};
 use hands::{Ending, Hands};
 use shown::Shown;
@@ -56,6 +57,9 @@ pub struct Arguments {
     /// Print what happens as lines of JSON.
     #[arg(long)]
     json: bool,
+    /// Write what happens to standard error as lines of JSON with time and level.
+    #[arg(long, value_name = "FORMAT")]
+    log: Option<Format>,
     /// To try a fleet out: let no task take less time than training would on a device of this built-in profile, by waiting when it is
     /// done. Nothing else of that device is imitated.
     #[arg(long, value_name = "PROFILE")]
@@ -78,7 +82,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     }
     let videos = Videos::find(&arguments.videos)?;
     let state = state_folder(arguments, &videos)?;
-    let shown = Shown::new(&join, arguments.json);
+    let shown = Shown::new(&join, arguments.json, arguments.log);
     let ending = Ending::default();
     let stop = signals::stop()?;
     let hands = Hands::new(
@@ -118,7 +122,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     if let Some(refusal) = ending.take() {
         return Err(refusal);
     }
-    match ended.transpose()? {
+    match ended.transpose().map_err(not_taking_part)? {
         Some(Ended::Finished(reason)) => {
             shown.ended(&reason)?;
             Ok(Code::Done)
@@ -140,6 +144,20 @@ fn no_join_file(path: &Path, error: FleetError) -> Refusal {
             )
         }
         error => error.into(),
+    }
+}
+
+fn not_taking_part(error: FleetError) -> Refusal {
+    let help = match &error {
+        FleetError::NotLetIn { .. } => {
+            Some("ask whoever runs the fleet; a fleet that was set up anew has new join files")
+        }
+        FleetError::Served { .. } => Some("or give this one a folder of its own with --state DIR"),
+        _ => None,
+    };
+    Refusal {
+        help: help.map(str::to_owned),
+        ..error.into()
     }
 }
 

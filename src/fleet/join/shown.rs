@@ -10,17 +10,22 @@ use fedact_stage::{Event, Level};
 use serde_json::{Value, json};
 
 use crate::exit::Refusal;
+use crate::fleet::log::{self, Format};
 use crate::output;
 use crate::progress::{self, Progress};
 
-/// Shows a device: as a bar on a terminal, as lines about what has changed elsewhere, or as lines of JSON. Clones show the same one.
+/// Shows a device: to people as a bar on a terminal and as lines about what has changed elsewhere, to programs as lines of JSON. Clones
+/// show the same one.
 #[derive(Clone)]
 pub struct Shown(Arc<Mutex<State>>);
 
 struct State {
     device: String,
     address: String,
+    /// Lines of JSON on standard output.
     json: bool,
+    /// The same on standard error, with time and level.
+    log: bool,
     bar: Option<Progress>,
     /// Whether the server was said to be away.
     away: bool,
@@ -30,13 +35,14 @@ struct State {
 
 impl Shown {
     /// Shows the device with this join file.
-    pub fn new(join: &Join, json: bool) -> Self {
+    pub fn new(join: &Join, json: bool, log: Option<Format>) -> Self {
         let terminal = std::io::stderr().is_terminal();
         Self(Arc::new(Mutex::new(State {
             device: join.device.to_string(),
-            address: join.address.clone(),
+            address: join.addresses().join(", "),
             json,
-            bar: (terminal && !json).then(progress::for_this_terminal),
+            log: log.is_some(),
+            bar: (terminal && !json && log.is_none()).then(progress::for_this_terminal),
             away: false,
             counted: 0,
             refused: 0,
@@ -50,8 +56,8 @@ impl Shown {
     /// Shows what the connection tells.
     pub fn told(&self, told: &Told) {
         let mut state = self.lock();
-        if state.json {
-            state.line(&line(told));
+        if state.for_programs() {
+            state.line(level(told), &line(told));
             return;
         }
         match told {
@@ -100,8 +106,8 @@ impl Shown {
     /// Shows what a process says that does `what`.
     pub fn report(&self, what: &str, event: Event) {
         let mut state = self.lock();
-        if state.json {
-            state.line(&event);
+        if state.for_programs() {
+            state.line(log::level_of_report(&event), &event);
             return;
         }
         match event {
@@ -121,7 +127,7 @@ impl Shown {
     /// Shows what is going on.
     pub fn doing(&self, what: &str) {
         let mut state = self.lock();
-        if !state.json {
+        if !state.for_programs() {
             state.doing(what);
         }
     }
@@ -146,8 +152,12 @@ impl Shown {
     /// Standard output cannot be written to.
     pub fn ended(&self, reason: &str) -> Result<(), Refusal> {
         let state = self.lock();
+        let line = json!({"event": "ended", "reason": reason});
+        if state.log {
+            log::write(log::Level::Info, &line);
+        }
         if state.json {
-            return output::json(&json!({"event": "ended", "reason": reason}));
+            return output::json(&line);
         }
         output::text(&format!(
             "{}: the run is over ({reason}); {}\n",
@@ -158,9 +168,18 @@ impl Shown {
 }
 
 impl State {
+    fn for_programs(&self) -> bool {
+        self.json || self.log
+    }
+
     /// A reader that has gone away is no reason to stop.
-    fn line(&self, line: &impl serde::Serialize) {
-        let _ = output::json(line);
+    fn line(&self, level: log::Level, line: &impl serde::Serialize) {
+        if self.json {
+            let _ = output::json(line);
+        }
+        if self.log {
+            log::write(level, line);
+        }
     }
 
     fn totals(&self) -> String {
@@ -210,6 +229,15 @@ impl State {
                 report,
             });
         }
+    }
+}
+
+/// How much what was told matters.
+fn level(told: &Told) -> log::Level {
+    match told {
+        Told::ServerAway | Told::GivenBack { .. } => log::Level::Warning,
+        Told::Decided(verdict) if verdict.refused.is_some() => log::Level::Warning,
+        _ => log::Level::Info,
     }
 }
 
