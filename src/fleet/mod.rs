@@ -2,12 +2,14 @@
 
 #[allow(dead_code, reason = "for `fedact fleet serve`")]
 mod changes;
+mod demo;
 mod init;
 mod join;
 #[allow(dead_code, reason = "for `fedact fleet serve` and `fedact fleet join`")]
 mod log;
 #[allow(dead_code, reason = "for `fedact fleet serve`")]
 mod metrics;
+mod nats;
 mod revoke;
 mod standing;
 mod status;
@@ -38,6 +40,8 @@ enum Command {
     Status(status::Arguments),
     /// Send a device away: the server lets it in no more.
     Revoke(revoke::Arguments),
+    /// Try a fleet on this machine: a server, a coordinator and devices that are slowed to their profiles.
+    Demo(demo::Arguments),
 }
 
 /// Does what is asked with a fleet.
@@ -50,6 +54,7 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         Command::Join(arguments) => join::command(&arguments),
         Command::Status(arguments) => status::command(&arguments),
         Command::Revoke(arguments) => revoke::command(&arguments),
+        Command::Demo(arguments) => demo::command(&arguments),
     }
 }
 

@@ -30,7 +30,7 @@ use fedact_fleet::identity::Join;
 use fedact_fleet::{FleetError, Stop};
 
 use crate::exit::{Code, Refusal};
-use crate::fleet::log::Format;
+use crate::fleet::log;
 use crate::{launch, output, run as pipeline, signals, stage};
 use hands::{Ending, Hands};
 use shown::Shown;
@@ -54,12 +54,12 @@ pub struct Arguments {
     /// Cores to use [default: all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
+    /// Log what happens on standard error, in the place of a bar.
+    #[arg(long, value_name = "FORMAT")]
+    log: Option<log::Format>,
     /// Print what happens as lines of JSON.
     #[arg(long)]
     json: bool,
-    /// Write what happens to standard error as lines of JSON with time and level.
-    #[arg(long, value_name = "FORMAT")]
-    log: Option<Format>,
     /// To try a fleet out: let no task take less time than training would on a device of this built-in profile, by waiting when it is
     /// done. Nothing else of that device is imitated.
     #[arg(long, value_name = "PROFILE")]
@@ -82,7 +82,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     }
     let videos = Videos::find(&arguments.videos)?;
     let state = state_folder(arguments, &videos)?;
-    let shown = Shown::new(&join, arguments.json, arguments.log);
+    let shown = Shown::new(&join, arguments.json, arguments.log.is_some());
     let ending = Ending::default();
     let stop = signals::stop()?;
     let hands = Hands::new(

@@ -10,7 +10,7 @@ use fedact_stage::{Event, Level};
 use serde_json::{Value, json};
 
 use crate::exit::Refusal;
-use crate::fleet::log::{self, Format};
+use crate::fleet::log;
 use crate::output;
 use crate::progress::{self, Progress};
 
@@ -35,14 +35,14 @@ struct State {
 
 impl Shown {
     /// Shows the device with this join file.
-    pub fn new(join: &Join, json: bool, log: Option<Format>) -> Self {
+    pub fn new(join: &Join, json: bool, log: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
         Self(Arc::new(Mutex::new(State {
             device: join.device.to_string(),
             address: join.addresses().join(", "),
             json,
-            log: log.is_some(),
-            bar: (terminal && !json && log.is_none()).then(progress::for_this_terminal),
+            log,
+            bar: (terminal && !json && !log).then(progress::for_this_terminal),
             away: false,
             counted: 0,
             refused: 0,
@@ -56,8 +56,8 @@ impl Shown {
     /// Shows what the connection tells.
     pub fn told(&self, told: &Told) {
         let mut state = self.lock();
-        if state.for_programs() {
-            state.line(level(told), &line(told));
+        if state.is_read_by_programs() {
+            state.line(level_of(told), &line(told));
             return;
         }
         match told {
@@ -106,7 +106,7 @@ impl Shown {
     /// Shows what a process says that does `what`.
     pub fn report(&self, what: &str, event: Event) {
         let mut state = self.lock();
-        if state.for_programs() {
+        if state.is_read_by_programs() {
             state.line(log::level_of_report(&event), &event);
             return;
         }
@@ -127,7 +127,7 @@ impl Shown {
     /// Shows what is going on.
     pub fn doing(&self, what: &str) {
         let mut state = self.lock();
-        if !state.for_programs() {
+        if !state.is_read_by_programs() {
             state.doing(what);
         }
     }
@@ -152,12 +152,12 @@ impl Shown {
     /// Standard output cannot be written to.
     pub fn ended(&self, reason: &str) -> Result<(), Refusal> {
         let state = self.lock();
-        let line = json!({"event": "ended", "reason": reason});
-        if state.log {
-            log::write(log::Level::Info, &line);
-        }
-        if state.json {
-            return output::json(&line);
+        if state.is_read_by_programs() {
+            state.line(
+                log::Level::Info,
+                &json!({"event": "ended", "reason": reason}),
+            );
+            return Ok(());
         }
         output::text(&format!(
             "{}: the run is over ({reason}); {}\n",
@@ -168,7 +168,7 @@ impl Shown {
 }
 
 impl State {
-    fn for_programs(&self) -> bool {
+    fn is_read_by_programs(&self) -> bool {
         self.json || self.log
     }
 
@@ -233,7 +233,7 @@ impl State {
 }
 
 /// How much what was told matters.
-fn level(told: &Told) -> log::Level {
+fn level_of(told: &Told) -> log::Level {
     match told {
         Told::ServerAway | Told::GivenBack { .. } => log::Level::Warning,
         Told::Decided(verdict) if verdict.refused.is_some() => log::Level::Warning,

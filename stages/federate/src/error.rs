@@ -54,20 +54,6 @@ pub enum FederateError {
         /// Clips processed.
         samples: u64,
     },
-    /// What a device of a fleet is to do is not said in a way that this program understands.
-    #[error(
-        "the task cannot be understood: {0}; give all machines of the fleet the same version of fedact"
-    )]
-    Task(serde_json::Error),
-    /// The parameters that a task starts from cannot be read.
-    #[error("cannot read {path}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
     /// A step for a fleet, and no fleet.
     #[error("step `{step}` has `transport: nats`, and no fleet of devices works for it here")]
     NoFleet {
@@ -92,6 +78,20 @@ pub enum FederateError {
     /// The system gives no threads for the connection.
     #[error("cannot begin to serve the fleet")]
     Runtime(#[source] std::io::Error),
+    /// What a device of a fleet is to do is not said in a way that this program understands.
+    #[error(
+        "the task cannot be understood: {0}; give all machines of the fleet the same version of fedact"
+    )]
+    Task(serde_json::Error),
+    /// The parameters that a task starts from cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file of the output or a checkpoint cannot be written.
     #[error("cannot write {path}", path = path.display())]
     Write {
