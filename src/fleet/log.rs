@@ -51,23 +51,24 @@ pub fn write_change(change: &Change) {
 
 fn level_of(event: &RunEvent) -> Level {
     match event {
-        RunEvent::Digesting { .. }
-        | RunEvent::Reported {
-            report: Event::Progress { .. },
-            ..
-        } => Level::Debug,
-        RunEvent::Warning { .. }
-        | RunEvent::NotRun { .. }
-        | RunEvent::Reported {
-            report:
-                Event::Message {
-                    level: Said::Warning,
-                    ..
-                },
-            ..
-        } => Level::Warning,
+        RunEvent::Digesting { .. } => Level::Debug,
+        RunEvent::Reported { report, .. } => level_of_report(report),
+        RunEvent::Warning { .. } | RunEvent::NotRun { .. } => Level::Warning,
         RunEvent::Failed { .. } => Level::Error,
         _ => Level::Info,
+    }
+}
+
+/// How much matters what the process of a step says.
+pub fn level_of_report(report: &Event) -> Level {
+    match report {
+        Event::Progress { .. } => Level::Debug,
+        Event::Message {
+            level: Said::Warning,
+            ..
+        } => Level::Warning,
+        Event::Failed { .. } => Level::Error,
+        Event::Message { .. } | Event::Finished { .. } | Event::Stopped => Level::Info,
     }
 }
 

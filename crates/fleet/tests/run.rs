@@ -17,7 +17,7 @@ use fedact_fleet::{Digest, Stop};
 use futures_util::StreamExt;
 use kit::hand::Hand;
 use kit::problem::{SAMPLES, rules};
-use kit::{bits, distance, optimum, serve};
+use kit::{bits, distance, distance_from_wishes, optimum, serve};
 
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -60,10 +60,10 @@ async fn a_run_of_five_devices_ends_and_is_what_its_journal_gives() {
     decided.sort_unstable();
     let mixed: Vec<_> = replayed.mixed.keys().copied().collect();
     assert_eq!(decided, mixed);
-    // It learned something: FedAsync stays about the mean of what the devices want.
-    let optimum = optimum(&world.devices, numbers);
-    let begin = distance(&vec![0.0; numbers], &optimum);
-    assert!(distance(&model, &optimum) < begin, "{begin}");
+    // It learned something: FedAsync stays about what the devices want.
+    let begin = distance_from_wishes(&vec![0.0; numbers], &world.devices);
+    let end = distance_from_wishes(&model, &world.devices);
+    assert!(end < begin, "{begin} {end}");
     let status = Status::read(&world.fleet.run_folder()).unwrap();
     assert_eq!(status.finished.as_deref(), Some("budget-spent"));
     assert_eq!(
@@ -129,8 +129,8 @@ async fn lossy_codecs_with_feedback_give_what_the_journal_gives() {
         device.await.unwrap().unwrap();
     }
     let model = coordinator.engine().aggregator().parameters();
-    let optimum = optimum(&world.devices, numbers);
-    assert!(distance(model, &optimum) < distance(&vec![0.0; numbers], &optimum));
+    let begin = distance_from_wishes(&vec![0.0; numbers], &world.devices);
+    assert!(distance_from_wishes(model, &world.devices) < begin);
     assert_eq!(bits(&world.replay(config).parameters), bits(model));
 }
 
@@ -323,7 +323,6 @@ async fn a_folder_is_served_by_one_process_and_under_its_own_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "recovery takes a minute and more on a loaded machine, and why is not known yet"]
 async fn a_server_that_lost_all_its_streams_is_given_new_ones_and_the_run_goes_on() {
     let Some(mut world) = kit::world(2) else {
         return;
@@ -348,7 +347,7 @@ async fn a_server_that_lost_all_its_streams_is_given_new_ones_and_the_run_goes_o
         world.start_server();
         world
     });
-    let ended = serve(&mut coordinator, &stop, LIMIT * 2).await;
+    let ended = serve(&mut coordinator, &stop, LIMIT).await;
     assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
     let world = wiped.join().unwrap();
     for device in devices {

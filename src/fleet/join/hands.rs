@@ -1,6 +1,8 @@
 //! Tasks done by processes of their own.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -198,9 +200,9 @@ impl Hands {
     /// Has a process train.
     fn train_on(&self, run: &Run, work: &Work<'_>) -> Result<Vec<f32>, Trouble> {
         let folder = self.state.join("task");
-        let failed = |error: std::io::Error| Trouble::disk(&folder, &error);
+        let failed = |error: io::Error| Trouble::disk(&folder, &error);
         match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(failed(error));
             }
             _ => {}
@@ -210,8 +212,7 @@ impl Hands {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
         let base = folder.join("base");
-        let bytes: Vec<u8> = work.base.iter().flat_map(|one| one.to_le_bytes()).collect();
-        std::fs::write(&base, bytes).map_err(failed)?;
+        write_numbers(&base, work.base).map_err(failed)?;
         let request = TrainRequest {
             brief: run.brief.clone(),
             base,
@@ -244,9 +245,7 @@ impl Hands {
             })
         });
         ended.map_err(|unfinished| Trouble::of(unfinished, "its training process failed"))?;
-        let bytes = std::fs::read(output.join(TRAINED)).map_err(failed)?;
-        let (numbers, _) = bytes.as_chunks::<4>();
-        let trained = numbers.iter().map(|one| f32::from_le_bytes(*one)).collect();
+        let trained = read_numbers(&output.join(TRAINED)).map_err(failed)?;
         std::fs::remove_dir_all(&folder).map_err(failed)?;
         Ok(trained)
     }
@@ -309,5 +308,76 @@ impl Trainer for Hands {
             self.shown.warn(&refusal.message);
         }
         Err(word.into())
+    }
+}
+
+/// Writes numbers as `f32`, little-endian, and never holds them twice: a device may have little memory.
+fn write_numbers(path: &Path, numbers: &[f32]) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    for number in numbers {
+        file.write_all(&number.to_le_bytes())?;
+    }
+    file.flush()
+}
+
+/// Reads them back.
+fn read_numbers(path: &Path) -> io::Result<Vec<f32>> {
+    let file = File::open(path)?;
+    let count = usize::try_from(file.metadata()?.len() / 4).unwrap_or_default();
+    let mut file = BufReader::new(file);
+    let mut numbers = Vec::with_capacity(count);
+    let mut bytes = [0; 4];
+    for _ in 0..count {
+        file.read_exact(&mut bytes)?;
+        numbers.push(f32::from_le_bytes(bytes));
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use fedact_pipeline::Failure;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_back_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers");
+        let numbers = [0.1, -0.0, f32::MIN_POSITIVE / 2.0, f32::INFINITY];
+        write_numbers(&path, &numbers).unwrap();
+        let read = read_numbers(&path).unwrap();
+        let bits = |numbers: &[f32]| numbers.iter().map(|one| one.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&read), bits(&numbers));
+    }
+
+    #[test]
+    fn what_a_process_says_stays_here_and_only_the_word_is_for_the_coordinator() {
+        let failure = |invalid_input| {
+            Unfinished::Failed(Failure {
+                message: "cannot read /home/anna/walk/birthday.mp4".into(),
+                remedy: Some("see that it is there".into()),
+                invalid_input,
+                log: Some("/state/log".into()),
+                log_tail: vec!["why".into()],
+            })
+        };
+        let Trouble::Failed { word, refusal } = Trouble::of(failure(false), "it failed") else {
+            panic!("it may pass");
+        };
+        assert_eq!(word, "it failed");
+        let words = ["birthday.mp4", "(log: /state/log)"];
+        assert!(
+            words.iter().all(|word| refusal.message.contains(word)),
+            "{refusal:?}"
+        );
+        assert!(matches!(
+            Trouble::of(failure(true), "it failed"),
+            Trouble::Unfit { .. }
+        ));
+        assert!(matches!(
+            Trouble::of(Unfinished::Stopped, ""),
+            Trouble::Over
+        ));
     }
 }

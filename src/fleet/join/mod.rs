@@ -122,7 +122,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     if let Some(refusal) = ending.take() {
         return Err(refusal);
     }
-    match ended.transpose()? {
+    match ended.transpose().map_err(not_taking_part)? {
         Some(Ended::Finished(reason)) => {
             shown.ended(&reason)?;
             Ok(Code::Done)
@@ -144,6 +144,20 @@ fn no_join_file(path: &Path, error: FleetError) -> Refusal {
             )
         }
         error => error.into(),
+    }
+}
+
+fn not_taking_part(error: FleetError) -> Refusal {
+    let help = match &error {
+        FleetError::NotLetIn { .. } => {
+            Some("ask whoever runs the fleet; a fleet that was set up anew has new join files")
+        }
+        FleetError::Served { .. } => Some("or give this one a folder of its own with --state DIR"),
+        _ => None,
+    };
+    Refusal {
+        help: help.map(str::to_owned),
+        ..error.into()
     }
 }
 

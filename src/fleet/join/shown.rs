@@ -14,15 +14,17 @@ use crate::fleet::log;
 use crate::output;
 use crate::progress::{self, Progress};
 
-/// Shows a device: as a bar on a terminal, as lines about what has changed elsewhere, or as lines of JSON on standard output, in a log, or both.
-/// Clones show the same one.
+/// Shows a device: to people as a bar on a terminal and as lines about what has changed elsewhere, to programs as lines of JSON. Clones
+/// show the same one.
 #[derive(Clone)]
 pub struct Shown(Arc<Mutex<State>>);
 
 struct State {
     device: String,
     address: String,
+    /// Lines of JSON on standard output.
     json: bool,
+    /// The same on standard error, with time and level.
     log: bool,
     bar: Option<Progress>,
     /// Whether the server was said to be away.
@@ -37,7 +39,7 @@ impl Shown {
         let terminal = std::io::stderr().is_terminal();
         Self(Arc::new(Mutex::new(State {
             device: join.device.to_string(),
-            address: join.address.clone(),
+            address: join.addresses().join(", "),
             json,
             log,
             bar: (terminal && !json && !log).then(progress::for_this_terminal),
@@ -105,16 +107,7 @@ impl Shown {
     pub fn report(&self, what: &str, event: Event) {
         let mut state = self.lock();
         if state.is_read_by_programs() {
-            let level = match &event {
-                Event::Progress { .. } => log::Level::Debug,
-                Event::Message {
-                    level: Level::Warning,
-                    ..
-                }
-                | Event::Failed { .. } => log::Level::Warning,
-                _ => log::Level::Info,
-            };
-            state.line(level, &event);
+            state.line(log::level_of_report(&event), &event);
             return;
         }
         match event {
@@ -239,7 +232,7 @@ impl State {
     }
 }
 
-/// How much it matters.
+/// How much what was told matters.
 fn level_of(told: &Told) -> log::Level {
     match told {
         Told::ServerAway | Told::GivenBack { .. } => log::Level::Warning,

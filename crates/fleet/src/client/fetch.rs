@@ -3,19 +3,18 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 
 use super::PAUSE;
+use super::pace::Pace;
 use super::session::Session;
-use crate::link::{self, Trouble};
+use crate::link::{PATIENCE_FOR_PIECE, Trouble};
 use crate::wire::{Assignment, CHUNK_BYTES, Description};
 use crate::{Digest, FleetError, files};
-
-/// Pieces that are asked for at a time.
-const AT_A_TIME: usize = 8;
 
 impl Session {
     /// The parameters that a task starts from. What was fetched by an earlier process is not fetched again. Nothing: the
@@ -52,15 +51,26 @@ impl Session {
             let pieces = length.div_ceil(CHUNK_BYTES as u64);
             let mut next = whole / CHUNK_BYTES as u64;
             let mut asking = FuturesOrdered::new();
+            let mut pace = Pace::new();
             let mut broken = false;
+            // Other orders may be about the task, or come with streams that had to be made anew: then nobody answers
+            // what was asked before.
+            let mut orders = self.orders.clone();
+            orders.mark_unchanged();
             while !broken && (next < pieces || !asking.is_empty()) {
-                if next < pieces && asking.len() < AT_A_TIME {
+                if next < pieces && asking.len() < pace.at_a_time() {
                     asking.push_back(self.piece(description.run, assignment.version, next));
                     next += 1;
                     continue;
                 }
-                match asking.next().await {
-                    Some(Ok(Some(bytes))) => {
+                let answer = tokio::select! {
+                    answer = asking.next() => answer,
+                    _ = orders.changed() => None,
+                    () = self.stop.stopped() => None,
+                };
+                match answer {
+                    Some(Ok(Some((bytes, asked)))) => {
+                        pace.took(asked.elapsed());
                         file.write_all(&bytes).map_err(FleetError::file(&path))?;
                     }
                     // Not there (any more), or the server is away: the orders will say which.
@@ -74,12 +84,19 @@ impl Session {
         }
     }
 
-    async fn piece(&self, run: u64, version: u64, piece: u64) -> Result<Option<Bytes>, Trouble> {
+    /// A piece, and when it was asked for.
+    async fn piece(
+        &self,
+        run: u64,
+        version: u64,
+        piece: u64,
+    ) -> Result<Option<(Bytes, Instant)>, Trouble> {
+        let (stream, asked) = (self.subjects.model_stream(), Instant::now());
         let subject = self.subjects.chunk(run, version, piece);
-        let stream = self.subjects.model_stream();
-        let piece = link::last(&self.connection, &stream, &subject).await?;
+        let answer = self.line.last_within(PATIENCE_FOR_PIECE, &stream, &subject);
+        let piece = answer.await?;
         let bytes = piece.as_ref().map_or(0, Bytes::len);
         self.fetched.fetch_add(bytes as u64, Ordering::Relaxed);
-        Ok(piece)
+        Ok(piece.map(|bytes| (bytes, asked)))
     }
 }

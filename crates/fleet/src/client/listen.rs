@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client as Connection;
 use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use super::Background;
 use crate::identity::Join;
-use crate::link;
+use crate::link::Line;
 use crate::wire::{Down, Orders, Subjects};
 
 /// How often the stream is asked although nothing came: a message may have been lost while the connection was.
@@ -17,16 +16,16 @@ const ASK: Duration = Duration::from_secs(2);
 
 /// The newest orders of the coordinator. Others, older ones and forged ones are left unread.
 pub(super) fn listen(
-    connection: &Connection,
+    line: &Line,
     subjects: &Subjects,
     join: &Arc<Join>,
 ) -> (Background, watch::Receiver<Option<Orders>>) {
     let (newest, receiver) = watch::channel(None);
-    let (connection, subjects, join) = (connection.clone(), subjects.clone(), Arc::clone(join));
+    let (line, subjects, join) = (line.clone(), subjects.clone(), Arc::clone(join));
     let listening = tokio::spawn(async move {
         let subject = subjects.down(&join.device);
         loop {
-            let subscription = connection.subscribe(subject.clone()).await;
+            let subscription = line.client.subscribe(subject.clone()).await;
             let mut subscription = match subscription {
                 Ok(subscription) => subscription,
                 Err(_) => {
@@ -36,7 +35,8 @@ pub(super) fn listen(
             };
             let mut subscribed = true;
             while subscribed {
-                let last = link::last(&connection, &subjects.down_stream(), &subject).await;
+                let times = line.times_made();
+                let last = line.last(&subjects.down_stream(), &subject).await;
                 if let Ok(Some(bytes)) = last {
                     take(&newest, &bytes, &join);
                 }
@@ -53,6 +53,8 @@ pub(super) fn listen(
                             }
                         },
                         () = &mut pause => break,
+                        // What was said while there was no connection.
+                        () = line.made_again(times) => break,
                     }
                 }
             }
@@ -90,6 +92,7 @@ mod tests {
             fleet: Name::new("lab").unwrap(),
             device: Name::new("nano").unwrap(),
             address: "nats://127.0.0.1:4222".into(),
+            others: Vec::new(),
             authority: None,
             coordinator: coordinator.public(),
             key: Key::generate(),

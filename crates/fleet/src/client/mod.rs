@@ -8,6 +8,7 @@
 mod fetch;
 mod keep;
 mod listen;
+mod pace;
 mod reach;
 mod session;
 mod trainer;
@@ -135,7 +136,7 @@ impl<T: Trainer> Client<T> {
         let subjects = Subjects::new(&join.fleet);
         let join = Arc::new(join);
         let door = Door {
-            address: &join.address,
+            addresses: join.addresses(),
             authority: join.authority.as_deref(),
             key: &join.key,
             inbox: subjects.inbox(&join.device),
@@ -146,18 +147,17 @@ impl<T: Trainer> Client<T> {
             () = reach::patience(&told) => None,
             () = stop.stopped() => None,
         };
-        let Some((connection, shut)) = connecting else {
+        let Some(line) = connecting else {
             return Ok(Ended::Stopped);
         };
-        let _watching = reach::watch(&connection, &told);
-        let (_listening, orders) = listen::listen(&connection, &subjects, &join);
+        let _watching = reach::watch(&line, &told);
+        let (_listening, orders) = listen::listen(&line, &subjects, &join);
         let mut session = Session {
-            connection,
+            line,
             subjects,
             join,
             keep,
             orders,
-            shut,
             stop: stop.clone(),
             told: None,
             waits: None,

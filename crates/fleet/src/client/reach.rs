@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::Client as Connection;
-use async_nats::connection::State;
-
 use super::{Background, Told};
+use crate::link::Line;
 
 /// How long a server may take to answer before it is said to be away.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,12 +25,12 @@ pub(super) async fn patience(ear: &Ear) {
 }
 
 /// Says whenever the server goes away or comes back, and at first that it is there.
-pub(super) fn watch(connection: &Connection, ear: &Ear) -> Background {
-    let (connection, ear) = (connection.clone(), Arc::clone(ear));
+pub(super) fn watch(line: &Line, ear: &Ear) -> Background {
+    let (line, ear) = (line.clone(), Arc::clone(ear));
     Background(tokio::spawn(async move {
         let mut said = None;
         loop {
-            let there = connection.connection_state() == State::Connected;
+            let there = line.is_up();
             if said != Some(there) {
                 said = Some(there);
                 tell(

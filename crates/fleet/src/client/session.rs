@@ -4,24 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use async_nats::Client as Connection;
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::keep::Keep;
 use super::{Awaited, Background, Ended, PAUSE, Told, Trainer};
 use crate::identity::Join;
-use crate::link;
+use crate::link::{Line, PATIENCE_FOR_PIECE, Trouble};
 use crate::wire::{Alive, Description, Down, Orders, Subjects, Verdict};
 use crate::{FleetError, Stop};
 
 /// What a device has in hand while it takes part.
 pub(super) struct Session {
-    pub connection: Connection,
+    pub line: Line,
     pub subjects: Subjects,
     pub join: Arc<Join>,
     pub keep: Keep,
     pub orders: watch::Receiver<Option<Orders>>,
-    pub shut: watch::Receiver<bool>,
     pub stop: Stop,
     /// The last task whose outcome was told.
     pub told: Option<(u64, u64)>,
@@ -104,9 +103,9 @@ impl Session {
 
     /// Whether to leave, and how.
     pub(super) fn left(&self) -> Result<Option<Left>, FleetError> {
-        if *self.shut.borrow() {
+        if self.line.is_shut() {
             return Err(FleetError::NotLetIn {
-                address: self.join.address.clone(),
+                address: self.join.addresses().join(", "),
                 reason: "the server no longer knows this device's key; it was revoked, or the \
                          fleet was set up anew"
                     .into(),
@@ -142,7 +141,7 @@ impl Session {
     /// What every device must know, if it is there and the coordinator signed it.
     pub(super) async fn description(&self) -> Option<Description> {
         let stream = self.subjects.down_stream();
-        let last = link::last(&self.connection, &stream, &self.subjects.run()).await;
+        let last = self.line.last(&stream, &self.subjects.run()).await;
         let bytes = last.ok().flatten()?;
         let join = &self.join;
         match Down::open(&bytes, &join.fleet, &join.device, &join.coordinator) {
@@ -152,15 +151,17 @@ impl Session {
     }
 
     /// Publishes a message into the device's window.
-    pub(super) async fn say(&self, message: Vec<u8>) -> Result<(), link::Trouble> {
+    pub(super) async fn say(&self, message: Bytes) -> Result<(), Trouble> {
         let subject = self.subjects.up(&self.join.device);
-        link::command(&self.connection, subject, message.into()).await?;
+        self.line
+            .command_within(PATIENCE_FOR_PIECE, subject, message)
+            .await?;
         Ok(())
     }
 
     /// Says that the device is there, again and again, for as long as the answer is kept.
     pub(super) fn heartbeat(&self, description: &Description) -> Background {
-        let (connection, join) = (self.connection.clone(), Arc::clone(&self.join));
+        let (line, join) = (self.line.clone(), Arc::clone(&self.join));
         let subject = self.subjects.up(&join.device);
         let (run, count) = (description.run, self.keep.counter());
         let orders = self.orders.clone();
@@ -176,7 +177,7 @@ impl Session {
                     count: count.next(),
                 };
                 let message = alive.seal(&join.key);
-                let _ = link::command(&connection, subject.clone(), message.into()).await;
+                let _ = line.command(subject.clone(), message.into()).await;
                 let orders = orders.borrow().clone();
                 let busy = orders.is_some_and(|orders| orders.assignment.is_some());
                 tokio::time::sleep(if busy { seldom } else { often }).await;

@@ -1,17 +1,16 @@
 //! The update of a task, until the coordinator has said what became of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 
 use super::keep::Computed;
+use super::pace::Pace;
 use super::session::Session;
 use crate::FleetError;
 use crate::wire::{Assignment, CHUNK_BYTES, Chunk, Description, Offer, Orders, Wanted};
-
-/// Chunks that are published at a time.
-const AT_A_TIME: usize = 8;
 
 /// How long to wait after a refused message: the window is full, or the server away.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -44,7 +43,7 @@ impl Session {
                 took: computed.took,
                 from,
             };
-            self.insist(description, assignment, offer.seal(&self.join.key))
+            self.insist(description, assignment, offer.seal(&self.join.key).into())
                 .await?;
             self.send_from(description, assignment, computed, from)
                 .await?;
@@ -85,11 +84,13 @@ impl Session {
         let begin = usize::try_from(from).unwrap_or(usize::MAX);
         let rest = computed.update.get(begin..).unwrap_or_default();
         let mut sending = FuturesOrdered::new();
+        let mut pace = Pace::new();
         for (nth, bytes) in rest.chunks(CHUNK_BYTES).enumerate() {
-            if sending.len() == AT_A_TIME
+            while sending.len() >= pace.at_a_time()
                 && let Some(sent) = sending.next().await
             {
-                let _: () = sent?;
+                let took: Duration = sent?;
+                pace.took(took);
             }
             let chunk = Chunk {
                 task: assignment.task,
@@ -97,7 +98,7 @@ impl Session {
                 digest: computed.digest,
                 bytes,
             };
-            sending.push_back(self.insist(description, assignment, chunk.seal()));
+            sending.push_back(self.insist(description, assignment, chunk.seal().into()));
         }
         while let Some(sent) = sending.next().await {
             sent?;
@@ -105,19 +106,20 @@ impl Session {
         Ok(())
     }
 
-    /// Publishes a message as often as it takes, unless the task is over meanwhile.
+    /// Publishes a message as often as it takes, unless the task is over meanwhile. Gives the time that it took.
     async fn insist(
         &self,
         description: &Description,
         assignment: &Assignment,
-        message: Vec<u8>,
-    ) -> Result<(), FleetError> {
+        message: Bytes,
+    ) -> Result<Duration, FleetError> {
+        let began = Instant::now();
         while self.left()?.is_none() && self.is_open(description.run, assignment.task) {
             if self.say(message.clone()).await.is_ok() {
                 break;
             }
             tokio::time::sleep(AGAIN).await;
         }
-        Ok(())
+        Ok(began.elapsed())
     }
 }

@@ -170,7 +170,7 @@ impl Session {
         };
         let message = failed.seal(&self.join.key);
         // The lease says the same later, if this is lost.
-        let _ = self.say(message).await;
+        let _ = self.say(message.into()).await;
         self.changed(PAUSE * 4).await;
         Ok(())
     }

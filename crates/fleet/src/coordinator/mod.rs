@@ -165,11 +165,11 @@ impl Coordinator {
     /// The server does not let the coordinator in, or a file of the run cannot be read or written. Devices and
     /// a server that is away are no errors.
     pub async fn serve(&mut self, stop: &Stop) -> Result<Ended, FleetError> {
-        let address = self.roster.address.clone();
+        let address = self.roster.addresses().join(", ");
         self.trouble = Some(format!("there is no NATS server at {address} yet"));
         self.write_status(true)?;
         let door = Door {
-            address: &address,
+            addresses: self.roster.addresses(),
             authority: self.settings.authority.as_deref(),
             key: &self.key,
             inbox: format!("_INBOX.{}", self.roster.fleet),
@@ -179,13 +179,13 @@ impl Coordinator {
             connected = link::connect(&door) => Some(connected?),
             () = stop.stopped() => None,
         };
-        let Some((client, shut)) = connecting else {
+        let Some(line) = connecting else {
             return Ok(Ended::Stopped);
         };
         self.trouble = None;
-        let mut outlet = Outlet::new(client, self.subjects.clone(), self.engine.run());
+        let mut outlet = Outlet::new(line.clone(), self.subjects.clone(), self.engine.run());
         loop {
-            if *shut.borrow() {
+            if line.is_shut() {
                 return Err(FleetError::NotLetIn {
                     address,
                     reason: "the server no longer knows the coordinator's key".into(),

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use async_nats::Client;
-use async_nats::connection::State;
 use async_nats::jetstream::consumer::pull::Batch;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy};
@@ -16,7 +14,7 @@ use serde::Deserialize;
 
 use super::Coordinator;
 use crate::FleetError;
-use crate::link::{self, Trouble};
+use crate::link::{Line, PATIENCE, PATIENCE_FOR_PIECE, Trouble};
 use crate::wire::{Assignment, CHUNK_BYTES, Description, MOST_UP_BYTES, Orders, Subjects, WINDOW};
 
 /// How long a pull waits for messages.
@@ -28,19 +26,23 @@ const LOOK: Duration = Duration::from_secs(2);
 /// When a message that was pulled and not acknowledged comes again: that of a coordinator that died.
 const ACK_WAIT: Duration = Duration::from_secs(5);
 
+/// How long the server may take to make a stream or a consumer.
+const PATIENCE_FOR_STREAMS: Duration = Duration::from_secs(10);
+
 /// Pieces of a model that are published at a time.
 const AT_A_TIME: usize = 16;
 
 /// The coordinator's side of the streams.
 pub(super) struct Outlet {
-    client: Client,
+    line: Line,
     subjects: Subjects,
     run: u64,
     /// None until the streams are there and the run is described.
     consumer: Option<PullConsumer>,
     /// Versions of this run that lie in the stream as a whole.
     published: BTreeSet<u64>,
-    looked: Instant,
+    /// When the streams were last looked at, and over which of the line's connections.
+    looked: (Instant, u64),
 }
 
 #[derive(Deserialize)]
@@ -55,14 +57,14 @@ struct InfoState {
 }
 
 impl Outlet {
-    pub fn new(client: Client, subjects: Subjects, run: u64) -> Self {
+    pub fn new(line: Line, subjects: Subjects, run: u64) -> Self {
         Self {
-            client,
+            looked: (Instant::now(), line.times_made()),
+            line,
             subjects,
             run,
             consumer: None,
             published: BTreeSet::new(),
-            looked: Instant::now(),
         }
     }
 
@@ -72,13 +74,15 @@ impl Outlet {
         self.published.clear();
     }
 
-    /// Whether the server has lost a stream, or the coordinator's place in it. Asked now and then, because a pull from a
-    /// stream that is not there gets no answer at all.
+    /// Whether the server has lost a stream, or the coordinator's place in it. Asked when the connection was made anew, and
+    /// now and then, because a pull from a stream that is not there gets no answer at all.
     async fn is_wiped(&mut self) -> bool {
-        if self.consumer.is_none() || self.looked.elapsed() < LOOK {
+        let times = self.line.times_made();
+        let (when, over) = self.looked;
+        if self.consumer.is_none() || (over == times && when.elapsed() < LOOK) {
             return false;
         }
-        self.looked = Instant::now();
+        self.looked = (Instant::now(), times);
         let (up, down) = (self.subjects.up_stream(), self.subjects.down_stream());
         let questions = [
             format!("$JS.API.CONSUMER.INFO.{up}.coordinator"),
@@ -86,8 +90,8 @@ impl Outlet {
             format!("$JS.API.STREAM.INFO.{}", self.subjects.model_stream()),
         ];
         for question in questions {
-            let answer = link::command(&self.client, question, Bytes::new()).await;
-            if matches!(answer, Err(Trouble::Refused(_))) {
+            let answer = self.line.command(question, Bytes::new()).await;
+            if matches!(answer, Err(Trouble::NoStream)) {
                 return true;
             }
         }
@@ -96,16 +100,13 @@ impl Outlet {
 
     /// Messages as they come, for a moment. Nothing without a server.
     pub async fn pull(&self, most: usize) -> Option<Batch> {
-        let connected = self.client.connection_state() == State::Connected;
-        let consumer = self.consumer.as_ref().filter(|_| connected);
+        let consumer = self.consumer.as_ref().filter(|_| self.line.is_up());
         let batch = match consumer {
             None => None,
             Some(consumer) => {
                 let pull = consumer.batch().max_messages(most).expires(PULL);
-                tokio::time::timeout(link::PATIENCE, pull.messages())
-                    .await
-                    .ok()
-                    .and_then(Result::ok)
+                let pulling = self.line.unless_lost(PATIENCE, pull.messages());
+                pulling.await.ok().and_then(Result::ok)
             }
         };
         if batch.is_none() {
@@ -114,12 +115,11 @@ impl Outlet {
         batch
     }
 
-    /// The next message of a pull; a server that died in its midst is not waited for.
+    /// The next message of a pull. The server says when there are no more, and a slow one is waited for: messages of a pull
+    /// that nobody reads any more would come again only after [`ACK_WAIT`]. One that died in its midst is not waited for.
     pub async fn next(&self, batch: &mut Batch) -> Option<Result<Message, async_nats::Error>> {
-        tokio::time::timeout(PULL * 2, batch.next())
-            .await
-            .ok()
-            .flatten()
+        let next = self.line.unless_lost(PATIENCE, batch.next());
+        next.await.ok().flatten()
     }
 
     /// Sees to it that the streams are there, and that of all models only those lie in them that are whole and needed.
@@ -129,10 +129,11 @@ impl Outlet {
         pieces: u64,
         needed: &BTreeSet<u64>,
     ) -> Result<(), Trouble> {
-        let context = jetstream::new(self.client.clone());
+        let context = jetstream::new(self.line.client.clone());
         let refused = |error: &dyn std::fmt::Display| Trouble::Refused(error.to_string());
         for config in self.streams() {
-            let made = context.create_or_update_stream(config).await;
+            let making = context.create_or_update_stream(config);
+            let made = self.line.unless_lost(PATIENCE_FOR_STREAMS, making).await?;
             made.map_err(|error| refused(&error))?;
         }
         let config = pull::Config {
@@ -142,15 +143,22 @@ impl Outlet {
             max_ack_pending: 256,
             ..pull::Config::default()
         };
-        let consumer = context
-            .create_consumer_on_stream(config, self.subjects.up_stream())
-            .await
-            .map_err(|error| refused(&error))?;
-        link::command(&self.client, self.subjects.run(), description).await?;
+        // What an earlier coordinator pulled and did not acknowledge comes again at once, and in its order, if its place in
+        // the stream is forgotten, and else after `ACK_WAIT`.
+        let up = self.subjects.up_stream();
+        let earlier = format!("$JS.API.CONSUMER.DELETE.{up}.coordinator");
+        match self.line.command(earlier, Bytes::new()).await {
+            Ok(_) | Err(Trouble::NoStream) => {}
+            Err(trouble) => return Err(trouble),
+        }
+        let making = context.create_consumer_on_stream(config, up);
+        let made = self.line.unless_lost(PATIENCE_FOR_STREAMS, making).await?;
+        let consumer = made.map_err(|error| refused(&error))?;
+        self.line.command(self.subjects.run(), description).await?;
         let mut there: BTreeMap<(u64, u64), u64> = BTreeMap::new();
         let info = format!("$JS.API.STREAM.INFO.{}", self.subjects.model_stream());
         let filter = serde_json::json!({"subjects_filter": self.subjects.every_model()});
-        let info = link::command(&self.client, info, filter.to_string().into()).await?;
+        let info = self.line.command(info, filter.to_string().into()).await?;
         let info: Info = serde_json::from_slice(&info).map_err(|error| refused(&error))?;
         for subject in info.state.subjects.keys() {
             if let Some(model) = self.subjects.model_of(subject) {
@@ -200,7 +208,9 @@ impl Outlet {
     async fn purge(&self, run: u64, version: u64) -> Result<(), Trouble> {
         let subject = format!("$JS.API.STREAM.PURGE.{}", self.subjects.model_stream());
         let filter = serde_json::json!({"filter": self.subjects.model(run, version)});
-        link::command(&self.client, subject, filter.to_string().into()).await?;
+        self.line
+            .command(subject, filter.to_string().into())
+            .await?;
         Ok(())
     }
 
@@ -217,7 +227,7 @@ impl Outlet {
             let piece = (begin / CHUNK_BYTES) as u64;
             let subject = self.subjects.chunk(self.run, version, piece);
             let bytes = bytes.slice(begin..end);
-            publishing.push(link::command(&self.client, subject, bytes));
+            publishing.push(self.line.command_within(PATIENCE_FOR_PIECE, subject, bytes));
             begin = end;
         }
         while let Some(published) = publishing.next().await {
@@ -231,7 +241,7 @@ impl Outlet {
 impl Coordinator {
     /// Publishes what is due. What cannot be published now stays due.
     pub(super) async fn publish(&mut self, outlet: &mut Outlet) -> Result<(), FleetError> {
-        if outlet.client.connection_state() != State::Connected {
+        if !outlet.line.is_up() {
             self.trouble = Some(Trouble::Silent.to_string());
             return Ok(());
         }
@@ -262,7 +272,7 @@ impl Coordinator {
                     let orders = self.orders(client).seal(&self.key);
                     let device = &self.roster.devices[client].name;
                     let subject = self.subjects.down(device);
-                    link::command(&outlet.client, subject, orders.into()).await
+                    outlet.line.command(subject, orders.into()).await
                 }
                 Err(trouble) => Err(trouble),
             };

@@ -18,6 +18,8 @@ pub struct Join {
     pub device: Name,
     /// Where the NATS server is, as in `tls://fl.example:4222`.
     pub address: String,
+    /// Where the other servers of a cluster are.
+    pub others: Vec<String>,
     /// The certificate authority of the server, in PEM; none on loopback.
     pub authority: Option<String>,
     /// Whose orders to believe.
@@ -32,6 +34,8 @@ struct Text {
     fleet: Name,
     device: Name,
     address: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<String>,
     coordinator: PublicKey,
     seed: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,10 +62,19 @@ impl Join {
             fleet: text.fleet,
             device: text.device,
             address: text.address,
+            others: text.others,
             authority: text.authority,
             coordinator: text.coordinator,
             key,
         })
+    }
+
+    /// Where the servers are.
+    pub fn addresses(&self) -> Vec<&str> {
+        let others = self.others.iter().map(String::as_str);
+        std::iter::once(self.address.as_str())
+            .chain(others)
+            .collect()
     }
 
     /// Writes it, for its owner's eyes alone.
@@ -73,6 +86,7 @@ impl Join {
             fleet: self.fleet.clone(),
             device: self.device.clone(),
             address: self.address.clone(),
+            others: self.others.clone(),
             coordinator: self.coordinator.clone(),
             seed: self.key.seed()?,
             authority: self.authority.clone(),
@@ -107,6 +121,7 @@ mod tests {
             fleet: Name::new("lab").unwrap(),
             device: Name::new("nano-1").unwrap(),
             address: "nats://127.0.0.1:4222".into(),
+            others: vec!["nats://127.0.0.1:4223".into()],
             authority: Some("-----BEGIN CERTIFICATE-----\n".into()),
             coordinator: Key::generate().public(),
             key: Key::generate(),
@@ -124,6 +139,7 @@ mod tests {
         let read = Join::read(&path).unwrap();
         assert_eq!(read.key.public(), written.key.public());
         assert_eq!(read.device, written.device);
+        assert_eq!(read.addresses(), written.addresses());
         assert_eq!(read.coordinator, written.coordinator);
         assert_eq!(read.authority, written.authority);
         let seed = written.key.seed().unwrap();

@@ -16,6 +16,9 @@ pub struct Roster {
     pub fleet: Name,
     /// Where devices find the NATS server, as in `tls://fl.example:4222`.
     pub address: String,
+    /// Where the other servers of a cluster are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// The coordinator's key.
     pub coordinator: PublicKey,
     /// The devices.
@@ -79,6 +82,14 @@ impl Roster {
             reason: error.to_string(),
         })?;
         files::write(path, &[text.as_bytes()], files::Lasting::Synced)
+    }
+
+    /// Where the servers are.
+    pub fn addresses(&self) -> Vec<&str> {
+        let others = self.others.iter().map(String::as_str);
+        std::iter::once(self.address.as_str())
+            .chain(others)
+            .collect()
     }
 
     /// The place of a device.

@@ -4,19 +4,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
+use async_nats::{ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 
+use super::Line;
+use super::line::Standing;
 use crate::FleetError;
 use crate::identity::Key;
 
 /// What is needed to get in.
 #[derive(Debug)]
 pub(crate) struct Door<'door> {
-    /// `nats://` on loopback, `tls://` elsewhere.
-    pub address: &'door str,
+    /// `nats://` on loopback, `tls://` elsewhere; several where a cluster of servers is.
+    pub addresses: Vec<&'door str>,
     /// The only certificate authority that is believed, in PEM.
     pub authority: Option<&'door str>,
     /// Who asks.
@@ -28,31 +30,33 @@ pub(crate) struct Door<'door> {
 }
 
 /// Connects, as often as it takes: a server that is not there may come. After that the connection comes back by
-/// itself. The second value becomes true when a server that let this key in before no longer does.
+/// itself, to any of the addresses.
 ///
 /// # Errors
-/// The address or certificate means nothing, TLS is missing, or the server refuses the key.
-pub(crate) async fn connect(
-    door: &Door<'_>,
-) -> Result<(Client, watch::Receiver<bool>), FleetError> {
-    let address: ServerAddr = door.address.parse().map_err(|_| {
-        not_let_in(
-            door,
-            "it is no address; give one as in tls://fl.example:4222".into(),
-        )
-    })?;
-    let tls = address.tls_required();
-    if !tls && !is_loopback(address.host()) {
-        return Err(not_let_in(
-            door,
-            "it is on another machine and without TLS; give a tls:// address".into(),
-        ));
+/// An address or the certificate means nothing, TLS is missing, or the server refuses the key.
+pub(crate) async fn connect(door: &Door<'_>) -> Result<Line, FleetError> {
+    let mut addresses = Vec::new();
+    for address in &door.addresses {
+        let address: ServerAddr = address.parse().map_err(|_| {
+            not_let_in(
+                door,
+                "it is no address; give one as in tls://fl.example:4222".into(),
+            )
+        })?;
+        if !address.tls_required() && !is_loopback(address.host()) {
+            return Err(not_let_in(
+                door,
+                "it is on another machine and without TLS; give a tls:// address".into(),
+            ));
+        }
+        addresses.push(address);
     }
+    let tls = addresses.iter().any(ServerAddr::tls_required);
     loop {
-        let (shut, is_shut) = watch::channel(false);
-        let options = options(door, tls, shut)?;
-        match options.connect(address.clone()).await {
-            Ok(client) => return Ok((client, is_shut)),
+        let (told, standing) = watch::channel(Standing::default());
+        let options = options(door, tls, told)?;
+        match options.connect(addresses.clone()).await {
+            Ok(client) => return Ok(Line { client, standing }),
             Err(error) => match error.kind() {
                 ConnectErrorKind::AuthorizationViolation
                 | ConnectErrorKind::Authentication
@@ -73,27 +77,25 @@ pub(crate) async fn connect(
 fn options(
     door: &Door<'_>,
     tls: bool,
-    shut: watch::Sender<bool>,
+    told: watch::Sender<Standing>,
 ) -> Result<ConnectOptions, FleetError> {
     let mut options = ConnectOptions::new()
         .nkey(door.key.seed()?)
         .name(&door.name)
         .custom_inbox_prefix(&door.inbox)
         .connection_timeout(Duration::from_secs(5))
+        .request_timeout(None)
         .ping_interval(Duration::from_secs(10))
         .subscription_capacity(512)
         .client_capacity(256)
         .ignore_discovered_servers()
         .reconnect_delay_callback(|attempts| Duration::from_millis(100 * attempts.min(20) as u64))
         .event_callback(move |event| {
-            let refused = matches!(
-                event,
-                Event::ServerError(ServerError::AuthorizationViolation)
-            ) || matches!(&event, Event::ClientError(error)
-                if error.to_string().to_lowercase().contains("authorization"));
-            if refused {
-                shut.send_replace(true);
-            }
+            told.send_modify(|standing| match &event {
+                Event::Connected => standing.made += 1,
+                Event::Disconnected => standing.lost += 1,
+                event => standing.shut |= is_refusal(event),
+            });
             std::future::ready(())
         });
     if tls {
@@ -104,9 +106,17 @@ fn options(
     Ok(options)
 }
 
+fn is_refusal(event: &Event) -> bool {
+    match event {
+        Event::ServerError(ServerError::AuthorizationViolation) => true,
+        Event::ClientError(error) => error.to_string().to_lowercase().contains("authorization"),
+        _ => false,
+    }
+}
+
 fn tls_config(door: &Door<'_>) -> Result<rustls::ClientConfig, FleetError> {
     let wrong = |reason: String| FleetError::Certificate {
-        host: door.address.to_owned(),
+        host: door.addresses.join(", "),
         reason,
     };
     let pem = door.authority.ok_or_else(|| {
@@ -144,7 +154,7 @@ fn says_certificate(error: &async_nats::ConnectError) -> bool {
 
 fn not_let_in(door: &Door<'_>, reason: String) -> FleetError {
     FleetError::NotLetIn {
-        address: door.address.to_owned(),
+        address: door.addresses.join(", "),
         reason,
     }
 }

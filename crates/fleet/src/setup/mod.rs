@@ -153,6 +153,7 @@ impl Fleet {
         let mut roster = Roster {
             fleet: setup.fleet.clone(),
             address: format!("{scheme}://{host}:{}", setup.port),
+            others: Vec::new(),
             coordinator: coordinator.public(),
             devices: Vec::new(),
         };
@@ -167,6 +168,7 @@ impl Fleet {
                 fleet: setup.fleet.clone(),
                 device: name.clone(),
                 address: roster.address.clone(),
+                others: roster.others.clone(),
                 authority: certificates
                     .as_ref()
                     .map(|certificates| certificates.authority.clone()),

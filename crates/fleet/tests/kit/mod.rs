@@ -221,6 +221,18 @@ pub fn optimum(devices: &[Name], numbers: usize) -> Vec<f32> {
     mean
 }
 
+/// How far a model is from what the devices want: from their mean, or, where one of them did nearly all the work, from its
+/// own point.
+pub fn distance_from_wishes(model: &[f32], devices: &[Name]) -> f32 {
+    let points = devices
+        .iter()
+        .map(|device| problem::point(device.as_str(), model.len()));
+    points
+        .chain([optimum(devices, model.len())])
+        .map(|point| distance(model, &point))
+        .fold(f32::INFINITY, f32::min)
+}
+
 pub fn distance(one: &[f32], other: &[f32]) -> f32 {
     let squares = one
         .iter()
