@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -13,6 +14,15 @@ use crate::exit::{Code, Refusal};
 /// # Errors
 /// Standard output cannot be written to.
 pub fn text(text: &str) -> Result<(), Refusal> {
+    write(text.as_bytes())?;
+    Ok(())
+}
+
+/// The same for a command that goes on by itself: says whether the reader is still there.
+///
+/// # Errors
+/// As [`text`].
+pub fn text_while_read(text: &str) -> Result<bool, Refusal> {
     write(text.as_bytes())
 }
 
@@ -24,16 +34,16 @@ pub fn json(value: &impl Serialize) -> Result<(), Refusal> {
     let mut line =
         serde_json::to_vec(value).map_err(|error| Refusal::failed("write JSON", &error))?;
     line.push(b'\n');
-    write(&line)
+    write(&line)?;
+    Ok(())
 }
 
-fn write(bytes: &[u8]) -> Result<(), Refusal> {
+fn write(bytes: &[u8]) -> Result<bool, Refusal> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Refusal::failed("write to standard output", &error))
-        }
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Refusal::failed("write to standard output", &error)),
+        Ok(()) => Ok(true),
     }
 }
 
@@ -134,7 +144,31 @@ pub fn duration(seconds: f64) -> String {
 /// A moment, given in seconds since 1970, as in `2026-11-22 23:50 UTC`.
 pub fn moment(seconds: f64) -> String {
     let minutes = (seconds / 60.0).floor() as i64;
-    let (days, minute) = (minutes.div_euclid(1440), minutes.rem_euclid(1440));
+    let minute = minutes.rem_euclid(1440);
+    format!(
+        "{} {:02}:{:02} UTC",
+        date(minutes.div_euclid(1440)),
+        minute / 60,
+        minute % 60
+    )
+}
+
+/// A moment as programs read it (RFC 3339), as in `2026-11-22T23:50:59.900Z`. One before 1970 is taken for 1970.
+pub fn timestamp(moment: SystemTime) -> String {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    format!(
+        "{}T{:02}:{:02}:{:02}.{:03}Z",
+        date(days as i64),
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_millis()
+    )
+}
+
+/// A day, given in days since 1970, as in `2026-11-22`.
+fn date(days: i64) -> String {
     // Years are counted from March, so that the leap day is the last one of its year, and in cycles of
     // 400 years, which all have the same number of days (the Gregorian calendar's rule).
     let days = days + 719_468;
@@ -148,16 +182,13 @@ pub fn moment(seconds: f64) -> String {
     } else {
         (month - 9, 1)
     };
-    format!(
-        "{}-{month:02}-{day:02} {:02}:{:02} UTC",
-        year + 400 * cycle + new_year,
-        minute / 60,
-        minute % 60
-    )
+    format!("{}-{month:02}-{day:02}", year + 400 * cycle + new_year)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -166,6 +197,10 @@ mod tests {
         assert_eq!(moment(951_782_400.0), "2000-02-29 00:00 UTC");
         assert_eq!(moment(1_795_391_459.9), "2026-11-22 23:50 UTC");
         assert_eq!(moment(4_107_542_400.0), "2100-03-01 00:00 UTC");
+        let at = |millis| timestamp(UNIX_EPOCH + Duration::from_millis(millis));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(at(951_868_799_999), "2000-02-29T23:59:59.999Z");
+        assert_eq!(at(1_795_391_459_900), "2026-11-22T23:50:59.900Z");
     }
 
     #[test]

@@ -19,11 +19,11 @@ pub struct Arguments {
     /// Names of the devices, with commas between: 1 to 32 of a-z, 0-9 and -.
     #[arg(long, value_name = "NAME,...", required = true, value_delimiter = ',', value_parser = name)]
     devices: Vec<Name>,
-    /// The name or address at which devices find the NATS server.
+    /// The name or address at which devices find the NATS server, as in `fl.example` or `192.168.1.5`.
     #[arg(long, value_name = "HOST")]
     host: String,
     /// Its port.
-    #[arg(long, value_name = "PORT", default_value_t = 4222)]
+    #[arg(long, value_name = "PORT", default_value_t = 4222, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// The fleet's name, part of all subjects; two fleets on one server need two.
     #[arg(long, value_name = "NAME", default_value = "fleet", value_parser = name)]
@@ -75,6 +75,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
          start the server:       nats-server -c {folder}/nats.conf\n\
          start the coordinator:  fedact fleet serve {folder} -f pipeline.yaml --step STEP\n\
          on each device:         fedact fleet join FILE --videos FOLDER\n\
+         how it goes:            fedact fleet status {folder} --watch\n\
          each of these files is a device's secret; move it there, and leave no copy:\n",
         setup.fleet,
         output::count(joins.len(), "join file"),
@@ -91,7 +92,11 @@ fn name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|error| error.to_string())
 }
 
+/// Room for a few versions of the smallest models.
+const LEAST_STORE: u64 = 64 << 20;
+
 fn size(text: &str) -> Result<u64, String> {
     fedact_pipeline::parse_bytes(text)
-        .ok_or_else(|| "write an amount as in `4GiB` or `500MB`".to_owned())
+        .filter(|bytes| *bytes >= LEAST_STORE)
+        .ok_or_else(|| "write an amount of 64MiB or more, as in `4GiB` or `500MB`".to_owned())
 }

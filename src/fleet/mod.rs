@@ -1,9 +1,19 @@
 //! `fedact fleet`: the federation on real machines.
 
+mod changes;
 mod init;
+mod log;
+mod metrics;
+mod revoke;
+mod serve;
+mod standing;
+mod status;
+
+use std::path::Path;
 
 use clap::{Args, Subcommand};
 use fedact_fleet::FleetError;
+use fedact_fleet::setup::Fleet;
 
 use crate::exit::{Code, Refusal};
 
@@ -19,6 +29,12 @@ pub struct Arguments {
 enum Command {
     /// Make the keys, the certificates, the NATS server's configuration, and a join file for each device.
     Init(init::Arguments),
+    /// Run a step whose clients are a fleet's devices: the coordinator.
+    Serve(serve::Arguments),
+    /// Say who is there, what each device does, and how far the run is.
+    Status(status::Arguments),
+    /// Send a device away: the server lets it in no more.
+    Revoke(revoke::Arguments),
 }
 
 /// Does what is asked with a fleet.
@@ -28,18 +44,35 @@ enum Command {
 pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     match arguments.command {
         Command::Init(arguments) => init::command(&arguments),
+        Command::Serve(arguments) => serve::command(arguments),
+        Command::Status(arguments) => status::command(&arguments),
+        Command::Revoke(arguments) => revoke::command(&arguments),
     }
+}
+
+/// The fleet of a folder that the command line names.
+fn open(folder: &Path) -> Result<Fleet, Refusal> {
+    if folder.join("fleet.toml").exists() {
+        return Ok(Fleet::open(folder)?);
+    }
+    Err(Refusal::new(
+        Code::Usage,
+        format!("there is no fleet in {}", folder.display()),
+        format!(
+            "name the folder that `fedact fleet init` made, or make one: fedact fleet init {} --devices NAME,... --host HOST",
+            folder.display()
+        ),
+    ))
 }
 
 impl From<FleetError> for Refusal {
     fn from(error: FleetError) -> Self {
         let code = match &error {
-            FleetError::Name { .. } => Code::Usage,
-            FleetError::OpenToOthers { .. }
-            | FleetError::Invalid { .. }
-            | FleetError::Key { .. }
-            | FleetError::OtherRules { .. }
-            | FleetError::Damaged { .. } => Code::Invalid,
+            FleetError::Name { .. }
+            | FleetError::Host { .. }
+            | FleetError::Twice { .. }
+            | FleetError::Occupied { .. } => Code::Usage,
+            error if error.invalid_input() => Code::Invalid,
             _ => Code::Failed,
         };
         Self {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Name;
+
 /// Why a fleet cannot be set up, served or joined. Hostile or broken messages are no errors: they are
 /// [`Turned`](crate::wire::Turned) away and counted.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,26 @@ pub enum FleetError {
     Name {
         /// As given.
         name: String,
+    },
+    /// Two devices have one name.
+    #[error("device `{name}` is named twice; give every device a name of its own")]
+    Twice {
+        /// The name.
+        name: Name,
+    },
+    /// A host that nobody can be found at.
+    #[error("`{host}` is no host; give its name or address alone, as in fl.example or 192.168.1.5")]
+    Host {
+        /// As given.
+        host: String,
+    },
+    /// A new fleet would get into the way of something.
+    #[error("{} {reason}; take a new folder", folder.display())]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+        /// What is there.
+        reason: String,
     },
     /// A file that holds a secret can be read by others.
     #[error(
@@ -118,6 +140,9 @@ impl FleetError {
         matches!(
             self,
             Self::Name { .. }
+                | Self::Twice { .. }
+                | Self::Host { .. }
+                | Self::Occupied { .. }
                 | Self::OpenToOthers { .. }
                 | Self::Invalid { .. }
                 | Self::Key { .. }

@@ -4,8 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
 
 use crate::FleetError;
+
+/// How often a folder is asked for before it is taken to be another process's, and the pause between: whoever only
+/// looks holds it for a moment.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether a file must survive a loss of power at once, or may be made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,11 +136,49 @@ impl Locked {
     pub fn take(folder: &Path) -> Result<Self, FleetError> {
         let path = folder.join("lock");
         let file = File::create(&path).map_err(FleetError::file(&path))?;
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
-            |_| FleetError::Served {
-                folder: folder.to_owned(),
-            },
-        )?;
-        Ok(Self(file))
+        for _ in 0..ATTEMPTS {
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                return Ok(Self(file));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Err(FleetError::Served {
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Whether a process has it now.
+    pub fn is_taken(folder: &Path) -> bool {
+        File::open(folder.join("lock")).is_ok_and(|file| {
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_taken_for_as_long_as_somebody_has_it_and_looking_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        assert!(!Locked::is_taken(path));
+        assert!(!Locked::is_taken(&path.join("none")));
+        let locked = Locked::take(path).unwrap();
+        assert!(Locked::is_taken(path));
+        let error = Locked::take(path).unwrap_err().to_string();
+        assert!(error.contains("served by another process"), "{error}");
+        drop(locked);
+        assert!(!Locked::is_taken(path));
+        // One who looks lets go before the last attempt.
+        let looking = File::open(path.join("lock")).unwrap();
+        rustix::fs::flock(&looking, FlockOperation::NonBlockingLockShared).unwrap();
+        let leaving = std::thread::spawn(move || {
+            std::thread::sleep(PAUSE);
+            drop(looking);
+        });
+        Locked::take(path).unwrap();
+        leaving.join().unwrap();
     }
 }

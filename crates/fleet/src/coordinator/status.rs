@@ -1,6 +1,7 @@
 //! `status.json`: how the run stands, for whoever looks.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Coordinator;
 use crate::engine::{Presence, Tested};
-use crate::{FleetError, Name, files};
+use crate::files::{self, Locked};
+use crate::{FleetError, Name};
 
 /// How a run stands. Written once a second, and when the coordinator ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +76,13 @@ pub struct DeviceStatus {
     pub turned: u64,
 }
 
+const NAME: &str = "status.json";
+
+/// Whether a coordinator has the run in this folder open now, on this machine.
+pub fn is_served(folder: &Path) -> bool {
+    Locked::is_taken(folder)
+}
+
 /// Whoever is told how the run stands.
 pub(super) struct Told(pub Box<dyn FnMut(&Status) + Send>);
 
@@ -113,12 +122,26 @@ impl Pace {
 }
 
 impl Status {
+    /// How long ago the coordinator of a run wrote last; nothing if it never did. A clock that was set back makes
+    /// no negative times.
+    ///
+    /// # Errors
+    /// The file cannot be looked at.
+    pub fn age(folder: &Path) -> Result<Option<Duration>, FleetError> {
+        let path = folder.join(NAME);
+        match std::fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(written) => Ok(Some(written.elapsed().unwrap_or_default())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FleetError::file(&path)(error)),
+        }
+    }
+
     /// Reads what the coordinator of a run wrote last.
     ///
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn read(folder: &Path) -> Result<Self, FleetError> {
-        let path = folder.join("status.json");
+        let path = folder.join(NAME);
         let bytes = std::fs::read(&path).map_err(FleetError::file(&path))?;
         serde_json::from_slice(&bytes).map_err(|error| FleetError::Invalid {
             path,
@@ -182,7 +205,7 @@ impl Coordinator {
         if !now && self.status_written.as_ref().is_some_and(recent) {
             return Ok(());
         }
-        let path = self.engine.folder().join("status.json");
+        let path = self.engine.folder().join(NAME);
         let members = self.engine.progress().members.iter();
         let updates = members.map(|member| member.counted + member.refused).sum();
         let moment = Instant::now();

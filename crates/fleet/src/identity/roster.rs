@@ -54,7 +54,7 @@ impl Roster {
     }
 
     /// Whether every device has a name of its own; `path` is for the error.
-    pub(crate) fn check(&self, path: &Path) -> Result<(), FleetError> {
+    fn check(&self, path: &Path) -> Result<(), FleetError> {
         let mut names: Vec<&Name> = self.devices.iter().map(|device| &device.name).collect();
         names.sort();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -10,6 +10,7 @@
 //! join/DEVICE.join         what a device needs; move it there and delete it    0600
 //! jetstream/               the server's streams
 //! runs/NAME/               the coordinator's folder of a run                   (engine)
+//! runs/opened              how often a coordinator opened one                  (coordinator)
 //! run                      leads to the run that is served, or was last
 //! lock                     held by the process that serves one
 //! ```
@@ -17,6 +18,7 @@
 mod certificates;
 mod server;
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +45,67 @@ pub struct Setup {
     pub store_bytes: u64,
 }
 
+impl Setup {
+    /// What is wrong with it is found before anything is written.
+    fn check(&self) -> Result<(), FleetError> {
+        let mut devices = self.devices.iter().enumerate();
+        if let Some((_, name)) = devices.find(|(nth, name)| self.devices[..*nth].contains(name)) {
+            return Err(FleetError::Twice { name: name.clone() });
+        }
+        if is_host(&self.host) {
+            Ok(())
+        } else {
+            Err(FleetError::Host {
+                host: self.host.clone(),
+            })
+        }
+    }
+}
+
+/// An address, or labels of letters, digits, - and _ with dots between (RFC 1123, and the _ that containers have).
+fn is_host(host: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.parse::<IpAddr>().is_ok() || (host.len() <= 253 && host.split('.').all(label))
+}
+
+/// What a fleet has in its folder before its roster is written.
+const FOLDERS: [&str; 4] = ["tls", "join", "jetstream", RUNS];
+
+/// Whether a fleet can be set up here.
+fn is_free(folder: &Path) -> Result<(), FleetError> {
+    let occupied = |reason: String| FleetError::Occupied {
+        folder: folder.to_owned(),
+        reason,
+    };
+    if folder.join("fleet.toml").exists() {
+        return Err(occupied(
+            "holds a fleet already, whose keys would be lost".into(),
+        ));
+    }
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(FleetError::file(folder))?,
+    };
+    let unfinished = |name: &str| {
+        let name = name.strip_suffix(".new").unwrap_or(name);
+        FOLDERS.contains(&name) || ["coordinator.seed", server::NAME, "fleet.toml"].contains(&name)
+    };
+    for entry in entries {
+        let name = entry.map_err(FleetError::file(folder))?.file_name();
+        let name = name.to_string_lossy();
+        if !unfinished(&name) {
+            return Err(occupied(format!("is not empty: it has `{name}`")));
+        }
+    }
+    Ok(())
+}
+
 const RUNS: &str = "runs";
 
 /// The folder of a run. While this is there, no other process serves a run with the fleet.
@@ -60,20 +123,14 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Sets up a fleet in a folder that is empty or not there.
+    /// Sets up a fleet in a folder that is empty or not there, or in which this was once interrupted.
     ///
     /// # Errors
-    /// There is a fleet already, two devices have one name, or something cannot be written.
+    /// Something else is there, the host is none, two devices have one name, or something cannot be written.
     pub fn init(folder: &Path, setup: &Setup) -> Result<Self, FleetError> {
-        let roster_path = folder.join("fleet.toml");
-        if roster_path.exists() {
-            return Err(FleetError::Invalid {
-                path: roster_path,
-                reason: "there is a fleet already; its keys would be lost: take another folder"
-                    .into(),
-            });
-        }
-        for part in ["tls", "join", "jetstream", RUNS] {
+        setup.check()?;
+        is_free(folder)?;
+        for part in FOLDERS {
             files::folder(&folder.join(part))?;
         }
         let folder = std::fs::canonicalize(folder).map_err(FleetError::file(folder))?;
@@ -121,7 +178,6 @@ impl Fleet {
         }
         server::write(&fleet.folder, &roster, setup.store_bytes)?;
         // The roster comes last: without it, the folder is none of a fleet and can be set up again.
-        roster.check(&fleet.roster_path())?;
         roster.write(&fleet.roster_path())?;
         Ok(fleet)
     }
@@ -135,6 +191,11 @@ impl Fleet {
         let fleet = Self { folder };
         fleet.roster()?;
         Ok(fleet)
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Who belongs to it.
@@ -302,13 +363,14 @@ mod tests {
         let mut twice = setup("127.0.0.1");
         twice.devices.push(Name::new("pi-3").unwrap());
         let error = Fleet::init(folder.path(), &twice).unwrap_err().to_string();
-        assert!(error.contains("`pi-3` is there twice"), "{error}");
+        assert!(error.contains("`pi-3` is named twice"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         let fleet = Fleet::init(folder.path(), &setup("127.0.0.1")).unwrap();
         assert_eq!(fleet.authority().unwrap(), None);
         assert_eq!(fleet.roster().unwrap().address, "nats://127.0.0.1:4222");
         let error = Fleet::init(folder.path(), &setup("127.0.0.1")).unwrap_err();
         assert!(
-            error.to_string().contains("there is a fleet already"),
+            error.to_string().contains("holds a fleet already"),
             "{error}"
         );
     }
@@ -334,6 +396,51 @@ mod tests {
         for none in ["", ".", "..", "a/b", "/a", "a/"] {
             let error = fleet.begin_run(none).unwrap_err().to_string();
             assert!(error.contains("no name"), "{none}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_is_set_up_where_that_was_interrupted_and_not_among_other_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fleet");
+        let fleet = Fleet::init(&path, &setup("127.0.0.1")).unwrap();
+        std::fs::remove_file(fleet.roster_path()).unwrap();
+        Fleet::init(&path, &setup("127.0.0.1")).unwrap();
+        let other = folder.path().join("other");
+        std::fs::create_dir(&other).unwrap();
+        std::fs::write(other.join("thesis.tex"), "").unwrap();
+        let error = Fleet::init(&other, &setup("127.0.0.1")).unwrap_err();
+        assert!(error.to_string().contains("it has `thesis.tex`"), "{error}");
+        assert!(!other.join("tls").exists());
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_and_nothing_around_them() {
+        for good in [
+            "fl.example",
+            "localhost",
+            "10.0.0.7",
+            "::1",
+            "nats_1",
+            "xn--bcher-kva",
+        ] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in [
+            "",
+            "tls://fl.example",
+            "fl.example:4222",
+            "[::1]",
+            "a b",
+            "a..b",
+            "-a",
+            "fl.example.",
+            "bücher",
+        ] {
+            assert!(!is_host(bad), "{bad}");
+            let folder = tempfile::tempdir().unwrap();
+            let error = Fleet::init(folder.path(), &setup(bad)).unwrap_err();
+            assert!(error.to_string().contains("is no host"), "{error}");
         }
     }
 
