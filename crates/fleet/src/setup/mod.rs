@@ -10,6 +10,7 @@
 //! join/DEVICE.join         what a device needs; move it there and delete it    0600
 //! jetstream/               the server's streams
 //! runs/NAME/               the coordinator's folder of a run                   (engine)
+//! runs/opened              how often a coordinator opened one                  (coordinator)
 //! run                      leads to the run that is served, or was last
 //! lock                     held by the process that serves one
 //! ```
@@ -192,6 +193,11 @@ impl Fleet {
         let fleet = Self { folder };
         fleet.roster()?;
         Ok(fleet)
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Who belongs to it.
