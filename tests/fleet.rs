@@ -19,13 +19,13 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bench::Bench;
+use devices::wire::{Said, Wire};
+use devices::{Model, brief, init, serve};
 use fedact_federation::aggregator::EndReason;
 use fedact_federation::message::Decoder;
 use fedact_fleet::coordinator::Ended;
 use fedact_fleet::wire::Up;
 use fedact_fleet::{Digest, Name};
-use devices::wire::{Said, Wire};
-use devices::{Model, brief, init, serve};
 use nats::Server;
 use serde_json::{Value, json};
 
@@ -194,7 +194,13 @@ fn devices_train_a_model_on_their_videos_one_is_killed_and_nothing_but_updates_l
     }
     let model = Model::read(&bench.path("artifacts/quantized"));
     let tasks = 12;
-    let serving = serve(&fleet, "only", &model, &brief(&model, extract()), (8, tasks));
+    let serving = serve(
+        &fleet,
+        "only",
+        &model,
+        &brief(&model, extract()),
+        (8, tasks),
+    );
     let run = serving.run;
 
     let nano = Device::start(join(&bench, "nano", &[]));
@@ -373,7 +379,14 @@ fn a_device_whose_videos_a_run_does_not_know_leaves_and_says_no_name_of_them() {
     let wire = Wire::before(port);
     reroute(&bench, "nano", port, wire.port);
     let model = Model::read(&bench.path("artifacts/quantized"));
-    let serving = serve(&fleet, "classes", &model, &brief(&model, extract()), (4, 100)).published();
+    let serving = serve(
+        &fleet,
+        "classes",
+        &model,
+        &brief(&model, extract()),
+        (4, 100),
+    )
+    .published();
     let (code, said, stderr) = Device::start(join(&bench, "nano", &[])).end();
     assert_eq!(code, 3, "{stderr}");
     let words = ["show Juggling, and the run is about", "name the folders"];
@@ -402,7 +415,14 @@ fn a_device_whose_videos_a_run_does_not_know_leaves_and_says_no_name_of_them() {
     for entry in std::fs::read_dir(&walk).unwrap() {
         std::fs::write(entry.unwrap().path(), "no video").unwrap();
     }
-    let serving = serve(&fleet, "videos", &model, &brief(&model, extract()), (4, 100)).published();
+    let serving = serve(
+        &fleet,
+        "videos",
+        &model,
+        &brief(&model, extract()),
+        (4, 100),
+    )
+    .published();
     let (code, said, stderr) = Device::start(join(&bench, "nano", &[])).end();
     assert_eq!(code, 3, "{stderr}");
     assert!(stderr.contains("`Walk` has no usable video"), "{stderr}");

@@ -7,8 +7,8 @@
 
 mod fetch;
 mod keep;
-mod reach;
 mod listen;
+mod reach;
 mod session;
 mod trainer;
 mod upload;
