@@ -32,10 +32,10 @@ pub struct Arguments {
 enum Command {
     /// Make the keys, the certificates, the NATS server's configuration, and a join file for each device.
     Init(init::Arguments),
-    /// Take part as a device: train on the videos of this machine, and send what was learned.
-    Join(join::Arguments),
     /// Run a step whose clients are a fleet's devices: the coordinator.
     Serve(serve::Arguments),
+    /// Take part as a device: train on the videos of this machine, and send what was learned.
+    Join(join::Arguments),
     /// Say who is there, what each device does, and how far the run is.
     Status(status::Arguments),
     /// Send a device away: the server lets it in no more.
@@ -51,8 +51,8 @@ enum Command {
 pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     match arguments.command {
         Command::Init(arguments) => init::command(&arguments),
-        Command::Join(arguments) => join::command(&arguments),
         Command::Serve(arguments) => serve::command(arguments),
+        Command::Join(arguments) => join::command(&arguments),
         Command::Status(arguments) => status::command(&arguments),
         Command::Revoke(arguments) => revoke::command(&arguments),
         Command::Demo(arguments) => demo::command(&arguments),
