@@ -275,7 +275,7 @@ fn a_run_is_watched_from_its_first_device_to_its_end() {
     assert_eq!(status["seconds_left"], Value::Null);
     let text = bench.fedact(&["fleet", "status"]).done().stdout.clone();
     assert!(
-        text.contains("coordinator  not running (all this is of "),
+        text.contains("coordinator  not running: all this is "),
         "{text}"
     );
 

@@ -98,7 +98,7 @@ impl Page<'_> {
             let help = "The version of the model that was tested.";
             self.gauge("test_version", help, None, one(tested.version as f64))?;
             let help = "Mean cross-entropy of the tested model.";
-            let loss = tested.loss.map_or(f64::INFINITY, |loss| loss);
+            let loss = tested.loss.unwrap_or(f64::INFINITY);
             self.gauge("test_loss", help, None, one(loss))?;
         }
         let help = "Bytes of the updates that came.";

@@ -14,11 +14,11 @@ const HEADINGS: [&str; 9] = [
     "state",
     "task",
     "staleness",
-    "silent for",
+    "silent",
     "counted",
     "refused",
     "lost",
-    "turned away",
+    "turned",
 ];
 
 /// Of a run that has begun.
@@ -34,7 +34,11 @@ pub fn of_run(standing: &Standing, folder: &str) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:13}{value}");
     };
-    line("coordinator", coordinator(standing, folder));
+    line("coordinator", coordinator(standing));
+    if standing.coordinator == Coordinator::NotRunning && status.finished.is_none() {
+        let command = format!("fedact fleet serve {folder} -f FILE --step STEP");
+        line("", format!("`{command}` goes on with it"));
+    }
     line("model", model(status));
     line("work", work(standing));
     let (up, down) = (status.bytes_up, status.bytes_down);
@@ -82,7 +86,7 @@ pub fn without_run(roster: &Roster, folder: &str) -> String {
     text
 }
 
-fn coordinator(standing: &Standing, folder: &str) -> String {
+fn coordinator(standing: &Standing) -> String {
     let ago = output::duration(standing.age_seconds);
     match (standing.coordinator, &standing.status.finished) {
         (_, Some(reason)) => format!("the run is over: {reason}"),
@@ -90,9 +94,7 @@ fn coordinator(standing: &Standing, folder: &str) -> String {
         (Coordinator::Busy, None) => {
             format!("running, and silent for {ago}: it tests or mixes a model, or hangs")
         }
-        (Coordinator::NotRunning, None) => format!(
-            "not running (all this is of {ago} ago); `fedact fleet serve {folder} -f FILE --step STEP` goes on"
-        ),
+        (Coordinator::NotRunning, None) => format!("not running: all this is {ago} old"),
     }
 }
 
@@ -204,10 +206,10 @@ refused      norm-too-large 2
 turned away  replayed 1, wrong-signature 4
 waits for    updates of nano-1
 
-device  state    task  staleness  silent for  counted  refused  lost  turned away
-nano-1  working    57          3       0.5 s       12        0     1            0
-pi-3    there       -          -           -        8        0     1            0
-pi-4    revoked     -          -           -        0        0     1            0
+device  state    task  staleness  silent  counted  refused  lost  turned
+nano-1  working    57          3   0.5 s       12        0     1       0
+pi-3    there       -          -       -        8        0     1       0
+pi-4    revoked     -          -       -        0        0     1       0
 "
         );
     }
@@ -218,7 +220,7 @@ pi-4    revoked     -          -           -        0        0     1            
         gone.age_seconds = 3725.0;
         let text = of_run(&gone, "fl");
         assert!(
-            text.contains("not running (all this is of 1 h 2 min ago)"),
+            text.contains("not running: all this is 1 h 2 min old\n"),
             "{text}"
         );
         assert!(text.contains("`fedact fleet serve fl -f FILE"), "{text}");
