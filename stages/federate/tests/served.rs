@@ -67,7 +67,7 @@ impl Drop for World {
 }
 
 fn set_up(folder: &Path, port: u16) -> Fleet {
-    let devices = (0..DEVICES).map(|nth| Name::new(&format!("nano-{nth}")).unwrap());
+    let devices = (0..DEVICES).map(|nth| Name::new(format!("nano-{nth}")).unwrap());
     let setup = Setup {
         fleet: Name::new("lab").unwrap(),
         host: "127.0.0.1".into(),
@@ -89,7 +89,7 @@ fn world(folder: &Path, pause: Duration) -> Option<World> {
     let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
     let (stop, briefs) = (Stop::new(), Arc::default());
     for device in 0..DEVICES {
-        let name = Name::new(&format!("nano-{device}")).unwrap();
+        let name = Name::new(format!("nano-{device}")).unwrap();
         let join = fedact_fleet::identity::Join::read(&fleet.join_path(&name)).unwrap();
         let trainer = Quick {
             device,

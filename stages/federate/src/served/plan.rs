@@ -1,11 +1,12 @@
 //! How much work a fleet is given.
 
+use std::collections::BTreeSet;
+
 use fedact_clips::{ClipSet, Split};
 use fedact_federation::aggregator::Config;
 use fedact_federation::layout::Layout;
 use fedact_federation::strategy::Strategy;
 use fedact_stage::OutOfRange;
-use std::collections::BTreeSet;
 
 use crate::{FederateError, FederateParams, rules};
 

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use fedact_fleet::coordinator::Status;
+use fedact_fleet::coordinator::{DeviceStatus, Status};
 use fedact_fleet::engine::Presence;
 use fedact_stage::{Reporter, Task};
 
 use super::plan::Plan;
+
+/// A device that was heard within so many seconds is there, whatever it is at.
+const LATELY: f64 = 10.0;
 
 /// Moves the bar, and has a line for every new trouble.
 pub fn teller(
@@ -30,11 +33,11 @@ pub fn teller(
 
 /// As in `2 of 3 devices, version 12, staleness 1.5, top-1 61.0%, 0.8 updates a second, 12.3 MB up`.
 fn detail(status: &Status) -> String {
-    let working = |device: &&_| device_is_there(device);
-    let there = status.devices.iter().filter(working).count();
-    let all = status.devices.iter().filter(|device| !device.revoked);
+    let devices = status.devices.iter().filter(|device| !device.revoked);
+    let all = devices.clone().count();
+    let there = devices.filter(|device| is_there(device)).count();
     let mut parts = vec![
-        format!("{there} of {} devices", all.count()),
+        format!("{there} of {all} devices"),
         format!("version {}", status.version),
     ];
     parts.extend(
@@ -56,17 +59,57 @@ fn detail(status: &Status) -> String {
     }
     if there == 0 && status.finished.is_none() {
         let waits = status.waits_for.as_ref();
-        let reason = status.trouble.as_ref().or(waits);
-        parts.extend(reason.map(|reason| format!("waits: {reason}")));
+        let waits = waits.map(|what| format!("waits for {what}"));
+        parts.extend(status.trouble.clone().or(waits));
     }
     parts.join(", ")
 }
 
-/// Between an answer and the next sign of life a device is `away`, too: who was heard lately is there.
-fn device_is_there(device: &fedact_fleet::coordinator::DeviceStatus) -> bool {
-    const LATELY: f64 = 10.0;
-    let lately = device
-        .silent_seconds
-        .is_some_and(|seconds| seconds < LATELY);
-    !device.revoked && (device.presence != Presence::Away || lately)
+/// Between an answer and the next sign of life a device is `away`, too.
+fn is_there(device: &DeviceStatus) -> bool {
+    let silent = device.silent_seconds;
+    device.presence != Presence::Away || silent.is_some_and(|seconds| seconds < LATELY)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn status(silent_seconds: [f64; 2]) -> Status {
+        let device = |name: &str, silent: f64| {
+            json!({
+                "name": name, "presence": "away", "revoked": name == "pi-4", "task": null, "staleness": null,
+                "silent_seconds": silent, "counted": 6, "refused": 0, "lost": 0, "turned": 0,
+            })
+        };
+        let devices = [
+            device("nano-1", silent_seconds[0]),
+            device("pi-3", silent_seconds[1]),
+            device("pi-4", 0.0),
+        ];
+        serde_json::from_value(json!({
+            "fleet": "lab", "run": "00c0ffee00c0ffee", "seconds": 40.0, "version": 12, "samples": 200,
+            "budget_samples": 1000, "tested": {"version": 8, "samples": 160, "top1": 0.61, "loss": 0.83},
+            "finished": null, "waits_for": "a device: none of 3 is there", "trouble": null, "bytes_up": 12_340_000,
+            "bytes_down": 0, "updates_per_second": 0.8, "mean_staleness": 1.5, "refused": {}, "turned": {},
+            "devices": devices,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_bar_says_who_is_there_and_how_far_the_model_is() {
+        assert_eq!(
+            detail(&status([0.5, 30.0])),
+            "1 of 2 devices, version 12, staleness 1.5, top-1 61.0%, 0.8 updates a second, 12.3 MB up"
+        );
+        let alone = detail(&status([60.0, 60.0]));
+        assert!(alone.starts_with("0 of 2 devices"), "{alone}");
+        assert!(
+            alone.ends_with("waits for a device: none of 3 is there"),
+            "{alone}"
+        );
+    }
 }
