@@ -48,6 +48,7 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         fleet: arguments.name.clone(),
         host: arguments.host.clone(),
         port: arguments.port,
+        others: Vec::new(),
         devices: arguments.devices.clone(),
         tls_on_loopback: arguments.tls,
         store_bytes: arguments.store,

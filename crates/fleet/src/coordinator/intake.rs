@@ -256,6 +256,7 @@ impl Coordinator {
                 return self.close_unread(client, spool.task, unfit.code());
             }
         };
+        drop(bytes);
         self.bytes_up += spool.bytes;
         spool
             .file
