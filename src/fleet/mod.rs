@@ -79,6 +79,7 @@ impl From<FleetError> for Refusal {
         let code = match &error {
             FleetError::Name { .. }
             | FleetError::Host { .. }
+            | FleetError::Servers { .. }
             | FleetError::Twice { .. }
             | FleetError::Occupied { .. } => Code::Usage,
             error if error.invalid_input() => Code::Invalid,

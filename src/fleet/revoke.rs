@@ -44,14 +44,16 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     if arguments.json {
         output::json(&json!({"device": device, "revoked_before": before, "server_told": told}))?;
     } else {
-        output::text(&words(&fleet, device, before, told))?;
+        output::text(&words(&fleet, device, before, told)?)?;
     }
     Ok(Code::Done)
 }
 
-fn words(fleet: &Fleet, device: &str, before: bool, told: bool) -> String {
-    let configuration = fleet.server_configuration();
-    let configuration = configuration.display();
+fn words(fleet: &Fleet, device: &str, before: bool, told: bool) -> Result<String, Refusal> {
+    let configurations = fleet.server_configurations()?.into_iter();
+    let configurations: Vec<String> = configurations
+        .map(|path| path.display().to_string())
+        .collect();
     let first = if before {
         format!("`{device}` was revoked before\n")
     } else {
@@ -61,9 +63,10 @@ fn words(fleet: &Fleet, device: &str, before: bool, told: bool) -> String {
         "the server was told: it ends the device's connection and lets it in no more\n".to_owned()
     } else {
         format!(
-            "no server that runs on this machine has read {configuration}: one that is started here will; copy that file \
-             to a server elsewhere, and run there: nats-server --signal reload\n"
+            "not every server runs on this machine and has read {}: one that is started here will; copy its file \
+             to a server elsewhere, and run there: nats-server --signal reload\n",
+            configurations.join(", ")
         )
     };
-    first + &second
+    Ok(first + &second)
 }

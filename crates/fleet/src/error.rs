@@ -37,6 +37,14 @@ pub enum FleetError {
         /// As given.
         host: String,
     },
+    /// A number of servers of which no majority can be told from the rest.
+    #[error(
+        "{count} servers make no fleet; take 1, or 3 or 5, of which a majority goes on without the others"
+    )]
+    Servers {
+        /// How many.
+        count: usize,
+    },
     /// A new fleet would get into the way of something.
     #[error("{} {reason}; take a new folder", folder.display())]
     Occupied {
@@ -142,6 +150,7 @@ impl FleetError {
             Self::Name { .. }
                 | Self::Twice { .. }
                 | Self::Host { .. }
+                | Self::Servers { .. }
                 | Self::Occupied { .. }
                 | Self::OpenToOthers { .. }
                 | Self::Invalid { .. }

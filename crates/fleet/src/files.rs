@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
-use crate::FleetError;
+use sha2::{Digest as _, Sha256};
+
+use crate::{Digest, FleetError};
 
 /// How often a folder is asked for before it is taken to be another process's, and the pause between: whoever only
 /// looks holds it for a moment.
@@ -35,29 +37,88 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FleetError> 
 }
 
 fn write_with(path: &Path, parts: &[&[u8]], lasting: Lasting, mode: u32) -> Result<(), FleetError> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
-    let unfinished = PathBuf::from(unfinished);
-    // One that was left behind may have other permissions.
-    remove(&unfinished)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&unfinished)
-        .map_err(FleetError::file(&unfinished))?;
+    let mut unfinished = Unfinished::begin_with(path, mode)?;
     for part in parts {
-        file.write_all(part)
-            .map_err(FleetError::file(&unfinished))?;
+        unfinished.add(part)?;
     }
-    if lasting == Lasting::Synced {
-        file.sync_all().map_err(FleetError::file(&unfinished))?;
+    unfinished.finish(lasting)
+}
+
+/// Numbers that are bytes as well, at a time.
+pub(crate) const BLOCK: usize = 1 << 16;
+
+/// A file that grows under another name.
+pub(crate) struct Unfinished {
+    path: PathBuf,
+    other: PathBuf,
+    file: File,
+    hash: Option<Sha256>,
+}
+
+impl Unfinished {
+    /// Begins one that can say its digest.
+    pub fn begin_hashed(path: &Path) -> Result<Self, FleetError> {
+        let unhashed = Self::begin_with(path, 0o644)?;
+        Ok(Self {
+            hash: Some(Sha256::new()),
+            ..unhashed
+        })
     }
-    std::fs::rename(&unfinished, path).map_err(FleetError::file(path))?;
-    if lasting == Lasting::Synced {
-        sync_folder_of(path)?;
+
+    fn begin_with(path: &Path, mode: u32) -> Result<Self, FleetError> {
+        let mut other = path.as_os_str().to_owned();
+        other.push(".new");
+        let other = PathBuf::from(other);
+        // One that was left behind may have other permissions.
+        remove(&other)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&other)
+            .map_err(FleetError::file(&other))?;
+        Ok(Self {
+            path: path.to_owned(),
+            other,
+            file,
+            hash: None,
+        })
     }
-    Ok(())
+
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), FleetError> {
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
+        }
+        let written = self.file.write_all(bytes);
+        written.map_err(FleetError::file(&self.other))
+    }
+
+    /// Adds numbers, of which only a block is in memory as bytes as well.
+    pub fn add_numbers(&mut self, numbers: &[f32]) -> Result<(), FleetError> {
+        numbers
+            .chunks(BLOCK)
+            .try_for_each(|block| self.add(&bytes_of(block)))
+    }
+
+    /// SHA-256 of what is there so far, if it was begun so.
+    pub fn digest(&self) -> Digest {
+        let hash = self.hash.clone().unwrap_or_default();
+        Digest::from_bytes(hash.finalize().into())
+    }
+
+    /// Gives the file its own name.
+    pub fn finish(self, lasting: Lasting) -> Result<(), FleetError> {
+        if lasting == Lasting::Synced {
+            self.file
+                .sync_all()
+                .map_err(FleetError::file(&self.other))?;
+        }
+        std::fs::rename(&self.other, &self.path).map_err(FleetError::file(&self.path))?;
+        if lasting == Lasting::Synced {
+            sync_folder_of(&self.path)?;
+        }
+        Ok(())
+    }
 }
 
 /// Makes names in the folder of this path last.
@@ -81,6 +142,14 @@ pub(crate) fn remove(path: &Path) -> Result<(), FleetError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Removes all files in a folder.
+pub(crate) fn empty(folder: &Path) -> Result<(), FleetError> {
+    for entry in std::fs::read_dir(folder).map_err(FleetError::file(folder))? {
+        remove(&entry.map_err(FleetError::file(folder))?.path())?;
+    }
+    Ok(())
 }
 
 /// A file's bytes, if it is there.

@@ -258,7 +258,7 @@ proptest! {
             step(&mut engine, &mut journal, nth, *choice);
             states.push((journal.end(), bits(&engine), engine.progress().clone()));
             if nth == checkpoint {
-                engine.checkpoint().unwrap();
+                engine.checkpoint(true).unwrap();
             }
         }
         let kept = states[checkpoint + 1].0;

@@ -350,7 +350,8 @@ async fn a_run_over_tls_ends_and_a_foreign_certificate_is_not_believed() {
     let setup = Setup {
         fleet: name("zoo"),
         host: "127.0.0.1".into(),
-        port: world.port,
+        port: world.ports[0],
+        others: Vec::new(),
         devices: vec![name("nano-0")],
         tls_on_loopback: true,
         store_bytes: 1 << 20,

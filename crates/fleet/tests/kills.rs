@@ -1,5 +1,5 @@
 //! Coordinator, server and devices are killed at random moments: what was acknowledged was applied, once each.
-#![allow(clippy::unwrap_used)] // helpers are outside of test functions
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers are outside of test functions
 
 mod kit;
 
@@ -177,6 +177,7 @@ fn killed(kills: u64, tasks_between: u64, seed: u64) {
     let mut dice = Dice(seed);
     // A task takes two records: 210 bytes of an update, 60 of a device that is ready again.
     let between = 270 * tasks_between;
+    let mut back = Vec::new();
     for _ in 0..kills {
         let grown = fleet.journal_bytes() + dice.below(between);
         fleet.grown_to(grown);
@@ -187,7 +188,15 @@ fn killed(kills: u64, tasks_between: u64, seed: u64) {
             other => Victim::Device((other as usize + dice.below(2) as usize) % DEVICES),
         };
         fleet.kill(victim, &mut dice);
+        if matches!(victim, Victim::Coordinator | Victim::Server) {
+            let (since, grown) = (Instant::now(), fleet.journal_bytes() + 1);
+            fleet.grown_to(grown);
+            back.push((since.elapsed(), victim));
+        }
     }
+    back.sort_by_key(|(took, _)| *took);
+    let (middle, last) = (back.get(back.len() / 2), back.last());
+    eprintln!("{kills} kills; the journal grew again after {middle:?}, at last {last:?}");
     let limit = Instant::now() + Duration::from_secs(240);
     loop {
         fleet.nobody_gave_up();

@@ -258,6 +258,7 @@ impl Coordinator {
                 return self.close_unread(client, spool.task, unfit.code());
             }
         };
+        drop(bytes);
         spool
             .file
             .sync_all()

@@ -7,6 +7,7 @@
 
 mod intake;
 mod judge;
+mod models;
 mod outlet;
 mod settings;
 mod status;
@@ -183,7 +184,14 @@ impl Coordinator {
             return Ok(Ended::Stopped);
         };
         self.trouble = None;
-        let mut outlet = Outlet::new(line.clone(), self.subjects.clone(), self.engine.run());
+        let servers = self.roster.addresses().len();
+        let mut outlet = Outlet::new(
+            line.clone(),
+            self.subjects.clone(),
+            self.engine.run(),
+            servers,
+            self.engine.aggregator().parameters().len(),
+        );
         loop {
             if line.is_shut() {
                 return Err(FleetError::NotLetIn {
@@ -263,7 +271,7 @@ impl Coordinator {
         }
         self.since_checkpoint += 1;
         if self.since_checkpoint >= self.settings.checkpoint_every {
-            self.engine.checkpoint()?;
+            self.engine.checkpoint(self.settings.keep_updates)?;
             self.since_checkpoint = 0;
         }
         Ok(())

@@ -9,12 +9,12 @@ use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy};
 use async_nats::jetstream::{self, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 
 use super::Coordinator;
+use super::models::Broken;
 use crate::FleetError;
-use crate::link::{Line, PATIENCE, PATIENCE_FOR_PIECE, Trouble};
+use crate::link::{Line, PATIENCE, Trouble};
 use crate::wire::{Assignment, CHUNK_BYTES, Description, MOST_UP_BYTES, Orders, Subjects, WINDOW};
 
 /// How long a pull waits for messages.
@@ -29,18 +29,20 @@ const ACK_WAIT: Duration = Duration::from_secs(5);
 /// How long the server may take to make a stream or a consumer.
 const PATIENCE_FOR_STREAMS: Duration = Duration::from_secs(10);
 
-/// Pieces of a model that are published at a time.
-const AT_A_TIME: usize = 16;
-
 /// The coordinator's side of the streams.
 pub(super) struct Outlet {
-    line: Line,
-    subjects: Subjects,
-    run: u64,
+    pub(super) line: Line,
+    pub(super) subjects: Subjects,
+    pub(super) run: u64,
+    /// How many servers the cluster has; each keeps every message.
+    servers: usize,
+    /// How many pieces a model has.
+    pub(super) pieces: u64,
     /// None until the streams are there and the run is described.
     consumer: Option<PullConsumer>,
-    /// Versions of this run that lie in the stream as a whole.
-    published: BTreeSet<u64>,
+    /// Versions of this run that lie in the stream as a whole, and the numbers of their pieces there, as far as this process
+    /// has published them.
+    pub(super) published: BTreeMap<u64, Vec<u64>>,
     /// When the streams were last looked at, and over which of the line's connections.
     looked: (Instant, u64),
 }
@@ -57,14 +59,17 @@ struct InfoState {
 }
 
 impl Outlet {
-    pub fn new(line: Line, subjects: Subjects, run: u64) -> Self {
+    pub fn new(line: Line, subjects: Subjects, run: u64, servers: usize, numbers: usize) -> Self {
+        let pieces = (numbers * 4).div_ceil(CHUNK_BYTES) as u64;
         Self {
             looked: (Instant::now(), line.times_made()),
             line,
             subjects,
             run,
+            servers,
+            pieces,
             consumer: None,
-            published: BTreeSet::new(),
+            published: BTreeMap::new(),
         }
     }
 
@@ -123,12 +128,7 @@ impl Outlet {
     }
 
     /// Sees to it that the streams are there, and that of all models only those lie in them that are whole and needed.
-    async fn prepare(
-        &mut self,
-        description: Bytes,
-        pieces: u64,
-        needed: &BTreeSet<u64>,
-    ) -> Result<(), Trouble> {
+    async fn prepare(&mut self, description: Bytes, needed: &BTreeSet<u64>) -> Result<(), Trouble> {
         let context = jetstream::new(self.line.client.clone());
         let refused = |error: &dyn std::fmt::Display| Trouble::Refused(error.to_string());
         for config in self.streams() {
@@ -155,21 +155,22 @@ impl Outlet {
         let made = self.line.unless_lost(PATIENCE_FOR_STREAMS, making).await?;
         let consumer = made.map_err(|error| refused(&error))?;
         self.line.command(self.subjects.run(), description).await?;
-        let mut there: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        let mut there: BTreeMap<(u64, u64), Vec<String>> = BTreeMap::new();
         let info = format!("$JS.API.STREAM.INFO.{}", self.subjects.model_stream());
         let filter = serde_json::json!({"subjects_filter": self.subjects.every_model()});
         let info = self.line.command(info, filter.to_string().into()).await?;
         let info: Info = serde_json::from_slice(&info).map_err(|error| refused(&error))?;
-        for subject in info.state.subjects.keys() {
-            if let Some(model) = self.subjects.model_of(subject) {
-                *there.entry(model).or_default() += 1;
+        for subject in info.state.subjects.into_keys() {
+            if let Some(model) = self.subjects.model_of(&subject) {
+                there.entry(model).or_default().push(subject);
             }
         }
-        for ((run, version), found) in there {
-            if run == self.run && found == pieces && needed.contains(&version) {
-                self.published.insert(version);
+        for ((run, version), subjects) in there {
+            let whole = subjects.len() as u64 == self.pieces;
+            if run == self.run && whole && needed.contains(&version) {
+                self.published.insert(version, Vec::new());
             } else {
-                self.purge(run, version).await?;
+                self.remove_subjects(subjects).await?;
             }
         }
         self.consumer = Some(consumer);
@@ -185,11 +186,13 @@ impl Outlet {
             max_messages_per_subject: WINDOW,
             discard_new_per_subject: true,
             max_message_size: MOST_UP_BYTES as i32,
+            num_replicas: self.servers,
             ..stream::Config::default()
         };
         let down = stream::Config {
             name: self.subjects.down_stream(),
             subjects: vec![self.subjects.every_down(), self.subjects.run()],
+            num_replicas: self.servers,
             max_messages_per_subject: 1,
             allow_direct: true,
             ..stream::Config::default()
@@ -197,44 +200,13 @@ impl Outlet {
         let models = stream::Config {
             name: self.subjects.model_stream(),
             subjects: vec![self.subjects.every_model()],
+            num_replicas: self.servers,
             max_messages_per_subject: 1,
             allow_direct: true,
             discard: DiscardPolicy::New,
             ..stream::Config::default()
         };
         [up, down, models]
-    }
-
-    async fn purge(&self, run: u64, version: u64) -> Result<(), Trouble> {
-        let subject = format!("$JS.API.STREAM.PURGE.{}", self.subjects.model_stream());
-        let filter = serde_json::json!({"filter": self.subjects.model(run, version)});
-        self.line
-            .command(subject, filter.to_string().into())
-            .await?;
-        Ok(())
-    }
-
-    async fn publish_model(&mut self, version: u64, bytes: Bytes) -> Result<(), Trouble> {
-        let mut publishing = FuturesUnordered::new();
-        let mut begin = 0;
-        while begin < bytes.len() {
-            if publishing.len() == AT_A_TIME
-                && let Some(published) = publishing.next().await
-            {
-                let _: Bytes = published?;
-            }
-            let end = bytes.len().min(begin + CHUNK_BYTES);
-            let piece = (begin / CHUNK_BYTES) as u64;
-            let subject = self.subjects.chunk(self.run, version, piece);
-            let bytes = bytes.slice(begin..end);
-            publishing.push(self.line.command_within(PATIENCE_FOR_PIECE, subject, bytes));
-            begin = end;
-        }
-        while let Some(published) = publishing.next().await {
-            published?;
-        }
-        self.published.insert(version);
-        Ok(())
     }
 }
 
@@ -251,18 +223,20 @@ impl Coordinator {
         }
         if outlet.consumer.is_none() {
             let description = self.description().seal(&self.key);
-            let numbers = self.engine.aggregator().parameters().len();
-            let pieces = (numbers * 4).div_ceil(CHUNK_BYTES) as u64;
             let needed = self.engine.progress().open_versions();
-            if let Err(trouble) = outlet.prepare(description.into(), pieces, &needed).await {
+            if let Err(trouble) = outlet.prepare(description.into(), &needed).await {
                 self.trouble = Some(trouble.to_string());
                 return Ok(());
             }
         }
+        // First, to make room on a disk that may be full.
+        outlet
+            .remove_all_but(&self.engine.progress().open_versions())
+            .await;
         while let Some(client) = self.due.first().copied() {
             let assignment = self.engine.progress().members[client].assignment;
             let published = match assignment {
-                Some(open) if !outlet.published.contains(&open.version) => {
+                Some(open) if !outlet.published.contains_key(&open.version) => {
                     self.publish_base(outlet, &open).await?
                 }
                 _ => Ok(()),
@@ -282,24 +256,24 @@ impl Coordinator {
             }
             self.due.remove(&client);
         }
-        let needed = self.engine.progress().open_versions();
-        let old: Vec<u64> = outlet.published.difference(&needed).copied().collect();
-        for version in old {
-            if outlet.purge(outlet.run, version).await.is_err() {
-                break;
-            }
-            outlet.published.remove(&version);
-        }
         Ok(())
     }
 
     async fn publish_base(
-        &self,
+        &mut self,
         outlet: &mut Outlet,
         open: &Assignment,
     ) -> Result<Result<(), Trouble>, FleetError> {
-        let bytes = self.engine.model(open)?;
-        Ok(outlet.publish_model(open.version, bytes.into()).await)
+        let model = self.engine.model(open)?;
+        let published = outlet.publish_model(open.version, model).await;
+        match published {
+            Ok(()) => Ok(Ok(())),
+            Err(Broken::File(error)) => {
+                let path = self.engine.folder().join("versions");
+                Err(FleetError::file(&path)(error))
+            }
+            Err(Broken::Line(trouble)) => Ok(Err(trouble)),
+        }
     }
 
     fn description(&self) -> Description {

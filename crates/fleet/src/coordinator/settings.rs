@@ -28,6 +28,9 @@ pub struct Settings {
     pub max_losses_in_a_row: u64,
     /// Events between two checkpoints.
     pub checkpoint_every: u64,
+    /// Whether every update stays in `updates/`, so that the whole run can be replayed. Else each goes with the checkpoint
+    /// that contains it.
+    pub keep_updates: bool,
     /// What trainers must know; goes to every device as it is.
     pub trainer: serde_json::Value,
 }
@@ -45,6 +48,7 @@ impl Default for Settings {
             patience: None,
             max_losses_in_a_row: 1000,
             checkpoint_every: 64,
+            keep_updates: false,
             trainer: serde_json::Value::Null,
         }
     }

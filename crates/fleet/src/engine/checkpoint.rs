@@ -54,16 +54,16 @@ pub(super) fn write(
         path: path.clone(),
         reason: error.to_string(),
     })?;
-    let mut parts = vec![(json.len() as u64).to_le_bytes().to_vec(), json];
-    parts.push(files::bytes_of(aggregator.parameters()));
-    parts.extend(rows.values().map(|row| files::bytes_of(row)));
-    let mut hash = Sha256::new();
-    for part in &parts {
-        hash.update(part);
+    let mut file = files::Unfinished::begin_hashed(&path)?;
+    file.add(&(json.len() as u64).to_le_bytes())?;
+    file.add(&json)?;
+    file.add_numbers(aggregator.parameters())?;
+    for row in rows.values() {
+        file.add_numbers(row)?;
     }
-    parts.push(hash.finalize().to_vec());
-    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-    files::write(&path, &parts, files::Lasting::Synced)
+    let digest = file.digest();
+    file.add(digest.as_bytes())?;
+    file.finish(files::Lasting::Synced)
 }
 
 /// The checkpoint of a folder, if there is one.
@@ -85,7 +85,9 @@ pub(super) fn read(
     let damaged = |reason: &str| FleetError::Damaged {
         path: path.clone(),
         offset: 0,
-        reason: format!("{reason}; without this file, the whole journal is replayed"),
+        reason: format!(
+            "{reason}; if the run kept its updates, remove it, and the whole journal is replayed"
+        ),
     };
     let cut = |_| damaged("it is too short");
     let mut length = [0; 8];

@@ -5,14 +5,14 @@
 //! run.json         the run's number and rules
 //! start            the parameters that it began with (f32, little-endian)
 //! journal          every event                                        (journal)
-//! updates/TASK     every update that counted or was refused, as it came
+//! updates/TASK     every update that counted or was refused since the checkpoint, as it came; all, if they are kept
 //! versions/N       the model of every version that an open task started from
 //! checkpoint       the aggregator and the devices at some byte of the journal  (checkpoint.rs)
 //! chronicle        what became of every task, for the history          (chronicle.rs)
 //! ```
 //!
-//! Memory is the aggregator's and one more model while an update is mixed in: base versions are read from
-//! `versions` when they are needed.
+//! Memory is the aggregator's, and one more model while an update is mixed in: base versions are read from `versions` block by
+//! block when they are needed. While an update is decoded its message is there as well.
 
 mod checkpoint;
 mod chronicle;
@@ -21,6 +21,7 @@ mod replay;
 mod rules;
 mod versions;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use fedact_federation::aggregator::{
@@ -137,8 +138,8 @@ impl Engine {
     ///
     /// # Errors
     /// It cannot be read or is not what it was.
-    pub fn model(&self, assignment: &Assignment) -> Result<Vec<u8>, FleetError> {
-        self.versions.read(assignment.version, assignment.model)
+    pub(crate) fn model(&self, assignment: &Assignment) -> Result<File, FleetError> {
+        self.versions.open(assignment.version, assignment.model)
     }
 
     /// Reads an update, without handling it.
@@ -163,7 +164,12 @@ impl Engine {
 
     fn kept_update(&self, task: u64, digest: Digest) -> Result<Message, FleetError> {
         let path = self.update_path(task);
-        let bytes = std::fs::read(&path).map_err(FleetError::file(&path))?;
+        let bytes = files::read_if_there(&path)?.ok_or_else(|| FleetError::Invalid {
+            path: path.clone(),
+            reason: "the update is not there: its run did not keep its updates (`keep_updates`), and goes on \
+                     from its checkpoint alone"
+                .into(),
+        })?;
         let damaged = |reason: String| FleetError::Damaged {
             path: path.clone(),
             offset: 0,
@@ -249,8 +255,7 @@ impl Engine {
             });
         };
         let contents = if self.aggregator.config().strategy.takes_parameters() {
-            let base = files::numbers_of(&self.model(&assignment)?);
-            Contents::Parameters(apply(&base, message.delta))
+            Contents::Parameters(self.applied(&assignment, message.delta)?)
         } else {
             Contents::Change(message.delta)
         };
@@ -264,19 +269,38 @@ impl Engine {
         })
     }
 
+    /// What an update makes of its base, in the update's own memory.
+    fn applied(&self, open: &Assignment, mut delta: Vec<f32>) -> Result<Vec<f32>, FleetError> {
+        let mut done = 0;
+        let read = self.versions.read(open.version, open.model, |bytes| {
+            let base = files::numbers_of(bytes);
+            let end = delta.len().min(done + base.len());
+            let block = &mut delta[done..end];
+            let applied = apply(&base[..block.len()], block.to_vec());
+            block.copy_from_slice(&applied);
+            done = end;
+        });
+        read.map(|()| delta)
+    }
+
     /// Keeps the run as it is, so that a restart replays only what comes after, and forgets models that no open task
-    /// starts from.
+    /// starts from; and updates, unless they are kept for a replay of the whole run.
     ///
     /// # Errors
     /// A file cannot be written.
-    pub fn checkpoint(&mut self) -> Result<(), FleetError> {
+    pub fn checkpoint(&mut self, keep_updates: bool) -> Result<(), FleetError> {
         let open = self.progress.open_versions();
         self.versions.sync(&open)?;
         if let Some(chronicle) = &self.chronicle {
             chronicle.sync()?;
         }
         checkpoint::write(&self.folder, self.run, &self.aggregator, &self.progress)?;
-        self.versions.forget_all_but(&open)
+        self.versions.forget_all_but(&open)?;
+        if keep_updates {
+            return Ok(());
+        }
+        // Every update that lies there is in the journal and in the checkpoint, or will be offered again.
+        files::empty(&self.folder.join("updates"))
     }
 }
 

@@ -1,7 +1,11 @@
 //! Models that open tasks started from, as files.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::{Digest, FleetError, files};
 
@@ -33,25 +37,51 @@ impl Versions {
         {
             return Ok(digest);
         }
-        let bytes = files::bytes_of(parameters);
-        let digest = Digest::of(&bytes);
-        files::write(&self.path(version), &[&bytes], files::Lasting::Derived)?;
+        let mut file = files::Unfinished::begin_hashed(&self.path(version))?;
+        file.add_numbers(parameters)?;
+        let digest = file.digest();
+        file.finish(files::Lasting::Derived)?;
         self.last = Some((version, digest));
         Ok(digest)
     }
 
-    /// The bytes of a model that was kept.
-    pub fn read(&self, version: u64, digest: Digest) -> Result<Vec<u8>, FleetError> {
+    /// Reads a model that was kept, block by block, so that it need not be in memory as a whole.
+    ///
+    /// # Errors
+    /// It cannot be read, or, after its last block, is not what it was.
+    pub fn read(
+        &self,
+        version: u64,
+        digest: Digest,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), FleetError> {
         let path = self.path(version);
-        let bytes = std::fs::read(&path).map_err(FleetError::file(&path))?;
-        if Digest::of(&bytes) != digest {
+        let mut file = File::open(&path).map_err(FleetError::file(&path))?;
+        let mut block = vec![0; files::BLOCK * 4];
+        let mut hash = Sha256::new();
+        loop {
+            let filled = fill(&mut file, &mut block).map_err(FleetError::file(&path))?;
+            if filled == 0 {
+                break;
+            }
+            hash.update(&block[..filled]);
+            each(&block[..filled]);
+        }
+        if hash.finalize()[..] != digest.as_bytes()[..] {
             return Err(FleetError::Damaged {
                 path,
                 offset: 0,
                 reason: "its digest is not the one that was sent with the task".into(),
             });
         }
-        Ok(bytes)
+        Ok(())
+    }
+
+    /// A model that was kept, at its beginning, when all of it was found to be what it was.
+    pub fn open(&self, version: u64, digest: Digest) -> Result<File, FleetError> {
+        self.read(version, digest, |_| {})?;
+        let path = self.path(version);
+        File::open(&path).map_err(FleetError::file(&path))
     }
 
     /// Makes these last.
@@ -78,4 +108,16 @@ impl Versions {
         self.last = self.last.filter(|(last, _)| versions.contains(last));
         Ok(())
     }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read(&mut buffer[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
 }

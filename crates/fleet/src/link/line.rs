@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::{PATIENCE, PATIENCE_FOR_LAST, Trouble};
+use super::{PATIENCE, PATIENCE_FOR_LAST, PATIENCE_FOR_PIECE, Trouble};
 use crate::wire::Subjects;
 
 /// Codes of JetStream's errors: a stream, and a consumer, that is not there.
@@ -158,5 +158,14 @@ impl Line {
             Some(404) => Ok(None),
             Some(status) => Err(Trouble::Refused(format!("status {status}"))),
         }
+    }
+
+    /// The number of the last message of a subject in a stream; nothing if there is none.
+    pub async fn last_sequence(&self, stream: &str, subject: &str) -> Result<Option<u64>, Trouble> {
+        let question = Subjects::last(stream, subject);
+        let message = self.ask(question, Bytes::new(), PATIENCE_FOR_PIECE).await?;
+        let headers = message.headers.as_ref();
+        let number = headers.and_then(|headers| headers.get("Nats-Sequence"));
+        Ok(number.and_then(|number| number.as_str().parse().ok()))
     }
 }

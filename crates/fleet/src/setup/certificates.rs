@@ -24,15 +24,15 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// New ones, good for ten years, for a server that is found at this name or address.
-    pub fn make(fleet: &Name, host: &str) -> Result<Self, FleetError> {
-        Self::try_make(fleet, host).map_err(|error| FleetError::Certificate {
-            host: host.to_owned(),
+    /// New ones, good for ten years, for servers that are found at these names or addresses.
+    pub fn make(fleet: &Name, hosts: &[String]) -> Result<Self, FleetError> {
+        Self::try_make(fleet, hosts).map_err(|error| FleetError::Certificate {
+            host: hosts.join(", "),
             reason: error.to_string(),
         })
     }
 
-    fn try_make(fleet: &Name, host: &str) -> Result<Self, rcgen::Error> {
+    fn try_make(fleet: &Name, hosts: &[String]) -> Result<Self, rcgen::Error> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let year = 1970 + since.map_or(0, |since| since.as_secs() / SECONDS_OF_A_YEAR) as i32;
         let dated = |names: Vec<String>, name: String| {
@@ -49,9 +49,15 @@ impl Certificates {
         let authority_key = KeyPair::generate()?;
         let certificate = authority.self_signed(&authority_key)?;
 
-        let mut server = dated(vec![host.to_owned()], host.to_owned())?;
+        let mut server = dated(hosts.to_vec(), format!("server of {fleet}"))?;
         server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        if hosts.len() > 1 {
+            // Servers of a cluster are each other's clients.
+            server
+                .extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ClientAuth);
+        }
         server.use_authority_key_identifier_extension = true;
         let server_key = KeyPair::generate()?;
         let authority_key_pem = authority_key.serialize_pem();
@@ -66,6 +72,12 @@ impl Certificates {
 
     /// Writes them into a folder.
     pub fn write(&self, folder: &Path) -> Result<(), FleetError> {
+        self.write_server(folder)?;
+        files::write_secret(&folder.join("authority.key"), self.authority_key.as_bytes())
+    }
+
+    /// Writes what a server needs into a folder.
+    pub fn write_server(&self, folder: &Path) -> Result<(), FleetError> {
         let public = [
             ("authority.pem", &self.authority),
             ("server.pem", &self.server),
@@ -73,7 +85,6 @@ impl Certificates {
         for (name, pem) in public {
             files::write(&folder.join(name), &[pem.as_bytes()], Lasting::Synced)?;
         }
-        files::write_secret(&folder.join("authority.key"), self.authority_key.as_bytes())?;
         files::write_secret(&folder.join("server.key"), self.server_key.as_bytes())
     }
 }

@@ -9,6 +9,8 @@
 //! tls/server.pem, .key     the server's certificate; its key                   0600
 //! join/DEVICE.join         what a device needs; move it there and delete it    0600
 //! jetstream/               the server's streams
+//! server-N/                instead of nats.conf and jetstream/, where a cluster of servers is: what the Nth one needs
+//! cluster.secret           what the servers of a cluster know each other by    0600
 //! runs/NAME/               the coordinator's folder of a run                   (engine)
 //! runs/opened              how often a coordinator opened one                  (coordinator)
 //! run                      leads to the run that is served, or was last
@@ -37,6 +39,8 @@ pub struct Setup {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// The other servers, where a cluster is to hold every message three- or fivefold: two or four.
+    pub others: Vec<Host>,
     /// The devices.
     pub devices: Vec<Name>,
     /// TLS on loopback, too. Elsewhere there is always TLS.
@@ -52,13 +56,23 @@ impl Setup {
         if let Some((_, name)) = devices.find(|(nth, name)| self.devices[..*nth].contains(name)) {
             return Err(FleetError::Twice { name: name.clone() });
         }
-        if is_host(&self.host) {
-            Ok(())
-        } else {
-            Err(FleetError::Host {
-                host: self.host.clone(),
-            })
+        let servers = self.servers();
+        if ![1, 3, 5].contains(&servers.len()) {
+            let count = servers.len();
+            return Err(FleetError::Servers { count });
         }
+        match servers.into_iter().find(|server| !is_host(&server.host)) {
+            Some(Host { host, .. }) => Err(FleetError::Host { host }),
+            None => Ok(()),
+        }
+    }
+
+    fn servers(&self) -> Vec<Host> {
+        let first = Host {
+            host: self.host.clone(),
+            port: self.port,
+        };
+        std::iter::once(first).chain(self.others.clone()).collect()
     }
 }
 
@@ -94,7 +108,16 @@ fn is_free(folder: &Path) -> Result<(), FleetError> {
     };
     let unfinished = |name: &str| {
         let name = name.strip_suffix(".new").unwrap_or(name);
-        FOLDERS.contains(&name) || ["coordinator.seed", server::NAME, "fleet.toml"].contains(&name)
+        let of_a_server = |number: &str| number.parse::<u8>().is_ok();
+        name.strip_prefix("server-").is_some_and(of_a_server)
+            || FOLDERS.contains(&name)
+            || [
+                "coordinator.seed",
+                "cluster.secret",
+                server::NAME,
+                "fleet.toml",
+            ]
+            .contains(&name)
     };
     for entry in entries {
         let name = entry.map_err(FleetError::file(folder))?.file_name();
@@ -116,6 +139,18 @@ pub struct RunFolder {
     _lock: Locked,
 }
 
+/// Where a server of a cluster is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// A name or an address.
+    pub host: String,
+    /// Its port; the one to which the other servers connect is [`ROUTE`] beyond.
+    pub port: u16,
+}
+
+/// So far beyond a server's port is the one to which the other servers of its cluster connect.
+pub const ROUTE: u16 = 2000;
+
 /// The folder of a fleet.
 #[derive(Debug, Clone)]
 pub struct Fleet {
@@ -135,9 +170,11 @@ impl Fleet {
         }
         let folder = std::fs::canonicalize(folder).map_err(FleetError::file(folder))?;
         let fleet = Self { folder };
-        let tls = setup.tls_on_loopback || !is_loopback(&setup.host);
+        let servers = setup.servers();
+        let hosts: Vec<String> = servers.iter().map(|server| server.host.clone()).collect();
+        let tls = setup.tls_on_loopback || !hosts.iter().all(|host| is_loopback(host));
         let certificates = if tls {
-            Some(Certificates::make(&setup.fleet, &setup.host)?)
+            Some(Certificates::make(&setup.fleet, &hosts)?)
         } else {
             None
         };
@@ -146,15 +183,11 @@ impl Fleet {
         }
         let coordinator = Key::generate();
         files::write_secret(&fleet.seed_path(), coordinator.seed()?.as_bytes())?;
-        let scheme = if tls { "tls" } else { "nats" };
-        let host = match setup.host.parse() {
-            Ok(IpAddr::V6(address)) => format!("[{address}]"),
-            _ => setup.host.clone(),
-        };
+        let mut addresses = servers.iter().map(|server| address(server, tls));
         let mut roster = Roster {
             fleet: setup.fleet.clone(),
-            address: format!("{scheme}://{host}:{}", setup.port),
-            others: Vec::new(),
+            address: addresses.next().unwrap_or_default(),
+            others: addresses.collect(),
             coordinator: coordinator.public(),
             devices: Vec::new(),
         };
@@ -177,6 +210,12 @@ impl Fleet {
                 key,
             };
             join.write(&fleet.join_path(name))?;
+        }
+        if let Some(certificates) = certificates.filter(|_| servers.len() > 1) {
+            for place in server::places(&fleet.folder, &roster) {
+                files::folder(&place.folder.join("tls"))?;
+                certificates.write_server(&place.folder.join("tls"))?;
+            }
         }
         server::write(&fleet.folder, &roster, setup.store_bytes)?;
         // The roster comes last: without it, the folder is none of a fleet and can be set up again.
@@ -242,7 +281,7 @@ impl Fleet {
         roster.devices[place].revoked = true;
         server::rewrite(&self.folder, &roster)?;
         roster.write(&path)?;
-        server::reload(&self.folder)
+        server::reload(&self.folder, &roster)
     }
 
     /// Where the run is that is served, or was last: a link to one of `runs`. Nothing is there before the first one.
@@ -286,7 +325,19 @@ impl Fleet {
         self.folder.join("fleet.toml")
     }
 
-    /// The server's configuration.
+    /// The servers' configurations. Those of a cluster are for servers that are started in the folders where they lie.
+    ///
+    /// # Errors
+    /// `fleet.toml` cannot be read.
+    pub fn server_configurations(&self) -> Result<Vec<PathBuf>, FleetError> {
+        let roster = self.roster()?;
+        let places = server::places(&self.folder, &roster).into_iter();
+        Ok(places
+            .map(|place| place.folder.join(server::NAME))
+            .collect())
+    }
+
+    /// The configuration of a fleet's only server.
     pub fn server_configuration(&self) -> PathBuf {
         self.folder.join(server::NAME)
     }
@@ -299,6 +350,15 @@ impl Fleet {
     fn seed_path(&self) -> PathBuf {
         self.folder.join("coordinator.seed")
     }
+}
+
+fn address(server: &Host, tls: bool) -> String {
+    let scheme = if tls { "tls" } else { "nats" };
+    let host = match server.host.parse() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => server.host.clone(),
+    };
+    format!("{scheme}://{host}:{}", server.port)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -316,6 +376,7 @@ mod tests {
             fleet: Name::new("lab").unwrap(),
             host: host.into(),
             port: 4222,
+            others: Vec::new(),
             devices: ["nano-1", "pi-3"]
                 .map(|name| Name::new(name).unwrap())
                 .into(),
@@ -444,6 +505,58 @@ mod tests {
             let error = fleet.begin_run(none).unwrap_err().to_string();
             assert!(error.contains("no name"), "{none}: {error}");
         }
+    }
+
+    #[test]
+    fn servers_of_a_cluster_have_a_folder_each_and_know_each_other_by_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = |host: &str, port| Host {
+            host: host.into(),
+            port,
+        };
+        let mut setup = setup("one.example");
+        setup.others = vec![other("two.example", 4222), other("three.example", 4300)];
+        let fleet = Fleet::init(&folder.path().join("fleet"), &setup).unwrap();
+        let secret = std::fs::read_to_string(fleet.folder.join("cluster.secret")).unwrap();
+        let configurations = fleet.server_configurations().unwrap();
+        assert_eq!(configurations.len(), 3);
+        for (nth, path) in configurations.iter().enumerate() {
+            let text = std::fs::read_to_string(path).unwrap();
+            let own = ["//one", "two", "three"][nth];
+            let route = |host: &str| text.contains(&format!("@{host}.example:"));
+            assert!(!route(own.trim_start_matches('/')), "{text}");
+            assert_eq!(
+                ["one", "two", "three"]
+                    .iter()
+                    .filter(|host| route(host))
+                    .count(),
+                2
+            );
+            assert!(text.contains(&secret), "{text}");
+            let place = path.parent().unwrap();
+            for private in [path.clone(), place.join("tls/server.key")] {
+                let mode = std::fs::metadata(private).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, 0o600);
+            }
+            assert!(!place.join("tls/authority.key").exists());
+        }
+        assert!(configurations[2].parent().unwrap().ends_with("server-3"));
+        let join = Join::read(&fleet.join_path(&Name::new("pi-3").unwrap())).unwrap();
+        assert_eq!(
+            join.addresses(),
+            [
+                "tls://one.example:4222",
+                "tls://two.example:4222",
+                "tls://three.example:4300"
+            ]
+        );
+        // The secret outlives a revocation, without which the servers would part.
+        fleet.revoke("nano-1").unwrap();
+        let text = std::fs::read_to_string(&configurations[0]).unwrap();
+        assert!(text.contains(&secret), "{text}");
+        setup.others.pop();
+        let error = Fleet::init(&folder.path().join("two"), &setup).unwrap_err();
+        assert!(error.to_string().contains("2 servers"), "{error}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! `nats.conf`: a server for one fleet, which lets each device do what it must and nothing else.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::ROUTE;
 use crate::files::{self, Lasting};
 use crate::identity::{PublicKey, Roster};
 use crate::wire::Subjects;
@@ -16,17 +17,68 @@ const PID: &str = "nats.pid";
 /// Where a generated configuration says how much the server may keep.
 const STORE: &str = "max_file_store: ";
 
-/// Writes the configuration.
-pub(super) fn write(folder: &Path, roster: &Roster, store_bytes: u64) -> Result<(), FleetError> {
-    let text = configuration(folder, roster, store_bytes);
-    // It has no secrets in it: the server knows public keys alone.
-    let path = folder.join(NAME);
-    files::write(&path, &[text.as_bytes()], Lasting::Synced)
+/// A server of a fleet.
+pub(super) struct Place<'roster> {
+    /// Where its configuration and its streams lie.
+    pub folder: PathBuf,
+    nth: usize,
+    address: &'roster str,
+    /// Where the other servers of its cluster are.
+    others: Vec<&'roster str>,
 }
 
-/// Writes it again for another roster.
+/// The servers of a fleet: one in the fleet's own folder, or those of a cluster in a folder each.
+pub(super) fn places<'roster>(folder: &Path, roster: &'roster Roster) -> Vec<Place<'roster>> {
+    let addresses = roster.addresses();
+    let place = |nth: usize| Place {
+        folder: match addresses.len() {
+            1 => folder.to_owned(),
+            _ => folder.join(format!("server-{}", nth + 1)),
+        },
+        nth,
+        address: addresses[nth],
+        others: [&addresses[..nth], &addresses[nth + 1..]].concat(),
+    };
+    (0..addresses.len()).map(place).collect()
+}
+
+/// Writes the configurations.
+pub(super) fn write(folder: &Path, roster: &Roster, store_bytes: u64) -> Result<(), FleetError> {
+    for place in places(folder, roster) {
+        files::folder(&place.folder)?;
+        let path = place.folder.join(NAME);
+        if place.others.is_empty() {
+            // It has no secrets in it: the server knows public keys alone.
+            let text = configuration(&place, roster, store_bytes, "");
+            files::write(&path, &[text.as_bytes()], Lasting::Synced)?;
+        } else {
+            let text = configuration(&place, roster, store_bytes, &cluster_secret(folder)?);
+            files::write_secret(&path, text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// What the servers of a cluster know each other by; drawn when it is asked for first.
+fn cluster_secret(folder: &Path) -> Result<String, FleetError> {
+    let path = folder.join("cluster.secret");
+    if path.exists() {
+        return files::read_secret(&path);
+    }
+    let mut bytes = [0; 24];
+    getrandom::fill(&mut bytes).map_err(|error| FleetError::Key {
+        what: path.display().to_string(),
+        reason: error.to_string(),
+    })?;
+    let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    files::write_secret(&path, secret.as_bytes())?;
+    Ok(secret)
+}
+
+/// Writes them again for another roster.
 pub(super) fn rewrite(folder: &Path, roster: &Roster) -> Result<(), FleetError> {
-    let path = folder.join(NAME);
+    let first = places(folder, roster).remove(0);
+    let path = first.folder.join(NAME);
     let text = std::fs::read_to_string(&path).map_err(FleetError::file(&path))?;
     let mut lines = text.lines();
     let store = lines.find_map(|line| line.trim().strip_prefix(STORE)?.parse().ok());
@@ -37,8 +89,16 @@ pub(super) fn rewrite(folder: &Path, roster: &Roster) -> Result<(), FleetError> 
     write(folder, roster, store)
 }
 
-/// Has the server read it again. Says whether there is one.
-pub(super) fn reload(folder: &Path) -> Result<bool, FleetError> {
+/// Has the servers read them again. Says whether all of them run here and were told.
+pub(super) fn reload(folder: &Path, roster: &Roster) -> Result<bool, FleetError> {
+    let mut all = true;
+    for place in places(folder, roster) {
+        all &= reload_one(&place.folder)?;
+    }
+    Ok(all)
+}
+
+fn reload_one(folder: &Path) -> Result<bool, FleetError> {
     let Some(bytes) = files::read_if_there(&folder.join(PID))? else {
         return Ok(false);
     };
@@ -53,25 +113,41 @@ pub(super) fn reload(folder: &Path) -> Result<bool, FleetError> {
     Ok(is_server && kill_process(pid, Signal::HUP).is_ok())
 }
 
-fn configuration(folder: &Path, roster: &Roster, store_bytes: u64) -> String {
+/// Host and port of an address.
+fn found_at(address: &str) -> (&str, u16) {
+    let bare = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let (host, port) = bare.rsplit_once(':').unwrap_or((bare, ""));
+    (host, port.parse().unwrap_or(4222))
+}
+
+fn configuration(place: &Place<'_>, roster: &Roster, store_bytes: u64, secret: &str) -> String {
     let subjects = Subjects::new(&roster.fleet);
-    let tls = roster.address.starts_with("tls://");
-    let port = roster.address.rsplit(':').next().unwrap_or("4222");
-    let host = if roster.address.contains("//[::1]:") {
+    let tls = place.address.starts_with("tls://");
+    let (_, port) = found_at(place.address);
+    let host = if place.address.contains("//[::1]:") {
         "[::1]"
-    } else if names_loopback(&roster.address) {
+    } else if names_loopback(place.address) {
         "127.0.0.1"
     } else {
         "0.0.0.0"
     };
-    let path = |name: &str| quoted(&folder.join(name).display().to_string());
+    let clustered = !place.others.is_empty();
+    let path = |name: &str| match clustered {
+        // Where the server is started; the folder may be on another machine.
+        true => quoted(name),
+        false => quoted(&place.folder.join(name).display().to_string()),
+    };
     let mut text = String::from(
         "# Written by `fedact fleet init`, and again by `fedact fleet revoke`; not for editing.\n",
     );
+    let name = match clustered {
+        true => format!("{}-{}", roster.fleet, place.nth + 1),
+        false => roster.fleet.to_string(),
+    };
     // Writing into a string cannot fail.
     let _ = write!(
         text,
-        "server_name: \"{fleet}\"\n\
+        "server_name: \"{name}\"\n\
          listen: \"{host}:{port}\"\n\
          pid_file: {pid}\n\
          max_payload: 1048576\n\
@@ -82,17 +158,43 @@ fn configuration(folder: &Path, roster: &Roster, store_bytes: u64) -> String {
            max_memory_store: 16777216\n  \
            {STORE}{store_bytes}\n\
          }}\n",
-        fleet = roster.fleet,
         pid = path(PID),
         store = path("jetstream"),
     );
+    let certificate = format!(
+        "cert_file: {}\n  key_file: {}\n  timeout: 5\n",
+        path("tls/server.pem"),
+        path("tls/server.key"),
+    );
     if tls {
+        let _ = write!(text, "tls {{\n  {certificate}}}\n");
+    }
+    if clustered {
+        let routes = place.others.iter().map(|address| {
+            let (host, port) = found_at(address);
+            let port = port.saturating_add(ROUTE);
+            format!("\"nats-route://fleet:{secret}@{host}:{port}\"")
+        });
         let _ = write!(
             text,
-            "tls {{\n  cert_file: {}\n  key_file: {}\n  timeout: 5\n}}\n",
-            path("tls/server.pem"),
-            path("tls/server.key"),
+            "cluster {{\n  \
+               name: \"{fleet}\"\n  \
+               listen: \"{host}:{port}\"\n  \
+               no_advertise: true\n  \
+               authorization {{user: fleet, password: \"{secret}\", timeout: 5}}\n  \
+               routes: [{routes}]\n",
+            fleet = roster.fleet,
+            port = port.saturating_add(ROUTE),
+            routes = routes.collect::<Vec<_>>().join(", "),
         );
+        if tls {
+            let authority = path("tls/authority.pem");
+            let _ = write!(
+                text,
+                "  tls {{\n  ca_file: {authority}\n  verify: true\n  {certificate}  }}\n"
+            );
+        }
+        text.push_str("}\n");
     }
     text.push_str("accounts {\n  FLEET: {\n    jetstream: enabled\n    users: [\n");
     user(

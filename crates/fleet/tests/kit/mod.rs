@@ -15,15 +15,15 @@ use fedact_fleet::client::{Client, Ended as Left, Told};
 use fedact_fleet::coordinator::{Coordinator, Ended, Settings};
 use fedact_fleet::engine::{Replayed, replay};
 use fedact_fleet::identity::Join;
-use fedact_fleet::setup::{Fleet, Setup};
+use fedact_fleet::setup::{Fleet, Host, Setup};
 use fedact_fleet::{FleetError, Name, Stop};
 
 /// A fleet, its folder and its server.
 pub struct World {
     pub fleet: Fleet,
     pub devices: Vec<Name>,
-    pub port: u16,
-    server: Option<Child>,
+    pub ports: Vec<u16>,
+    servers: Vec<Option<Child>>,
     folder: tempfile::TempDir,
 }
 
@@ -37,33 +37,47 @@ pub fn world(devices: usize) -> Option<World> {
 }
 
 pub fn world_with(devices: usize, tls: bool) -> Option<World> {
+    world_of(devices, tls, 1, 1 << 30)
+}
+
+/// The same with a cluster of so many servers, which keep so many bytes each.
+pub fn world_of(devices: usize, tls: bool, servers: usize, store_bytes: u64) -> Option<World> {
     if server_program().is_none() {
         eprintln!("SKIPPED: there is no nats-server; install Debian's package of that name");
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let ports: Vec<u16> = (0..servers).map(|_| free_port()).collect();
     let devices: Vec<Name> = (0..devices)
         .map(|nth| name(&format!("nano-{nth}")))
         .collect();
     let setup = Setup {
         fleet: name("lab"),
         host: "127.0.0.1".into(),
-        port,
+        port: ports[0],
+        others: ports[1..]
+            .iter()
+            .map(|port| Host {
+                host: "127.0.0.1".into(),
+                port: *port,
+            })
+            .collect(),
         devices: devices.clone(),
         tls_on_loopback: tls,
-        store_bytes: 1 << 30,
+        store_bytes,
     };
     let fleet = Fleet::init(&folder.path().join("fleet"), &setup).unwrap();
     fleet.begin_run("test").unwrap();
     let mut world = World {
         fleet,
         devices,
-        port,
-        server: None,
+        servers: ports.iter().map(|_| None).collect(),
+        ports,
         folder,
     };
-    world.start_server();
+    for nth in 0..servers {
+        world.start_server_at(nth);
+    }
     Some(world)
 }
 
@@ -88,6 +102,11 @@ impl World {
     }
 
     pub fn start_server(&mut self) {
+        self.start_server_at(0);
+    }
+
+    pub fn start_server_at(&mut self, nth: usize) {
+        let configuration = self.fleet.server_configurations().unwrap().remove(nth);
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -95,14 +114,15 @@ impl World {
             .unwrap();
         let server = Command::new(server_program().unwrap())
             .arg("-c")
-            .arg(self.fleet.server_configuration())
+            .arg(&configuration)
+            .current_dir(configuration.parent().unwrap())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();
-        self.server = Some(server);
+        self.servers[nth] = Some(server);
         let limit = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", self.ports[nth])).is_err() {
             assert!(Instant::now() < limit, "{}", self.server_log());
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -114,7 +134,11 @@ impl World {
 
     /// Kills the server where it stands.
     pub fn kill_server(&mut self) {
-        if let Some(mut server) = self.server.take() {
+        self.kill_server_at(0);
+    }
+
+    pub fn kill_server_at(&mut self, nth: usize) {
+        if let Some(mut server) = self.servers[nth].take() {
             server.kill().unwrap();
             server.wait().unwrap();
         }
@@ -131,6 +155,19 @@ impl World {
     }
 
     pub fn coordinator(
+        &self,
+        config: Config,
+        settings: Settings,
+    ) -> Result<Coordinator, FleetError> {
+        let settings = Settings {
+            keep_updates: true,
+            ..settings
+        };
+        self.forgetful_coordinator(config, settings)
+    }
+
+    /// One that keeps only the updates that it is told to keep.
+    pub fn forgetful_coordinator(
         &self,
         config: Config,
         settings: Settings,
@@ -181,6 +218,34 @@ impl World {
         tokio::spawn(async move { client.take_part(&stop).await })
     }
 
+    /// A connection that may do what the coordinator's may.
+    pub async fn wire(&self, who: &str) -> async_nats::Client {
+        let roster = self.fleet.roster().unwrap();
+        let mut options = async_nats::ConnectOptions::new()
+            .nkey(self.fleet.coordinator_key().unwrap().seed().unwrap())
+            .custom_inbox_prefix(format!("_INBOX.lab.{who}"))
+            .request_timeout(Some(Duration::from_secs(2)));
+        if self.fleet.authority().unwrap().is_some() {
+            options = options
+                .require_tls(true)
+                .add_root_certificates(self.path("fleet/tls/authority.pem"));
+        }
+        let addresses: Vec<async_nats::ServerAddr> = roster
+            .addresses()
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect();
+        options.connect(addresses).await.unwrap()
+    }
+
+    /// Returns when the journal has so many bytes.
+    pub async fn journal_grown_to(&self, bytes: u64) {
+        let journal = self.fleet.run_folder().join("journal");
+        while std::fs::metadata(&journal).map_or(0, |metadata| metadata.len()) < bytes {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     pub fn replay(&self, config: Config) -> Replayed {
         replay(&self.fleet.run_folder(), config, &self.path("scratch")).unwrap()
     }
@@ -188,7 +253,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Some(server) = &mut self.server {
+        for server in self.servers.iter_mut().flatten() {
             let _ = server.kill();
             let _ = server.wait();
         }

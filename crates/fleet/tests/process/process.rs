@@ -54,6 +54,7 @@ async fn coordinator(folder: &Path, numbers: usize, tasks: u64) -> Result<(), Fl
         roster: Some(fleet.roster_path()),
         lease: Duration::from_secs(3),
         checkpoint_every: 16,
+        keep_updates: true,
         ..Settings::default()
     };
     let rules = problem::rules(roster.devices.len(), numbers, tasks);
