@@ -1,17 +1,24 @@
 //! `fedact run`.
 
+mod summary;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use clap::Args;
-use fedact_pipeline::{Capacity, Estimate, Graph, Node, Outcome, RunEvent, Settings, StoreRecords};
-use fedact_stage::{Kind, Shard};
+use fedact_pipeline::{
+    Capacity, Estimate, Graph, Node, Outcome, RunEvent, Served, Settings, StoreRecords,
+};
+use fedact_remote::Config;
+use fedact_stage::Shard;
 
 use crate::exit::{Code, Refusal};
 use crate::progress::{self, Progress};
 use crate::remote::{self, Fetch, Share};
 use crate::session::{self, Session};
 use crate::{launch, memory, output, signals, status};
+
+pub use summary::{code, summary};
 
 /// `fedact run`.
 #[derive(Debug, Args)]
@@ -49,6 +56,30 @@ pub struct Arguments {
     json: bool,
 }
 
+/// What is to be run, and how.
+pub struct Request<'a> {
+    /// The steps that were named; all steps where there is none.
+    pub steps: &'a [String],
+    /// Steps that are run although the store has their results.
+    pub forced: BTreeSet<String>,
+    /// Where else results may be.
+    pub remote: Option<Config>,
+    /// Which of those are fetched.
+    pub fetch: Fetch,
+    /// Which are brought there.
+    pub share: Share,
+    /// What the steps share out.
+    pub capacity: Capacity,
+    /// Whether steps that do not need a failed one still run.
+    pub keep_going: bool,
+    /// The shard that is made of steps that can be parted.
+    pub shard: Option<Shard>,
+    /// The step whose work a fleet does.
+    pub served: Option<Served>,
+    /// Whether all is only said.
+    pub dry_run: bool,
+}
+
 /// Plans and runs.
 ///
 /// # Errors
@@ -64,39 +95,63 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         let nodes = session.graph.select(step)?;
         forced.extend(nodes.into_iter().map(|node| node.name.clone()));
     }
-    let mut remote = arguments.remote.named(&session)?;
-    if let Some(remote) = &mut remote {
-        remote.write &= !arguments.exchange.remote_read_only;
+    let request = Request {
+        steps: &arguments.steps,
+        forced,
+        remote: arguments.exchange.named(&arguments.remote, &session)?,
+        fetch: arguments.exchange.fetch,
+        share: arguments.exchange.share,
+        capacity: Capacity {
+            cores: arguments.jobs.map_or_else(all_cores, usize::from),
+            memory: arguments.memory.or_else(memory::available),
+        },
+        keep_going: arguments.keep_going,
+        shard: arguments.shard,
+        served: None,
+        dry_run: arguments.dry_run,
+    };
+    let observer = Observer::new(arguments.json);
+    let Some(outcome) = carry_out(&session, &graph, request, observer)? else {
+        return Ok(Code::Done);
+    };
+    if !arguments.json {
+        output::text(&summary(&outcome, arguments.shard, &graph, &session))?;
     }
+    Ok(code(&outcome))
+}
+
+/// Plans a graph and runs it; nothing comes of it where all is only said.
+///
+/// # Errors
+/// Whatever is wrong before a step starts, and a store that breaks.
+pub fn carry_out(
+    session: &Session,
+    graph: &Graph,
+    request: Request<'_>,
+    mut observer: Observer,
+) -> Result<Option<Outcome>, Refusal> {
     let store = session.store()?;
-    let records = if arguments.dry_run {
+    let records = if request.dry_run {
         StoreRecords::for_a_look(&store)
     } else {
         StoreRecords::new(&store)
     }
-    .with_exchange(remote::open(remote, &store));
-    let progress = (!arguments.json).then(progress::for_this_terminal);
-    let mut observer = Observer {
-        progress,
-        json: arguments.json,
-        failed_to_print: None,
-    };
-    let capacity = Capacity {
-        cores: arguments.jobs.map_or_else(all_cores, usize::from),
-        memory: arguments.memory.or_else(memory::available),
-    };
-    let (plan, contents) = session.plan(&graph, &store, &records, &forced, &mut |event| {
-        observer.hear(event);
-    })?;
-    let wanted = match arguments.exchange.fetch {
-        Fetch::Needed => fedact_pipeline::wanted(&graph, &arguments.steps, &session.artifacts)?,
+    .with_exchange(remote::open(request.remote, &store));
+    let (plan, contents) =
+        session.plan(graph, &store, &records, &request.forced, &mut |event| {
+            observer.hear(event);
+        })?;
+    let wanted = match request.fetch {
+        Fetch::Needed => fedact_pipeline::wanted(graph, request.steps, &session.artifacts)?,
         Fetch::All => graph.nodes().iter().map(|node| node.name.clone()).collect(),
     };
-    if arguments.dry_run {
+    let capacity = request.capacity;
+    if request.dry_run {
+        let json = observer.json;
         drop(observer);
-        let estimate = Estimate::of(&graph, &plan, capacity);
-        let fetches = plan.fetches(&graph, &wanted);
-        if arguments.json {
+        let estimate = Estimate::of(graph, &plan, capacity);
+        let fetches = plan.fetches(graph, &wanted);
+        if json {
             output::json(&RunEvent::Planned {
                 plan,
                 fetches,
@@ -106,22 +161,22 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
             let forecast = status::forecast(&plan, &fetches, &estimate, capacity.cores);
             output::text(&(status::table(&plan) + &forecast))?;
         }
-        return Ok(Code::Done);
+        return Ok(None);
     }
     let settings = Settings {
         artifacts: session.artifacts.clone(),
         launcher: launch::launcher()?,
         capacity,
         wanted,
-        share_all: arguments.exchange.share == Share::All,
-        keep_going: arguments.keep_going,
-        shard: arguments.shard,
-        served: None,
+        share_all: request.share == Share::All,
+        keep_going: request.keep_going,
+        shard: request.shard,
+        served: request.served,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         stop: signals::stop()?,
     };
     let outcome = fedact_pipeline::run(
-        &graph,
+        graph,
         &plan,
         contents,
         &records,
@@ -129,14 +184,10 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         &settings,
         &mut |event| observer.hear(event),
     )?;
-    if let Some(refusal) = observer.failed_to_print.take() {
-        return Err(refusal);
+    match observer.failed_to_print.take() {
+        Some(refusal) => Err(refusal),
+        None => Ok(Some(outcome)),
     }
-    drop(observer);
-    if !arguments.json {
-        output::text(&summary(&outcome, arguments.shard, &graph, &session))?;
-    }
-    Ok(code(&outcome))
 }
 
 /// The steps that are to be made in shards, with all that they need.
@@ -188,94 +239,44 @@ pub fn all_cores() -> usize {
 }
 
 /// Hands events to whoever shows them.
-struct Observer {
+pub struct Observer {
     progress: Option<Progress>,
     json: bool,
+    log: Option<fn(&RunEvent)>,
     failed_to_print: Option<Refusal>,
 }
 
 impl Observer {
+    /// Shows progress for people, or every event as a line of JSON.
+    pub fn new(json: bool) -> Self {
+        Self {
+            progress: (!json).then(progress::for_this_terminal),
+            json,
+            log: None,
+            failed_to_print: None,
+        }
+    }
+
+    /// Has events logged, which takes the place of showing progress.
+    pub fn logging(mut self, log: fn(&RunEvent)) -> Self {
+        self.progress = None;
+        self.log = Some(log);
+        self
+    }
+
     fn hear(&mut self, event: RunEvent) {
         if self.json && self.failed_to_print.is_none() {
             self.failed_to_print = output::json(&event).err();
         }
+        if let Some(log) = self.log {
+            log(&event);
+        }
         if let Some(progress) = &mut self.progress {
             progress.hear(&event);
-        } else if let RunEvent::Failed { step, failure } = &event {
+        } else if let RunEvent::Failed { step, failure } = &event
+            && self.log.is_none()
+        {
             output::aside(&progress::failure(step, failure));
         }
     }
-}
-
-/// The exit code of a run.
-fn code(outcome: &Outcome) -> Code {
-    if outcome.interrupted {
-        Code::Interrupted
-    } else if outcome.failed.is_empty() {
-        Code::Done
-    } else if outcome.invalid_input {
-        Code::Invalid
-    } else {
-        Code::Failed
-    }
-}
-
-/// What was done, and where to look at it.
-fn summary(outcome: &Outcome, shard: Option<Shard>, graph: &Graph, session: &Session) -> String {
-    let mut parts = Vec::new();
-    let mut part = |names: &[String], verb: &str| {
-        if !names.is_empty() {
-            parts.push(format!(
-                "{verb} {} ({})",
-                output::count(names.len(), "step"),
-                names.join(", ")
-            ));
-        }
-    };
-    part(&outcome.ran, "ran");
-    if let Some(shard) = shard {
-        part(&outcome.shards, &format!("made shard {shard} of"));
-    }
-    part(&outcome.failed, "failed in");
-    part(&outcome.not_run, "left out");
-    part(&outcome.fetched, "fetched");
-    let mut rest = Vec::new();
-    for (names, place) in [
-        (&outcome.from_store, "from the store"),
-        (&outcome.remote, "left on the remote"),
-    ] {
-        if !names.is_empty() {
-            rest.push(format!("{} {place}", output::count(names.len(), "step")));
-        }
-    }
-    let mut text = if parts.is_empty() {
-        format!("nothing to do: {}", rest.join(", "))
-    } else {
-        parts.extend(rest);
-        parts.join("; ")
-    };
-    text.push_str(&format!(", in {}\n", output::duration(outcome.seconds)));
-    if !outcome.shards.is_empty() {
-        text.push_str("its pieces are in the store; when all shards are done, run without --shard to join them\n");
-    }
-    if outcome.interrupted {
-        text.push_str("interrupted; finished steps and checkpoints are kept, run again to go on\n");
-    }
-    if outcome.shared > 0 {
-        let results = output::count(outcome.shared, "result");
-        text.push_str(&format!("shared {results} through the remote\n"));
-    }
-    if outcome.unshared > 0 {
-        let results = output::count(outcome.unshared, "result");
-        text.push_str(&format!("{results} not shared: interrupted\n"));
-    }
-    let here = [&outcome.ran, &outcome.from_store, &outcome.fetched];
-    let there = |name: &String| here.iter().any(|names| names.contains(name));
-    for node in graph.nodes() {
-        if node.definition().output == Kind::Report && there(&node.name) {
-            let page = session.artifacts.join(&node.name).join("index.html");
-            text.push_str(&format!("report: {}\n", page.display()));
-        }
-    }
-    text
 }

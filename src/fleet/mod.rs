@@ -1,16 +1,14 @@
 //! `fedact fleet`: the federation on real machines.
 
-#[allow(dead_code, reason = "for `fedact fleet serve`")]
 mod changes;
 mod demo;
 mod init;
 mod join;
-#[allow(dead_code, reason = "for `fedact fleet serve` and `fedact fleet join`")]
 mod log;
-#[allow(dead_code, reason = "for `fedact fleet serve`")]
 mod metrics;
 mod nats;
 mod revoke;
+mod serve;
 mod standing;
 mod status;
 
@@ -36,6 +34,8 @@ enum Command {
     Init(init::Arguments),
     /// Take part as a device: train on the videos of this machine, and send what was learned.
     Join(join::Arguments),
+    /// Run a step whose clients are a fleet's devices: the coordinator.
+    Serve(serve::Arguments),
     /// Say who is there, what each device does, and how far the run is.
     Status(status::Arguments),
     /// Send a device away: the server lets it in no more.
@@ -52,6 +52,7 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
     match arguments.command {
         Command::Init(arguments) => init::command(&arguments),
         Command::Join(arguments) => join::command(&arguments),
+        Command::Serve(arguments) => serve::command(arguments),
         Command::Status(arguments) => status::command(&arguments),
         Command::Revoke(arguments) => revoke::command(&arguments),
         Command::Demo(arguments) => demo::command(&arguments),
@@ -80,11 +81,7 @@ impl From<FleetError> for Refusal {
             | FleetError::Host { .. }
             | FleetError::Twice { .. }
             | FleetError::Occupied { .. } => Code::Usage,
-            FleetError::OpenToOthers { .. }
-            | FleetError::Invalid { .. }
-            | FleetError::Key { .. }
-            | FleetError::OtherRules { .. }
-            | FleetError::Damaged { .. } => Code::Invalid,
+            error if error.invalid_input() => Code::Invalid,
             _ => Code::Failed,
         };
         Self {

@@ -50,6 +50,20 @@ pub struct RunArguments {
     pub share: Share,
 }
 
+impl RunArguments {
+    /// The remote that is named, as far as a run may use it.
+    ///
+    /// # Errors
+    /// Its address, or a variable that names it, means nothing.
+    pub fn named(&self, remote: &Arguments, session: &Session) -> Result<Option<Config>, Refusal> {
+        let mut named = remote.named(session)?;
+        if let Some(remote) = &mut named {
+            remote.write &= !self.remote_read_only;
+        }
+        Ok(named)
+    }
+}
+
 /// Which results of a remote are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Fetch {

@@ -140,6 +140,9 @@ impl FleetError {
         matches!(
             self,
             Self::Name { .. }
+                | Self::Twice { .. }
+                | Self::Host { .. }
+                | Self::Occupied { .. }
                 | Self::OpenToOthers { .. }
                 | Self::Invalid { .. }
                 | Self::Key { .. }

@@ -308,6 +308,37 @@ async fn a_trainer_that_fails_gives_its_task_back_and_a_run_of_lost_tasks_ends()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_stays_goes_from_one_run_to_the_next() {
+    let Some(world) = kit::world(1) else { return };
+    let numbers = 16;
+    let config = rules(1, numbers, 1_000_000);
+    let mut first = world.coordinator(config, Settings::default()).unwrap();
+    let (leave, stop) = (Stop::new(), Stop::new());
+    let device = world.device(0, numbers, Duration::from_millis(5), &leave);
+    let (journal, switch) = (world.fleet.run_folder().join("journal"), stop.clone());
+    std::thread::spawn(move || {
+        while std::fs::metadata(&journal).map_or(0, |metadata| metadata.len()) < 3000 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        switch.set();
+    });
+    let ended = serve(&mut first, &stop, LIMIT).await;
+    assert_eq!(ended, Ended::Stopped);
+    let run = first.engine().run();
+    drop(first);
+
+    // A few orders are all that the second run needs, fewer than the device has seen of the first one.
+    world.fleet.begin_run("second").unwrap();
+    let config = rules(1, numbers, 3);
+    let mut second = world.coordinator(config, Settings::default()).unwrap();
+    assert_ne!(second.engine().run(), run);
+    let ended = serve(&mut second, &Stop::new(), LIMIT).await;
+    assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
+    let left = device.await.unwrap().unwrap();
+    assert_eq!(left, Left::Finished("budget-spent".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_is_served_by_one_process_and_under_its_own_rules() {
     let Some(world) = kit::world(1) else { return };
     let first = world

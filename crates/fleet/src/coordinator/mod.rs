@@ -166,7 +166,7 @@ impl Coordinator {
     /// a server that is away are no errors.
     pub async fn serve(&mut self, stop: &Stop) -> Result<Ended, FleetError> {
         let address = self.roster.addresses().join(", ");
-        self.trouble = Some(format!("there is no NATS server at {address} yet"));
+        self.trouble = Some(format!("looking for the NATS server at {address}"));
         self.write_status(true)?;
         let door = Door {
             addresses: self.roster.addresses(),
@@ -298,9 +298,11 @@ impl Seen {
     }
 }
 
-/// How often the run in a folder was opened, this time included. Kept in a file and not taken from the clock, which may go back.
+/// How often runs beside the one in this folder, or it itself, were opened, this time included: a device that goes from one run to
+/// the next must find the orders of the later one newer. Kept in a file and not taken from the clock, which may go back.
 fn opened(folder: &Path) -> Result<u64, FleetError> {
-    let path = folder.join("opened");
+    let folder = std::fs::canonicalize(folder).map_err(FleetError::file(folder))?;
+    let path = folder.parent().unwrap_or(&folder).join("opened");
     let before = files::read_if_there(&path)?;
     let before = before.and_then(|bytes| String::from_utf8(bytes).ok()?.trim().parse().ok());
     let times = before.unwrap_or(0_u64) + 1;

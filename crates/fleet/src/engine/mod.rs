@@ -7,7 +7,6 @@
 //! journal          every event                                        (journal)
 //! updates/TASK     every update that counted or was refused, as it came
 //! versions/N       the model of every version that an open task started from
-//! opened           how often a coordinator opened the run              (coordinator)
 //! checkpoint       the aggregator and the devices at some byte of the journal  (checkpoint.rs)
 //! chronicle        what became of every task, for the history          (chronicle.rs)
 //! ```

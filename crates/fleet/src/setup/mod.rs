@@ -10,6 +10,7 @@
 //! join/DEVICE.join         what a device needs; move it there and delete it    0600
 //! jetstream/               the server's streams
 //! runs/NAME/               the coordinator's folder of a run                   (engine)
+//! runs/opened              how often a coordinator opened one                  (coordinator)
 //! run                      leads to the run that is served, or was last
 //! lock                     held by the process that serves one
 //! ```
@@ -194,6 +195,11 @@ impl Fleet {
         Ok(fleet)
     }
 
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Who belongs to it.
     ///
     /// # Errors
@@ -372,6 +378,30 @@ mod tests {
     }
 
     #[test]
+    fn a_fleet_serves_one_run_at_a_time_and_says_which_was_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let fleet = Fleet::init(folder.path(), &setup("127.0.0.1")).unwrap();
+        assert!(!fleet.run_folder().exists());
+        let first = fleet.begin_run("0badc0de").unwrap();
+        let error = fleet.begin_run("other").unwrap_err().to_string();
+        assert!(error.contains("served by another process"), "{error}");
+        std::fs::write(first.path.join("journal"), "first").unwrap();
+        drop(first);
+        let second = fleet.begin_run("other").unwrap();
+        let leads_to = std::fs::canonicalize(fleet.run_folder()).unwrap();
+        assert_eq!(leads_to, second.path);
+        drop(second);
+        let again = fleet.begin_run("0badc0de").unwrap();
+        let kept = std::fs::read_to_string(fleet.run_folder().join("journal"));
+        assert_eq!(kept.unwrap(), "first");
+        drop(again);
+        for none in ["", ".", "..", "a/b", "/a", "a/"] {
+            let error = fleet.begin_run(none).unwrap_err().to_string();
+            assert!(error.contains("no name"), "{none}: {error}");
+        }
+    }
+
+    #[test]
     fn a_fleet_is_set_up_where_that_was_interrupted_and_not_among_other_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fleet");
@@ -413,30 +443,6 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let error = Fleet::init(folder.path(), &setup(bad)).unwrap_err();
             assert!(error.to_string().contains("is no host"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_fleet_serves_one_run_at_a_time_and_says_which_was_the_last() {
-        let folder = tempfile::tempdir().unwrap();
-        let fleet = Fleet::init(folder.path(), &setup("127.0.0.1")).unwrap();
-        assert!(!fleet.run_folder().exists());
-        let first = fleet.begin_run("0badc0de").unwrap();
-        let error = fleet.begin_run("other").unwrap_err().to_string();
-        assert!(error.contains("served by another process"), "{error}");
-        std::fs::write(first.path.join("journal"), "first").unwrap();
-        drop(first);
-        let second = fleet.begin_run("other").unwrap();
-        let leads_to = std::fs::canonicalize(fleet.run_folder()).unwrap();
-        assert_eq!(leads_to, second.path);
-        drop(second);
-        let again = fleet.begin_run("0badc0de").unwrap();
-        let kept = std::fs::read_to_string(fleet.run_folder().join("journal"));
-        assert_eq!(kept.unwrap(), "first");
-        drop(again);
-        for none in ["", ".", "..", "a/b", "/a", "a/"] {
-            let error = fleet.begin_run(none).unwrap_err().to_string();
-            assert!(error.contains("no name"), "{none}: {error}");
         }
     }
 

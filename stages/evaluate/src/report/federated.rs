@@ -115,6 +115,8 @@ pub struct FederatedRun {
     pub strategy_name: String,
     /// `constant`, `polynomial` or `hinge` for an asynchronous run.
     pub mixing: Option<String>,
+    /// Whether devices of a fleet did the work: its times are seconds of a clock, and nobody has modelled energy.
+    pub real: bool,
     /// What all randomness derived from.
     pub seed: u64,
     /// Bytes of the model as it is sent.
@@ -177,6 +179,9 @@ impl FederatedRun {
             },
             strategy_name: strategy.clone(),
             mixing: mixing.clone(),
+            real: settings
+                .get("transport")
+                .is_some_and(|transport| transport == "nats"),
             seed: *seed,
             model_bytes: *model_bytes,
             codec: codec(settings),
@@ -278,12 +283,17 @@ impl FederatedRun {
             Strategy::Central => "at the centre",
             Strategy::Other => self.strategy_name.as_str(),
         };
-        match &self.mixing {
+        let rules = match &self.mixing {
             Some(mixing) => format!("{strategy}, {mixing}"),
             None if self.strategy == Strategy::Async && self.strategy_name != "fedasync" => {
                 format!("{strategy}, {}", self.strategy_name)
             }
             None => strategy.to_owned(),
+        };
+        if self.real {
+            format!("{rules}, on real devices")
+        } else {
+            rules
         }
     }
 
@@ -512,6 +522,27 @@ mod tests {
         assert_eq!(run.max_staleness(), Some(2));
         assert_eq!(run.refused(), 1);
         assert_eq!(run.refusals(), BTreeMap::from([("norm", 1)]));
+    }
+
+    #[test]
+    fn a_run_on_real_devices_says_so_and_is_not_set_against_virtual_time() {
+        let mut records = records();
+        let simulated = FederatedRun::from_records("async", &records).unwrap();
+        let Record::Start { settings, .. } = &mut records[0] else {
+            panic!("another record");
+        };
+        settings["transport"] = "nats".into();
+        let real = FederatedRun::from_records("fleet", &records).unwrap();
+        assert!(real.real && !simulated.real);
+        assert_eq!(
+            real.label(),
+            format!("{}, on real devices", simulated.label())
+        );
+        let error = super::super::AsyncVsSync::between(&real, &simulated).unwrap_err();
+        assert_eq!(
+            error,
+            "the time of `fleet` is real and that of `async` is virtual"
+        );
     }
 
     #[test]

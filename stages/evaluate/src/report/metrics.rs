@@ -87,7 +87,8 @@ fn model(report: &Report, result: &ModelResult) -> Value {
 fn federated(run: &FederatedRun) -> Value {
     json!({
         "top1": run.ending.top1,
-        "virtual_seconds": run.ending.time,
+        "virtual_seconds": (!run.real).then_some(run.ending.time),
+        "seconds": run.real.then_some(run.ending.time),
         "client_epochs": run.ending.client_epochs,
         "bytes_up": run.ending.bytes_up,
         "bytes_down": run.ending.bytes_down,
@@ -102,7 +103,7 @@ fn federated(run: &FederatedRun) -> Value {
         "mean_staleness": run.mean_staleness(),
         "max_staleness": run.max_staleness(),
         "mean_busy": run.mean_busy(),
-        "joules": run.joules,
+        "joules": (!run.real).then_some(run.joules),
         "end_reason": run.ending.reason,
         "seed": run.seed,
     })

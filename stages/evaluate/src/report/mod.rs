@@ -248,9 +248,11 @@ impl Report {
         self.clip_sets.get(model.clip_set)
     }
 
-    /// The first run of a strategy in the order of the pipeline file.
+    /// The first run of a strategy in the order of the pipeline file; one on real devices only where none is simulated.
     pub fn first(&self, strategy: Strategy) -> Option<&FederatedRun> {
-        self.runs.iter().find(|run| run.strategy == strategy)
+        let mut runs = self.runs.iter().filter(|run| run.strategy == strategy);
+        let simulated = runs.clone().find(|run| !run.real);
+        simulated.or_else(|| runs.next())
     }
 
     /// The headline comparison: the first asynchronous run against the first synchronous one.

@@ -44,6 +44,17 @@ impl AsyncVsSync {
     /// # Errors
     /// Says in a sentence why they cannot be compared.
     pub fn between(fedasync: &FederatedRun, fedavg: &FederatedRun) -> Result<Self, String> {
+        if fedasync.real != fedavg.real {
+            let (real, other) = if fedasync.real {
+                (fedasync, fedavg)
+            } else {
+                (fedavg, fedasync)
+            };
+            return Err(format!(
+                "the time of `{}` is real and that of `{}` is virtual",
+                real.step, other.step
+            ));
+        }
         let last = |run: &FederatedRun| {
             run.final_accuracy()
                 .ok_or_else(|| format!("the history of `{}` holds no evaluation", run.step))
@@ -166,6 +177,7 @@ mod tests {
                     top1,
                 })
                 .collect(),
+            real: false,
             joules: 0.0,
             bound: Vec::new(),
             ending: Ending {

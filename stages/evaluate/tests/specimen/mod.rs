@@ -88,6 +88,7 @@ fn run(step: &str, strategy: Strategy, mixing: Option<&str>, clients: Vec<Client
         tasks: vec![],
         updates: vec![],
         evaluations: vec![],
+        real: false,
         joules: 0.0,
         bound: Vec::new(),
         ending: Ending {

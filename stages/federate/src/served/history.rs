@@ -19,7 +19,8 @@ use crate::{FederateError, FederateParams, rules};
 /// What stands in the place of a device profile.
 const DEVICE: &str = "real device";
 
-/// Writes the history of the run in `folder` to `path`. `devices` are the names in the roster, in order.
+/// Writes the history of the run in `folder` to `path`, and gives the time at which the run was over. `devices` are the names in the
+/// roster, in order.
 ///
 /// # Errors
 /// A file cannot be read or written, or the chronicle is damaged.
@@ -30,7 +31,7 @@ pub fn write(
     plan: &Plan,
     params: &FederateParams,
     outcome: &Outcome,
-) -> Result<(), FederateError> {
+) -> Result<f64, FederateError> {
     let mut writer = HistoryWriter::create(path)?;
     writer.write(&start(folder, devices, plan, params, outcome)?)?;
     let mut telling = Telling {
@@ -47,9 +48,10 @@ pub fn write(
         }
         Ok::<(), FederateError>(())
     })?;
+    let time = telling.ended.unwrap_or(outcome.seconds);
     writer.write(&Record::End {
         reason: outcome.reason.to_owned(),
-        time: telling.ended.unwrap_or(outcome.seconds),
+        time,
         version: outcome.version,
         samples: outcome.samples,
         client_epochs: outcome.client_epochs,
@@ -58,7 +60,7 @@ pub fn write(
         top1: telling.top1,
     })?;
     writer.sync()?;
-    Ok(())
+    Ok(time)
 }
 
 /// The first line. How fast the devices are is what they measured themselves to be.

@@ -100,11 +100,13 @@ pub fn serve(
         )
         .telling(show::teller(progress, reporter.clone(), &plan));
     let reason = until_it_ends(&mut coordinator, reporter)?;
-    let outcome = outcome::outcome(coordinator.engine(), reason, &plan, params);
+    let mut outcome = outcome::outcome(coordinator.engine(), reason, &plan, params);
     // With it goes the examiner's network, and the model is read once more.
     drop(coordinator);
     let history = job.checkpoints.join(HISTORY);
-    history::write(&history, place.folder(), &devices, &plan, params, &outcome)?;
+    let folder = place.folder();
+    // The last test came after the end.
+    outcome.seconds = history::write(&history, folder, &devices, &plan, params, &outcome)?;
     let mut model = model_of(job, params, &clips)?;
     let scores = scores(&mut model, &outcome.parameters, &clips, || {})?;
     Ok(Tuned {

@@ -5,7 +5,7 @@
 //! a run of its key that never came to a result, and begins anew where there is none: so it is when somebody forces a step.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fedact_fleet::setup::{Fleet, RunFolder};
 
@@ -70,9 +70,57 @@ fn unfinished(fleet: &Fleet, checkpoints: &Path) -> String {
     name
 }
 
-fn write(path: &PathBuf, text: &str) -> Result<(), FederateError> {
+fn write(path: &Path, text: &str) -> Result<(), FederateError> {
     std::fs::write(path, text).map_err(|source| FederateError::Write {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use fedact_fleet::Name;
+    use fedact_fleet::setup::Setup;
+
+    use super::*;
+
+    #[test]
+    fn a_step_goes_on_with_its_run_until_that_has_a_result_and_its_checkpoints_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let setup = Setup {
+            fleet: Name::new("lab").unwrap(),
+            host: "127.0.0.1".into(),
+            port: 4222,
+            devices: vec![Name::new("nano-1").unwrap()],
+            tls_on_loopback: false,
+            store_bytes: 1 << 30,
+        };
+        let fleet = Fleet::init(&folder.path().join("fleet"), &setup).unwrap();
+        let checkpoints = folder.path().join("0123456789abcdef0123456789abcdef");
+        let fresh = || {
+            let _ = std::fs::remove_dir_all(&checkpoints);
+            std::fs::create_dir(&checkpoints).unwrap();
+        };
+        let take = || {
+            let place = Place::take(&fleet, &checkpoints).unwrap();
+            let name = place.folder().file_name().unwrap();
+            let name = name.to_string_lossy().into_owned();
+            (place, name)
+        };
+        fresh();
+        let (place, name) = take();
+        assert_eq!(name, "0123456789abcdef");
+        let taken = Place::take(&fleet, &checkpoints).unwrap_err().to_string();
+        assert!(taken.contains("served by another process"), "{taken}");
+        drop(place);
+        // With its checkpoints and without them, as after a lost store.
+        assert_eq!(take().1, name);
+        fresh();
+        assert_eq!(take().1, name);
+        take().0.done().unwrap();
+        // The result was not published: the checkpoints are still there.
+        assert_eq!(take().1, name);
+        fresh();
+        assert_eq!(take().1, "0123456789abcdef-2");
+    }
 }

@@ -43,7 +43,8 @@ fn bar(label: usize, subject: usize, take: usize) -> Vec<u8> {
 fn write_clips(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     let classes = ["right", "left", "still"].map(str::to_owned).to_vec();
-    let dataset = Dataset::new(classes, FRAMES, SIDE, SIDE);
+    let mut dataset = Dataset::new(classes, FRAMES, SIDE, SIDE);
+    dataset.sampling = json!({"frames": FRAMES, "size": SIDE, "resize": SIDE, "ffmpeg": "8.0"});
     let mut writer = ClipSetWriter::create(folder, dataset).unwrap();
     let mut clips = Vec::new();
     for subject in 0..SUBJECTS {

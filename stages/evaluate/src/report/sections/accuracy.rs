@@ -48,24 +48,35 @@ pub fn section(report: &Report) -> Option<Section> {
         })
         .collect();
 
+    // Seconds of a clock and those of a simulation share an axis.
+    let (time, real) = if runs.iter().any(|(run, _)| run.real) {
+        (
+            "time",
+            " Where real devices did the work, it is the time that they took.",
+        )
+    } else {
+        ("virtual time", "")
+    };
     let mut body = vec![
-        paragraph(
+        paragraph(format!(
             "Each line is one way of fine-tuning the same 8-bit network on the small set of clips. A point is a test of \
              the network on the test clips at that moment of virtual time: the time the devices would have needed, \
-             computed from their speed and their network, while the training itself is real.",
-        ),
+             computed from their speed and their network, while the training itself is real.{real}",
+        )),
         figure(
             plot(
-                "Accuracy over virtual time",
+                &format!("Accuracy over {time}"),
                 format!("{}.", finals.join("; ")),
-                ("virtual time", Quantity::Seconds),
+                (time, Quantity::Seconds),
                 &runs,
                 with_target,
                 (960.0, 440.0),
                 |evaluation| evaluation.time,
             ),
-            "Accuracy over virtual time: higher and further left is better. The target is the accuracy at which \
-             asynchronous and synchronous fine-tuning are compared below.",
+            format!(
+                "Accuracy over {time}: higher and further left is better. The target is the accuracy at which \
+                 asynchronous and synchronous fine-tuning are compared below."
+            ),
         ),
         heading("The same, over work and over bytes"),
         paragraph(

@@ -71,11 +71,24 @@ pub fn section(report: &Report) -> Option<Section> {
              in float32 too unless the params name another codec."
                 .to_owned(),
         );
-        notes.push(
-            "Time in federated runs is virtual: computed from the speed and bandwidth in the device profiles, not measured \
-             on such devices. Training, staleness and accuracy are real. Testing the model takes no virtual time."
-                .to_owned(),
-        );
+        if report.runs.iter().any(|run| !run.real) {
+            notes.push(
+                "Time in simulated federated runs is virtual: computed from the speed and bandwidth in the device profiles, not \
+                 measured on such devices. Training, staleness and accuracy are real. Testing the model takes no virtual time."
+                    .to_owned(),
+            );
+        }
+        let real = report.runs.iter().filter(|run| run.real);
+        let real: Vec<String> = real.map(|run| format!("`{}`", run.step)).collect();
+        if !real.is_empty() {
+            notes.push(format!(
+                "Devices of a fleet did the work of {}: times there are seconds in which the run was served, tests of the model \
+                 included, and cannot be set against virtual ones. How long fetching and training took is what the devices say; what \
+                 is left of a task counts as upload. How many clips they hold nobody knows but they: what is shown is what the \
+                 centre takes them to hold.",
+                real.join(", ")
+            ));
+        }
         let joules: f64 = report.runs.iter().map(|run| run.joules).sum();
         if joules > 0.0 {
             notes.push(
