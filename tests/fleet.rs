@@ -312,7 +312,7 @@ fn read_all(
             match opened.unwrap_or_else(|turned| panic!("{subject}: {turned:?}")) {
                 Up::Alive(_) => assert!(payload.len() < 300),
                 Up::Offer(offer) => {
-                    assert!(payload.len() < 500);
+                    assert!(payload.len() < 700);
                     offered.insert(offer.digest, offer.bytes);
                 }
                 Up::Failed(failed) => panic!("{failed:?}"),
@@ -432,12 +432,11 @@ fn a_device_whose_videos_a_run_does_not_know_leaves_and_says_no_name_of_them() {
         .unwrap();
     assert_eq!(back["reason"], "its videos cannot be cut");
     let limit = Instant::now() + Duration::from_secs(20);
-    while serving.status().trouble.is_none() {
+    let heard = || serving.status().trouble.unwrap_or_default();
+    while !heard().contains("its videos cannot be cut") {
         assert!(Instant::now() < limit, "{:#?}", serving.status());
         std::thread::sleep(Duration::from_millis(50));
     }
-    let trouble = serving.status().trouble.unwrap();
-    assert!(trouble.contains("its videos cannot be cut"), "{trouble}");
     serving.stop();
     for bytes in wire.sent() {
         for word in [".avi", "_g0", "Juggling", "Walk", "32x32"] {

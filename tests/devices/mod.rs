@@ -143,7 +143,9 @@ impl Serving {
     /// Waits until devices can know of the run.
     pub fn published(self) -> Self {
         let limit = Instant::now() + Duration::from_secs(20);
-        while Status::read(&self.folder.path).is_err() {
+        // It says that it looks for the server until it has found it.
+        let found = |status: Status| status.trouble.is_none();
+        while !Status::read(&self.folder.path).is_ok_and(found) {
             assert!(Instant::now() < limit, "the coordinator says nothing");
             std::thread::sleep(Duration::from_millis(20));
         }
