@@ -190,6 +190,7 @@ fn play(stage: &Stage<'_>, session: &Session, cast: &Cast, server: &Path) -> Res
         fleet: Name::new("demo")?,
         host: Ipv4Addr::LOCALHOST.to_string(),
         port,
+        others: Vec::new(),
         devices: devices.iter().map(|device| device.name.clone()).collect(),
         tls_on_loopback: false,
         store_bytes: STORE_BYTES,

@@ -72,6 +72,7 @@ fn set_up(folder: &Path, port: u16) -> Fleet {
         fleet: Name::new("lab").unwrap(),
         host: "127.0.0.1".into(),
         port,
+        others: Vec::new(),
         devices: devices.collect(),
         tls_on_loopback: false,
         store_bytes: 1 << 30,

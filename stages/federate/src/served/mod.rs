@@ -86,6 +86,7 @@ pub fn serve(
         max_losses_in_a_row: rules::max_losses_in_a_row(devices.len()),
         checkpoint_every: EVENTS_OF_AN_UPDATE.saturating_mul(params.checkpoint_every),
         trainer: brief,
+        ..Settings::default()
     };
     let config = plan.config(params, layout);
     let key = fleet.coordinator_key()?;

@@ -91,6 +91,7 @@ mod tests {
             fleet: Name::new("lab").unwrap(),
             host: "127.0.0.1".into(),
             port: 4222,
+            others: Vec::new(),
             devices: vec![Name::new("nano-1").unwrap()],
             tls_on_loopback: false,
             store_bytes: 1 << 30,
