@@ -102,8 +102,29 @@ fn a_new_fleet_says_what_to_do_with_it_and_keeps_its_secrets() {
         "--json",
     ];
     let other = json(&bench.fedact(&other));
-    assert_eq!(other["address"], "tls://10.0.0.7:4222");
+    assert_eq!(other["addresses"][0], "tls://10.0.0.7:4222");
     assert_eq!(other["join_files"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn three_hosts_make_a_cluster_and_two_do_not() {
+    let bench = Bench::new("");
+    let init =
+        |hosts: &str| bench.fedact(&["fleet", "init", "lab", "--devices", "a", "--host", hosts]);
+    init("a.example,b.example").refused(2, &["2 servers", "take 1, or 3 or 5"]);
+    assert!(!bench.path("lab").exists());
+    let text = init("a.example,b.example,c.example").done().stdout.clone();
+    assert!(text.contains("tls://c.example:4222"), "{text}");
+    for nth in 1..=3 {
+        let start = format!("nats-server -c lab/server-{nth}/nats.conf");
+        assert!(text.contains(&start), "{text}");
+        assert!(
+            bench
+                .path("lab")
+                .join(format!("server-{nth}/nats.conf"))
+                .is_file()
+        );
+    }
 }
 
 #[test]
