@@ -240,5 +240,6 @@ fn what_is_acknowledged_is_applied_once_through_thirty_kills() {
 #[test]
 #[ignore = "minutes; cargo test -p fedact-fleet --test kills -- --ignored"]
 fn what_is_acknowledged_is_applied_once_through_three_hundred_kills() {
-    killed(300, 3, 0xfeed);
+    // Devices go on while somebody is down and comes back: the budget must outlast that.
+    killed(300, 8, 0xfeed);
 }
