@@ -1,5 +1,7 @@
 //! The processes of steps: this very program, as `fedact execute`, with the library that does the work.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -8,7 +10,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use fedact_pipeline::{Launcher, child};
-use fedact_stage::{Definition, Library, StageError};
+use fedact_stage::{Definition, Input, Job, Library, StageError};
+use serde_json::Value;
 
 use crate::exit::{Code, Refusal};
 use crate::work::{self, Work};
@@ -75,6 +78,38 @@ pub fn launcher() -> Result<Launcher, Refusal> {
         }
         command
     }))
+}
+
+/// A job that is part of a command, in a folder that is emptied for it; its output is to be in a folder there.
+///
+/// # Errors
+/// The folder cannot be emptied or made.
+pub fn errand(
+    definition: &Definition,
+    params: Value,
+    inputs: BTreeMap<String, Vec<Input>>,
+    place: &Path,
+    threads: usize,
+) -> io::Result<Job> {
+    match std::fs::remove_dir_all(place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let job = Job {
+        stage: definition.name.to_owned(),
+        step: definition.name.to_owned(),
+        params,
+        inputs,
+        output: place.join("output"),
+        checkpoints: place.join("checkpoints"),
+        pieces: None,
+        threads,
+        fleet: None,
+    };
+    for folder in [&job.output, &job.checkpoints] {
+        std::fs::create_dir_all(folder)?;
+    }
+    Ok(job)
 }
 
 /// `fedact execute`: serves the job on standard input.

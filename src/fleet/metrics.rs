@@ -170,15 +170,8 @@ mod tests {
     #[test]
     fn the_endpoint_says_what_the_coordinator_wrote_last_until_it_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
-        let setup = Setup {
-            fleet: Name::new("lab").unwrap(),
-            host: "127.0.0.1".into(),
-            port: 4222,
-            others: Vec::new(),
-            devices: vec![Name::new("nano-1").unwrap()],
-            tls_on_loopback: false,
-            store_bytes: 1 << 30,
-        };
+        let device = Name::new("nano-1").unwrap();
+        let setup = Setup::on_loopback(Name::new("lab").unwrap(), 4222, vec![device]);
         let fleet = Fleet::init(folder.path(), &setup).unwrap();
         let metrics = Metrics::serve(fleet.clone(), ([127, 0, 0, 1], 0).into()).unwrap();
         let before = ask(metrics.address(), "GET /metrics");

@@ -15,8 +15,10 @@ mod status;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
+use fedact_federate_params::{DEFINITION, FederateParams, Transport};
 use fedact_fleet::FleetError;
 use fedact_fleet::setup::Fleet;
+use fedact_pipeline::Node;
 
 use crate::exit::{Code, Refusal};
 
@@ -72,6 +74,13 @@ fn open(folder: &Path) -> Result<Fleet, Refusal> {
             folder.display()
         ),
     ))
+}
+
+/// The params of a step that a fleet does the work of; nothing for any other step.
+fn params_for_a_fleet(node: &Node) -> Option<FederateParams> {
+    let federates = node.definition().name == DEFINITION.name;
+    let params = serde_json::from_value(node.params.clone()).ok();
+    params.filter(|params: &FederateParams| federates && params.transport == Transport::Nats)
 }
 
 impl From<FleetError> for Refusal {

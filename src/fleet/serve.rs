@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use fedact_federate_params::{DEFINITION, FederateParams, Transport};
+use fedact_federate_params::DEFINITION;
 use fedact_pipeline::{Capacity, Graph, Node, Outcome, Served};
 
 use super::changes::Follower;
@@ -128,8 +128,7 @@ fn for_a_fleet<'a>(graph: &'a Graph, name: &str) -> Result<&'a Node, Refusal> {
         let problem = format!("a fleet cannot do the work of step `{name}`, of the stage {stage}");
         return Err(refuse(problem, help));
     }
-    let params = serde_json::from_value::<FederateParams>(node.params.clone());
-    if !params.is_ok_and(|params| params.transport == Transport::Nats) {
+    if super::params_for_a_fleet(node).is_none() {
         return Err(refuse(
             format!("the clients of step `{name}` are simulated: its `transport` is not `nats`"),
             format!(

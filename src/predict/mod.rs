@@ -16,7 +16,7 @@ use fedact_predict::{
     ANSWER, ANSWERS, Answers, CLIPS, CUT, Caption, CutRequest, CutVideo, Execution, RENDER,
     RenderRequest, VIDEOS,
 };
-use fedact_stage::{Definition, Input, Job};
+use fedact_stage::{Definition, Input};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -250,26 +250,9 @@ impl Workshop {
         params: Value,
         inputs: BTreeMap<String, Vec<Input>>,
     ) -> Result<Option<PathBuf>, Refusal> {
-        let failed = |error| Refusal::failed("work in a temporary folder", &error);
         let place = self.folder.path().join(definition.name);
-        if place.exists() {
-            std::fs::remove_dir_all(&place).map_err(failed)?;
-        }
-        let (output, checkpoints) = (place.join("output"), place.join("checkpoints"));
-        for folder in [&output, &checkpoints] {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
-        let job = Job {
-            stage: definition.name.to_owned(),
-            step: definition.name.to_owned(),
-            params,
-            inputs,
-            output: output.clone(),
-            checkpoints,
-            pieces: None,
-            threads: self.threads,
-            fleet: None,
-        };
+        let job = launch::errand(definition, params, inputs, &place, self.threads)
+            .map_err(|error| Refusal::failed("work in a temporary folder", &error))?;
         let mut shown = (!self.quiet).then(progress::for_this_terminal);
         let hear = |report| {
             if let Some(shown) = &mut shown {
@@ -281,7 +264,7 @@ impl Workshop {
         };
         let command = (self.launcher)(definition, self.threads);
         match process::execute(command, &job, &place.join("log"), &self.stop, hear) {
-            Ok(_) => Ok(Some(output)),
+            Ok(_) => Ok(Some(job.output)),
             Err(Unfinished::Stopped) => {
                 output::aside("interrupted\n");
                 Ok(None)

@@ -98,16 +98,14 @@ fn run(
     tasks: u64,
 ) -> Done<serde_json::Value> {
     let folder = tempfile::tempdir()?;
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let names = (0..devices)
+        .map(|device| Name::new(format!("device-{device}")))
+        .collect::<Result<_, _>>()?;
     let setup = Setup {
-        fleet: Name::new("load")?,
-        host: "127.0.0.1".into(),
-        port: TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
-        others: Vec::new(),
-        devices: (0..devices)
-            .map(|device| Name::new(format!("device-{device}")))
-            .collect::<Result<_, _>>()?,
         tls_on_loopback: true,
         store_bytes: 16 << 30,
+        ..Setup::on_loopback(Name::new("load")?, port, names)
     };
     let fleet = Fleet::init(&folder.path().join("fleet"), &setup)?;
     let program = ["/usr/sbin/nats-server", "nats-server"];

@@ -348,13 +348,9 @@ async fn a_run_over_tls_ends_and_a_foreign_certificate_is_not_believed() {
     }
     // Another fleet's authority, and none at all.
     let setup = Setup {
-        fleet: name("zoo"),
-        host: "127.0.0.1".into(),
-        port: world.ports[0],
-        others: Vec::new(),
-        devices: vec![name("nano-0")],
         tls_on_loopback: true,
         store_bytes: 1 << 20,
+        ..Setup::on_loopback(name("zoo"), world.ports[0], vec![name("nano-0")])
     };
     let zoo = Fleet::init(&world.path("zoo"), &setup).unwrap();
     let mut join = world.join(0);

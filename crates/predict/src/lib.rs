@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fedact_stage::{Cores, Definition, Job, Kind, Library};
+use fedact_stage::{Definition, Job, Kind, Library};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,21 +29,9 @@ pub const VIDEOS: &str = "videos.json";
 /// The [`Answers`] in the output of [`ANSWER`].
 pub const ANSWERS: &str = "answers.json";
 
-/// A job of no stage: its params are a request below, checked by whoever made it.
+/// Its params are a request below.
 const fn job(name: &'static str, libraries: &'static [Library], output: Kind) -> Definition {
-    Definition {
-        name,
-        summary: "A part of `fedact predict`",
-        package: "",
-        inputs: &[],
-        output,
-        libraries,
-        resolve: |params| Ok(params.clone()),
-        schema: || Value::Null,
-        cores: |_| Cores::All,
-        memory: |_| None,
-        pieces: None,
-    }
+    Definition::part_of_a_command(name, "A part of `fedact predict`", libraries, output)
 }
 
 /// What [`CUT`] is to do.

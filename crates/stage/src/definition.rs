@@ -147,6 +147,29 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// Work for a process of its own that is part of a command: in no catalogue, so that no pipeline can name it, and nothing
+    /// of it is kept. Its params are a request, checked by whoever made it.
+    pub const fn part_of_a_command(
+        name: &'static str,
+        summary: &'static str,
+        libraries: &'static [Library],
+        output: Kind,
+    ) -> Self {
+        Self {
+            name,
+            summary,
+            package: "",
+            inputs: &[],
+            output,
+            libraries,
+            resolve: |params| Ok(params.clone()),
+            schema: || Value::Null,
+            cores: |_| Cores::All,
+            memory: |_| None,
+            pieces: None,
+        }
+    }
+
     /// The input of this name.
     pub fn input(&self, name: &str) -> Option<&'static InputSpec> {
         self.inputs.iter().find(|input| input.name == name)

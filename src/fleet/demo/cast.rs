@@ -3,14 +3,15 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use fedact_clips::{ClipSet, Split};
-use fedact_federate_params::{DEFINITION, FederateParams, Transport};
+use fedact_clips::ClipSet;
+use fedact_federate_params::FederateParams;
 use fedact_federation::device::Catalogue;
-use fedact_federation::partition::{Held, Share};
+use fedact_federation::partition::Share;
 use fedact_fleet::Name;
 use fedact_pipeline::{Graph, Node, Source};
 
 use crate::exit::{Code, Refusal};
+use crate::fleet::params_for_a_fleet;
 use crate::session::Session;
 
 /// What is played.
@@ -86,17 +87,8 @@ impl Cast {
     /// # Errors
     /// None in practice: names of profiles are names.
     pub fn clients(&self, clips: &ClipSet) -> Result<Vec<(Name, String, Share)>, Refusal> {
-        let train = clips.indices(Split::Train);
-        let held: Vec<Held<'_>> = train
-            .into_iter()
-            .map(|index| Held {
-                index,
-                label: clips.label(index),
-                subject: clips.group(index),
-            })
-            .collect();
         let params = &self.params;
-        let shares = params.partition.spread(&held, self.devices, params.seed);
+        let shares = params.shares(clips, self.devices);
         let profiles = params.devices.of(shares.len());
         let clients = shares.into_iter().zip(profiles).enumerate();
         clients
@@ -111,16 +103,13 @@ impl Cast {
 
 /// The step that is for a fleet.
 fn served<'a>(graph: &'a Graph, step: Option<&str>) -> Result<(&'a Node, FederateParams), Refusal> {
-    let params = |node: &Node| -> Option<FederateParams> {
-        let federates = node.definition().name == DEFINITION.name;
-        let params = serde_json::from_value(node.params.clone()).ok();
-        params.filter(|params: &FederateParams| federates && params.transport == Transport::Nats)
-    };
     let nodes: Vec<&Node> = match step {
         Some(step) => graph.select(step)?,
         None => graph.nodes().iter().collect(),
     };
-    let mut found = nodes.iter().filter_map(|node| Some((*node, params(node)?)));
+    let mut found = nodes
+        .iter()
+        .filter_map(|node| Some((*node, params_for_a_fleet(node)?)));
     let first = found.next().ok_or_else(|| {
         let what = step.map_or_else(
             || "no step of this pipeline is for a fleet".to_owned(),

@@ -186,14 +186,10 @@ fn play(stage: &Stage<'_>, session: &Session, cast: &Cast, server: &Path) -> Res
     }
     let fleet = stage.folder.join("fleet");
     let port = free_port()?;
+    let names = devices.iter().map(|device| device.name.clone()).collect();
     let setup = Setup {
-        fleet: Name::new("demo")?,
-        host: Ipv4Addr::LOCALHOST.to_string(),
-        port,
-        others: Vec::new(),
-        devices: devices.iter().map(|device| device.name.clone()).collect(),
-        tls_on_loopback: false,
         store_bytes: STORE_BYTES,
+        ..Setup::on_loopback(Name::new("demo")?, port, names)
     };
     let set_up = Fleet::init(&fleet, &setup)?;
     let configuration = ["-c".into(), set_up.server_configuration().into_os_string()];

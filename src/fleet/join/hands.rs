@@ -1,23 +1,25 @@
 //! Tasks done by processes of their own.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fedact_federate_params::fleet::{Brief, TRAIN, TRAINED, TrainRequest};
+use fedact_federate_params::fleet::{
+    Brief, TRAIN, TRAINED, TrainRequest, read_numbers, write_numbers,
+};
 use fedact_fleet::client::{Trainer, TrainerError, Work};
 use fedact_pipeline::{Launcher, Stop, Unfinished, process};
-use fedact_stage::{Input, Job};
+use fedact_stage::Input;
 
 use super::PULSE;
 use super::run::Asked;
 use super::shown::Shown;
 use super::videos::Videos;
 use crate::exit::{Code, Refusal};
+use crate::launch;
 
 /// So many tasks in a row that fail, and the device leaves: the run would not gain anything from it.
 const MOST_FAILURES: u32 = 3;
@@ -100,16 +102,29 @@ impl Trouble {
     }
 }
 
+/// With what a device does its tasks.
+pub struct Means {
+    /// The folder in which they are done.
+    pub state: PathBuf,
+    /// What is trained on.
+    pub videos: Videos,
+    /// How processes are started.
+    pub launcher: Launcher,
+    /// Cores of each of them.
+    pub threads: usize,
+    /// The user's wish to end.
+    pub stop: Stop,
+    /// Who is told.
+    pub shown: Shown,
+    /// The profile of a device whose speed is not to be exceeded.
+    pub as_slow_as: Option<String>,
+    /// Where it is put why no more tasks can be done.
+    pub ending: Ending,
+}
+
 /// What does a device's tasks.
 pub struct Hands {
-    state: PathBuf,
-    videos: Videos,
-    launcher: Launcher,
-    threads: usize,
-    stop: Stop,
-    shown: Shown,
-    as_slow_as: Option<String>,
-    ending: Ending,
+    means: Means,
     run: Option<Run>,
     failures: u32,
 }
@@ -124,28 +139,10 @@ struct Run {
 }
 
 impl Hands {
-    /// Hands that work in the folder `state`, by processes with so many threads; until `stop` says otherwise, or they put into
-    /// `ending` why they cannot.
-    #[allow(clippy::too_many_arguments)] // each once, and of another type
-    pub fn new(
-        state: PathBuf,
-        videos: Videos,
-        launcher: Launcher,
-        threads: usize,
-        stop: Stop,
-        shown: Shown,
-        as_slow_as: Option<String>,
-        ending: Ending,
-    ) -> Self {
+    /// Hands that have done nothing yet.
+    pub fn with(means: Means) -> Self {
         Self {
-            state,
-            videos,
-            launcher,
-            threads,
-            stop,
-            shown,
-            as_slow_as,
-            ending,
+            means,
             run: None,
             failures: 0,
         }
@@ -172,23 +169,24 @@ impl Hands {
         let asked = Asked::of(&work.description.settings)
             .map_err(unfit("it does not understand the run"))?;
         let classes = self
+            .means
             .videos
             .classes_of(&asked.classes)
             .map_err(unfit("it has no videos of the run's classes"))?;
         if !classes.unknown.is_empty() {
-            self.shown.warn(&format!(
+            self.means.shown.warn(&format!(
                 "the run does not know {}: these videos are left out",
                 classes.unknown.join(", ")
             ));
         }
-        let clips = self.videos.cut(
+        let clips = self.means.videos.cut(
             &asked.cutting(classes.known),
-            &self.state,
-            (&self.launcher, self.threads),
-            &self.stop,
-            &self.shown,
+            &self.means.state,
+            (&self.means.launcher, self.means.threads),
+            &self.means.stop,
+            &self.means.shown,
         )?;
-        let profile = self.as_slow_as.as_deref();
+        let profile = self.means.as_slow_as.as_deref();
         Ok(Run {
             number: work.description.run,
             pace: profile.and_then(|profile| asked.clips_per_second(profile)),
@@ -199,23 +197,12 @@ impl Hands {
 
     /// Has a process train.
     fn train_on(&self, run: &Run, work: &Work<'_>) -> Result<Vec<f32>, Trouble> {
-        let folder = self.state.join("task");
+        let folder = self.means.state.join("task");
         let failed = |error: io::Error| Trouble::disk(&folder, &error);
-        match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed(error));
-            }
-            _ => {}
-        }
-        let (output, checkpoints) = (folder.join("output"), folder.join("checkpoints"));
-        for folder in [&output, &checkpoints] {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
         let base = folder.join("base");
-        write_numbers(&base, work.base).map_err(failed)?;
         let request = TrainRequest {
             brief: run.brief.clone(),
-            base,
+            base: base.clone(),
             samples: work.samples,
             samples_before: work.samples_before,
             progress: work.progress,
@@ -226,26 +213,19 @@ impl Hands {
             name: "clips".to_owned(),
             path: run.clips.clone(),
         };
-        let job = Job {
-            stage: TRAIN.name.to_owned(),
-            step: TRAIN.name.to_owned(),
-            params,
-            inputs: BTreeMap::from([(clips.name.clone(), vec![clips])]),
-            output: output.clone(),
-            checkpoints,
-            pieces: None,
-            threads: self.threads,
-            fleet: None,
-        };
+        let inputs = BTreeMap::from([(clips.name.clone(), vec![clips])]);
+        let job = launch::errand(&TRAIN, params, inputs, &folder, self.means.threads);
+        let job = job.map_err(failed)?;
+        write_numbers(&base, work.base).map_err(failed)?;
         let what = format!("task {}: training", work.task);
-        let command = (self.launcher)(&TRAIN, self.threads);
+        let command = (self.means.launcher)(&TRAIN, self.means.threads);
         let ended = self.unless_over(work, |stop| {
             process::execute(command, &job, &folder.join("log"), stop, |event| {
-                self.shown.report(&what, event);
+                self.means.shown.report(&what, event);
             })
         });
         ended.map_err(|unfinished| Trouble::of(unfinished, "its training process failed"))?;
-        let trained = read_numbers(&output.join(TRAINED)).map_err(failed)?;
+        let trained = read_numbers(&job.output.join(TRAINED)).map_err(failed)?;
         std::fs::remove_dir_all(&folder).map_err(failed)?;
         Ok(trained)
     }
@@ -269,12 +249,12 @@ impl Hands {
     }
 
     fn is_over(&self, work: &Work<'_>) -> bool {
-        work.is_over() || self.stop.asked()
+        work.is_over() || self.means.stop.asked()
     }
 
     fn wait_until(&self, moment: Instant, work: &Work<'_>) {
-        let profile = self.as_slow_as.as_deref().unwrap_or_default();
-        self.shown.doing(&format!(
+        let profile = self.means.as_slow_as.as_deref().unwrap_or_default();
+        self.means.shown.doing(&format!(
             "task {}: waiting, to be as slow as {profile}",
             work.task
         ));
@@ -303,35 +283,12 @@ impl Trainer for Hands {
             }
         };
         if last {
-            *self.ending.lock() = Some(refusal);
+            *self.means.ending.lock() = Some(refusal);
         } else {
-            self.shown.warn(&refusal.message);
+            self.means.shown.warn(&refusal.message);
         }
         Err(word.into())
     }
-}
-
-/// Writes numbers as `f32`, little-endian, and never holds them twice: a device may have little memory.
-fn write_numbers(path: &Path, numbers: &[f32]) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    for number in numbers {
-        file.write_all(&number.to_le_bytes())?;
-    }
-    file.flush()
-}
-
-/// Reads them back.
-fn read_numbers(path: &Path) -> io::Result<Vec<f32>> {
-    let file = File::open(path)?;
-    let count = usize::try_from(file.metadata()?.len() / 4).unwrap_or_default();
-    let mut file = BufReader::new(file);
-    let mut numbers = Vec::with_capacity(count);
-    let mut bytes = [0; 4];
-    for _ in 0..count {
-        file.read_exact(&mut bytes)?;
-        numbers.push(f32::from_le_bytes(bytes));
-    }
-    Ok(numbers)
 }
 
 #[cfg(test)]
@@ -339,17 +296,6 @@ mod tests {
     use fedact_pipeline::Failure;
 
     use super::*;
-
-    #[test]
-    fn numbers_are_read_back_bit_for_bit() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("numbers");
-        let numbers = [0.1, -0.0, f32::MIN_POSITIVE / 2.0, f32::INFINITY];
-        write_numbers(&path, &numbers).unwrap();
-        let read = read_numbers(&path).unwrap();
-        let bits = |numbers: &[f32]| numbers.iter().map(|one| one.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&read), bits(&numbers));
-    }
 
     #[test]
     fn what_a_process_says_stays_here_and_only_the_word_is_for_the_coordinator() {

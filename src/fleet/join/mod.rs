@@ -32,7 +32,7 @@ use fedact_fleet::{FleetError, Stop};
 use crate::exit::{Code, Refusal};
 use crate::fleet::log;
 use crate::{launch, output, run as pipeline, signals, stage};
-use hands::{Ending, Hands};
+use hands::{Ending, Hands, Means};
 use shown::Shown;
 use videos::Videos;
 
@@ -85,18 +85,17 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let shown = Shown::new(&join, arguments.json, arguments.log.is_some());
     let ending = Ending::default();
     let stop = signals::stop()?;
-    let hands = Hands::new(
-        state.clone(),
+    let cores = arguments.threads.map(usize::from);
+    let hands = Hands::with(Means {
+        state: state.clone(),
         videos,
-        launch::launcher()?,
-        arguments
-            .threads
-            .map_or_else(pipeline::all_cores, usize::from),
-        stop.clone(),
-        shown.clone(),
-        arguments.as_slow_as.clone(),
-        ending.clone(),
-    );
+        launcher: launch::launcher()?,
+        threads: cores.unwrap_or_else(pipeline::all_cores),
+        stop: stop.clone(),
+        shown: shown.clone(),
+        as_slow_as: arguments.as_slow_as.clone(),
+        ending: ending.clone(),
+    });
     let ear = shown.clone();
     let client = Client::new(join, state, hands).telling(move |told| ear.told(told));
     // One thread for the network; a task blocks another one, and both are idle while nothing happens.

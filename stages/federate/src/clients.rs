@@ -1,29 +1,14 @@
-//! Who holds which clips, and in which order they are trained on.
+//! In which order a client's clips are trained on.
 
-use fedact_clips::{ClipSet, Split};
+use fedact_clips::ClipSet;
 use fedact_federation::aggregator::ClientId;
 use fedact_federation::clock::derived_rng;
-use fedact_federation::partition::{Held, Share};
 use fedact_federation::purpose;
 use fedact_nets::data::{Loader, LoaderSettings, Remainder};
 use fedact_nets::{ModelInfo, NetsError};
 use rand::RngCore;
 
 use crate::FederateParams;
-
-/// The clips of the train split, spread over the clients.
-pub fn shares(clips: &ClipSet, params: &FederateParams) -> Vec<Share> {
-    let held: Vec<Held<'_>> = clips
-        .indices(Split::Train)
-        .into_iter()
-        .map(|index| Held {
-            index,
-            label: clips.label(index),
-            subject: clips.group(index),
-        })
-        .collect();
-    params.partition.spread(&held, params.clients, params.seed)
-}
 
 /// The batches of a client, whose clips are at `indices`: their order depends on the seed and the client's number, their
 /// random views on that and the clips' ids, so that a device of a fleet makes the same ones of the same clips.

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
-use fedact_federate_params::fleet::{TRAINED, TrainRequest};
+use fedact_federate_params::fleet::{TRAINED, TrainRequest, read_numbers, write_numbers};
 use fedact_federation::aggregator::ClientId;
 use fedact_federation::simulation::Assignment;
 use fedact_nets::quantize::QuantizedModel;
@@ -47,7 +47,10 @@ fn train(job: &Job, reporter: &Reporter) -> Result<Metrics, FederateError> {
     }
     let client = request.client as ClientId;
     let loader = batches_of(client, &clips, &indices, params, &info)?;
-    let base = read_numbers(&request.base)?;
+    let base = read_numbers(&request.base).map_err(|source| FederateError::Read {
+        path: request.base.clone(),
+        source,
+    })?;
     let model = QuantizedModel::from_parameters(info, &base, Device::Cpu)?;
     let progress = reporter.task("training", request.samples, "clips");
     let per_epoch = loader.samples() as u64;
@@ -63,32 +66,9 @@ fn train(job: &Job, reporter: &Reporter) -> Result<Metrics, FederateError> {
         progress: request.progress,
     };
     let trained = trainer.train(&assignment, &base, &loader)?;
-    write_numbers(&job.output.join(TRAINED), &trained)?;
+    let path = job.output.join(TRAINED);
+    write_numbers(&path, &trained).map_err(|source| FederateError::Write { path, source })?;
     Ok(Metrics::new())
-}
-
-/// Numbers as they lie in a file: `f32`, little-endian.
-fn read_numbers(path: &Path) -> Result<Vec<f32>, FederateError> {
-    let bytes = std::fs::read(path).map_err(|source| FederateError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let (numbers, _) = bytes.as_chunks::<4>();
-    Ok(numbers
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect())
-}
-
-fn write_numbers(path: &Path, numbers: &[f32]) -> Result<(), FederateError> {
-    let bytes: Vec<u8> = numbers
-        .iter()
-        .flat_map(|number| number.to_le_bytes())
-        .collect();
-    std::fs::write(path, bytes).map_err(|source| FederateError::Write {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]

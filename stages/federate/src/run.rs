@@ -11,7 +11,6 @@ use fedact_nets::set_threads;
 use fedact_stage::{Job, Metrics, Reporter, StageError};
 use tch::Device;
 
-use crate::clients::shares;
 use crate::drive::Outcome;
 use crate::kept::Kept;
 use crate::metrics::{metrics, write_metrics};
@@ -93,7 +92,7 @@ fn simulate(
 ) -> Result<Tuned, FederateError> {
     not_empty(clips, Split::Train, "train")?;
     let pooled = clips.indices(Split::Train);
-    let clients = shares(clips, params);
+    let clients = params.shares(clips, params.clients);
     if clients.len() < params.clients {
         reporter.warn(format!(
             "{} has {} {} in its train split, so there are {} clients and not {}",

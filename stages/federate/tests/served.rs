@@ -68,15 +68,7 @@ impl Drop for World {
 
 fn set_up(folder: &Path, port: u16) -> Fleet {
     let devices = (0..DEVICES).map(|nth| Name::new(format!("nano-{nth}")).unwrap());
-    let setup = Setup {
-        fleet: Name::new("lab").unwrap(),
-        host: "127.0.0.1".into(),
-        port,
-        others: Vec::new(),
-        devices: devices.collect(),
-        tls_on_loopback: false,
-        store_bytes: 1 << 30,
-    };
+    let setup = Setup::on_loopback(Name::new("lab").unwrap(), port, devices.collect());
     Fleet::init(&folder.join("fleet"), &setup).unwrap()
 }
 

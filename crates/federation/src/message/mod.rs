@@ -66,9 +66,17 @@ pub use header::{FORMAT_VERSION, Header};
 /// # Panics
 /// If the slices differ in length, which decoding has ruled out.
 pub fn apply(base: &[f32], mut delta: Vec<f32>) -> Vec<f32> {
+    apply_in_place(base, &mut delta);
+    delta
+}
+
+/// The same in the delta's own place, for a base that comes block by block.
+///
+/// # Panics
+/// As [`apply`].
+pub fn apply_in_place(base: &[f32], delta: &mut [f32]) {
     assert_eq!(base.len(), delta.len(), "a delta of another length");
     for (number, base) in delta.iter_mut().zip(base) {
         *number += base;
     }
-    delta
 }

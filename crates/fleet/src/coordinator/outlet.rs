@@ -221,18 +221,16 @@ impl Coordinator {
             outlet.forget();
             self.due.extend(0..self.devices.len());
         }
+        let needed = self.engine.progress().open_versions();
         if outlet.consumer.is_none() {
             let description = self.description().seal(&self.key);
-            let needed = self.engine.progress().open_versions();
             if let Err(trouble) = outlet.prepare(description.into(), &needed).await {
                 self.trouble = Some(trouble.to_string());
                 return Ok(());
             }
         }
         // First, to make room on a disk that may be full.
-        outlet
-            .remove_all_but(&self.engine.progress().open_versions())
-            .await;
+        outlet.remove_all_but(&needed).await;
         while let Some(client) = self.due.first().copied() {
             let assignment = self.engine.progress().members[client].assignment;
             let published = match assignment {

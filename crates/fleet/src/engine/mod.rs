@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use fedact_federation::aggregator::{
     Action, Aggregator, ClientId, Config, Contents, Event, Update,
 };
-use fedact_federation::message::{Decoder, Message, MessageError, apply};
+use fedact_federation::message::{Decoder, Message, MessageError, apply_in_place};
 
 use crate::journal::{Happened, Journal, Placed, Record};
 use crate::wire::{Assignment, Verdict};
@@ -276,8 +276,7 @@ impl Engine {
             let base = files::numbers_of(bytes);
             let end = delta.len().min(done + base.len());
             let block = &mut delta[done..end];
-            let applied = apply(&base[..block.len()], block.to_vec());
-            block.copy_from_slice(&applied);
+            apply_in_place(&base[..block.len()], block);
             done = end;
         });
         read.map(|()| delta)

@@ -71,10 +71,7 @@ impl Join {
 
     /// Where the servers are.
     pub fn addresses(&self) -> Vec<&str> {
-        let others = self.others.iter().map(String::as_str);
-        std::iter::once(self.address.as_str())
-            .chain(others)
-            .collect()
+        super::addresses(&self.address, &self.others)
     }
 
     /// Writes it, for its owner's eyes alone.

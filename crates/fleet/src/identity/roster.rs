@@ -86,10 +86,7 @@ impl Roster {
 
     /// Where the servers are.
     pub fn addresses(&self) -> Vec<&str> {
-        let others = self.others.iter().map(String::as_str);
-        std::iter::once(self.address.as_str())
-            .chain(others)
-            .collect()
+        super::addresses(&self.address, &self.others)
     }
 
     /// The place of a device.

@@ -21,7 +21,7 @@ mod certificates;
 mod server;
 
 use std::io::ErrorKind;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use crate::files::{self, Locked};
@@ -50,6 +50,19 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// A fleet on one machine: one server on loopback, without TLS, that may keep a gigabyte.
+    pub fn on_loopback(fleet: Name, port: u16, devices: Vec<Name>) -> Self {
+        Self {
+            fleet,
+            host: Ipv4Addr::LOCALHOST.to_string(),
+            port,
+            others: Vec::new(),
+            devices,
+            tls_on_loopback: false,
+            store_bytes: 1 << 30,
+        }
+    }
+
     /// What is wrong with it is found before anything is written.
     fn check(&self) -> Result<(), FleetError> {
         let mut devices = self.devices.iter().enumerate();
@@ -372,16 +385,10 @@ mod tests {
     use super::*;
 
     fn setup(host: &str) -> Setup {
+        let devices = ["nano-1", "pi-3"].map(|name| Name::new(name).unwrap());
         Setup {
-            fleet: Name::new("lab").unwrap(),
             host: host.into(),
-            port: 4222,
-            others: Vec::new(),
-            devices: ["nano-1", "pi-3"]
-                .map(|name| Name::new(name).unwrap())
-                .into(),
-            tls_on_loopback: false,
-            store_bytes: 1 << 30,
+            ..Setup::on_loopback(Name::new("lab").unwrap(), 4222, devices.into())
         }
     }
 

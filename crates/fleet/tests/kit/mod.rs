@@ -52,9 +52,6 @@ pub fn world_of(devices: usize, tls: bool, servers: usize, store_bytes: u64) -> 
         .map(|nth| name(&format!("nano-{nth}")))
         .collect();
     let setup = Setup {
-        fleet: name("lab"),
-        host: "127.0.0.1".into(),
-        port: ports[0],
         others: ports[1..]
             .iter()
             .map(|port| Host {
@@ -62,9 +59,9 @@ pub fn world_of(devices: usize, tls: bool, servers: usize, store_bytes: u64) -> 
                 port: *port,
             })
             .collect(),
-        devices: devices.clone(),
         tls_on_loopback: tls,
         store_bytes,
+        ..Setup::on_loopback(name("lab"), ports[0], devices.clone())
     };
     let fleet = Fleet::init(&folder.path().join("fleet"), &setup).unwrap();
     fleet.begin_run("test").unwrap();

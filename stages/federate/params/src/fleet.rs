@@ -4,9 +4,11 @@
 //! A device's process talks to the coordinator and loads neither libtorch nor FFmpeg: it has its videos cut by a process of the stage
 //! `extract`, and each task done by one of [`TRAIN`].
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 
-use fedact_stage::{Cores, Definition, Kind, Library};
+use fedact_stage::{Definition, Kind, Library};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -25,20 +27,13 @@ pub struct Brief {
     pub params: FederateParams,
 }
 
-/// Does one task: the work of `fedact_federate::train_task`. No pipeline can name it, and nothing of it is kept.
-pub static TRAIN: Definition = Definition {
-    name: "train-task",
-    summary: "A part of `fedact fleet join`",
-    package: "",
-    inputs: &[],
-    output: Kind::Model,
-    libraries: &[Library::Libtorch],
-    resolve: |params| Ok(params.clone()),
-    schema: || Value::Null,
-    cores: |_| Cores::All,
-    memory: |_| None,
-    pieces: None,
-};
+/// Does one task: the work of `fedact_federate::train_task`.
+pub static TRAIN: Definition = Definition::part_of_a_command(
+    "train-task",
+    "A part of `fedact fleet join`",
+    &[Library::Libtorch],
+    Kind::Model,
+);
 
 /// What [`TRAIN`] is to do. Its input `clips` is the device's clip set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,3 +55,48 @@ pub struct TrainRequest {
 
 /// Where the trained parameters are, in the output of [`TRAIN`].
 pub const TRAINED: &str = "trained";
+
+/// Writes parameters as `f32`, little-endian, and never holds them twice: a device may have little memory.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_numbers(path: &Path, numbers: &[f32]) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    for number in numbers {
+        file.write_all(&number.to_le_bytes())?;
+    }
+    file.flush()
+}
+
+/// Reads them back; bytes after the last whole number are left out.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_numbers(path: &Path) -> io::Result<Vec<f32>> {
+    let file = File::open(path)?;
+    let count = usize::try_from(file.metadata()?.len() / 4).unwrap_or_default();
+    let mut file = BufReader::new(file);
+    let mut numbers = Vec::with_capacity(count);
+    let mut bytes = [0; 4];
+    for _ in 0..count {
+        file.read_exact(&mut bytes)?;
+        numbers.push(f32::from_le_bytes(bytes));
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_back_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers");
+        let numbers = [0.1, -0.0, f32::MIN_POSITIVE / 2.0, f32::INFINITY];
+        write_numbers(&path, &numbers).unwrap();
+        let read = read_numbers(&path).unwrap();
+        let bits = |numbers: &[f32]| numbers.iter().map(|one| one.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&read), bits(&numbers));
+    }
+}

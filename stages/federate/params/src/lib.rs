@@ -4,6 +4,7 @@
 
 mod definition;
 pub mod fleet;
+mod shares;
 mod strategy;
 mod transport;
 

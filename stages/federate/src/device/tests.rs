@@ -12,7 +12,6 @@ use serde_json::json;
 use tch::{Kind, Tensor};
 
 use super::*;
-use crate::clients::shares;
 use crate::worker::Worker;
 use crate::{DEFINITION, FederateParams};
 
@@ -152,7 +151,7 @@ fn a_device_makes_of_a_task_bit_for_bit_what_the_simulation_makes_of_it() {
     write_clips(&whole, &CLASSES, &[0, 1, 2, 3], SIDE);
     let clips = ClipSet::open(&whole).unwrap();
     let (params, model) = (params(), model());
-    let clients = shares(&clips, &params);
+    let clients = params.shares(&clips, params.clients);
     assert_eq!(clients.len(), 3);
     let pooled = clips.indices(Split::Train);
     let history = HistoryWriter::create(&folder.path().join("history.jsonl")).unwrap();

@@ -34,7 +34,7 @@ impl Place {
         let name = match std::fs::read_to_string(&mark) {
             Ok(name) => name.trim().to_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => unfinished(fleet, checkpoints),
-            Err(source) => return Err(FederateError::Write { path: mark, source }),
+            Err(source) => return Err(FederateError::Read { path: mark, source }),
         };
         let run = fleet.begin_run(&name)?;
         write(&mark, &name)?;
@@ -87,15 +87,8 @@ mod tests {
     #[test]
     fn a_step_goes_on_with_its_run_until_that_has_a_result_and_its_checkpoints_are_gone() {
         let folder = tempfile::tempdir().unwrap();
-        let setup = Setup {
-            fleet: Name::new("lab").unwrap(),
-            host: "127.0.0.1".into(),
-            port: 4222,
-            others: Vec::new(),
-            devices: vec![Name::new("nano-1").unwrap()],
-            tls_on_loopback: false,
-            store_bytes: 1 << 30,
-        };
+        let device = Name::new("nano-1").unwrap();
+        let setup = Setup::on_loopback(Name::new("lab").unwrap(), 4222, vec![device]);
         let fleet = Fleet::init(&folder.path().join("fleet"), &setup).unwrap();
         let checkpoints = folder.path().join("0123456789abcdef0123456789abcdef");
         let fresh = || {
