@@ -131,13 +131,18 @@ impl World<'_> {
         };
         let kept = kept.filter(|kept| {
             kept.parameters.len() == self.layout.len()
-                && worker.first().keep_velocity(Some(&kept.velocity)).is_some()
+                && worker
+                    .first()
+                    .train_at_the_centre(self.budget_samples, Some(&kept.velocity))
+                    .is_some()
         });
         let mut central = match kept {
             Some(kept) => CentralRun::resume(setting, kept.state, kept.parameters.to_vec()),
             None => {
                 worker.restart_history(&checkpoints.join(HISTORY))?;
-                worker.first().keep_velocity(None);
+                worker
+                    .first()
+                    .train_at_the_centre(self.budget_samples, None);
                 let parameters = worker.parameters()?;
                 CentralRun::begin(setting, parameters, self.start(), worker)?
             }

@@ -17,8 +17,8 @@ pub struct Trainer<'a> {
     model: QuantizedModel,
     tensors: Vec<Tensor>,
     velocity: Vec<Tensor>,
-    /// Whether the velocity goes on from one task to the next: at the centre.
-    keeps_velocity: bool,
+    /// At the centre: the clips of the whole run, of which every task is a stretch.
+    budget_samples: Option<u64>,
     params: &'a FederateParams,
     /// Told after each step how many clips it took.
     stepped: Box<dyn Fn(u64) + Send + 'a>,
@@ -40,7 +40,7 @@ impl<'a> Trainer<'a> {
             model,
             tensors,
             velocity,
-            keeps_velocity: false,
+            budget_samples: None,
             params,
             stepped: Box::new(stepped),
         }
@@ -74,12 +74,17 @@ impl<'a> Trainer<'a> {
         Ok(flat)
     }
 
-    /// From now on the velocity goes on from one task to the next, beginning with this one (flat), or
-    /// at rest.
+    /// From now on the tasks are the stretches of one run of so many clips: the velocity goes on from one to the next,
+    /// beginning with this one (flat) or at rest, and the learning rate falls with each step. How long the
+    /// stretches are, passes over the clips, then changes nothing in what is learned.
     ///
     /// Gives nothing if the velocity has another length than the parameters.
-    pub fn keep_velocity(&mut self, velocity: Option<&[f32]>) -> Option<()> {
-        self.keeps_velocity = true;
+    pub fn train_at_the_centre(
+        &mut self,
+        budget_samples: u64,
+        velocity: Option<&[f32]>,
+    ) -> Option<()> {
+        self.budget_samples = Some(budget_samples);
         let Some(mut rest) = velocity else {
             return Some(());
         };
@@ -103,9 +108,24 @@ impl<'a> Trainer<'a> {
         flat
     }
 
-    /// Whether the velocity goes on from task to task.
-    pub fn keeps_velocity(&self) -> bool {
-        self.keeps_velocity
+    /// Whether the tasks are stretches of one run.
+    pub fn is_at_the_centre(&self) -> bool {
+        self.budget_samples.is_some()
+    }
+
+    /// The constants of the step that begins with the clip `at` of all that this worker was given.
+    fn sgd(&self, task: &Assignment, at: u64) -> Sgd {
+        let (progress, proximal_weight) = match self.budget_samples {
+            Some(budget) => (at as f64 / budget.max(1) as f64, 0.0),
+            None => (task.progress, self.params.proximal_weight()),
+        };
+        Sgd {
+            learning_rate: self.params.learning_rate_at(progress.min(1.0)),
+            momentum: self.params.momentum,
+            weight_decay: self.params.weight_decay,
+            proximal_weight,
+            clip_gradient: self.params.clip_gradient,
+        }
     }
 
     /// Does a task, whose clips this loader gives, from `base`. Gives the new parameters, flat.
@@ -119,22 +139,12 @@ impl<'a> Trainer<'a> {
         loader: &Loader<'_>,
     ) -> Result<Vec<f32>, FederateError> {
         self.load(base)?;
-        let sgd = Sgd {
-            learning_rate: self.params.learning_rate_at(task.progress),
-            momentum: self.params.momentum,
-            weight_decay: self.params.weight_decay,
-            proximal_weight: if self.keeps_velocity {
-                0.0
-            } else {
-                self.params.proximal_weight()
-            },
-            clip_gradient: self.params.clip_gradient,
-        };
+        let at_rest = !self.is_at_the_centre();
         let mut started_from = Vec::with_capacity(self.tensors.len());
         for (tensor, velocity) in self.tensors.iter_mut().zip(&mut self.velocity) {
             tensor.zero_grad();
             started_from.push(tensor.detach().copy());
-            if !self.keeps_velocity {
+            if at_rest {
                 let _ = velocity.zero_();
             }
         }
@@ -143,7 +153,7 @@ impl<'a> Trainer<'a> {
         while from < end {
             let (epoch, start) = (from / per_epoch, from % per_epoch);
             let stop = per_epoch.min(start + (end - from));
-            self.train_stretch(loader, epoch, start..stop, sgd, &started_from)?;
+            self.train_stretch(task, loader, epoch, start..stop, &started_from)?;
             from += stop - start;
         }
         self.parameters()
@@ -152,21 +162,14 @@ impl<'a> Trainer<'a> {
     /// Trains on the clips of an epoch whose places in its order are within `places`.
     fn train_stretch(
         &mut self,
+        task: &Assignment,
         loader: &Loader<'_>,
         epoch: u64,
         places: Range<u64>,
-        sgd: Sgd,
         base: &[Tensor],
     ) -> Result<(), FederateError> {
-        let Self {
-            model,
-            tensors,
-            velocity,
-            params,
-            stepped,
-            ..
-        } = self;
-        let batch_size = params.batch_size as u64;
+        let params = self.params;
+        let (per_epoch, batch_size) = (loader.samples() as u64, params.batch_size as u64);
         // The last batch may be larger than the others.
         let first = (places.start / batch_size).min(loader.batches().saturating_sub(1) as u64);
         let mut place = first * batch_size;
@@ -174,15 +177,16 @@ impl<'a> Trainer<'a> {
             let length = batch.labels.size1().map_err(NetsError::from)?;
             let from = places.start.saturating_sub(place) as i64;
             let until = (places.end - place).min(length as u64) as i64;
+            let sgd = self.sgd(task, epoch * per_epoch + place + from as u64);
             place += length as u64;
             let clips = batch.clips.narrow(0, from, until - from);
             let labels = batch.labels.narrow(0, from, until - from);
-            let logits = model.logits(&clips, params.execution);
+            let logits = self.model.logits(&clips, params.execution);
             let loss = loss::cross_entropy(&logits, &labels, params.label_smoothing);
             loss.f_backward().map_err(NetsError::from)?;
-            sgd.step(tensors, base, velocity);
-            model.refresh_scales();
-            stepped((until - from) as u64);
+            sgd.step(&mut self.tensors, base, &mut self.velocity);
+            self.model.refresh_scales();
+            (self.stepped)((until - from) as u64);
             if place >= places.end {
                 return Err(Halt::Done);
             }

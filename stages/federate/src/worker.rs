@@ -152,7 +152,7 @@ impl Host for Worker<'_> {
 
     fn train(&mut self, task: &Assignment, base: &[f32]) -> Result<Vec<f32>, FederateError> {
         let trained = self.first.train(task, base, &self.loaders[task.client])?;
-        if self.first.keeps_velocity() && !trained.iter().all(|number| number.is_finite()) {
+        if self.first.is_at_the_centre() && !trained.iter().all(|number| number.is_finite()) {
             let samples = self.samples + task.samples;
             return Err(FederateError::Diverged { samples });
         }

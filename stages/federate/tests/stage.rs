@@ -114,6 +114,21 @@ fn fine_tuning_learns_what_one_frame_cannot_tell() {
 }
 
 #[test]
+fn how_often_the_centre_is_tested_changes_nothing_in_what_it_learns() {
+    let folder = tempfile::tempdir().unwrap();
+    let learned = |evaluate_every: u64| {
+        let mut params = params("central");
+        params["evaluate_every"] = json!(evaluate_every);
+        let job = job(&folder.path().join(evaluate_every.to_string()), params);
+        let (_, history) = finished(&job);
+        (weights(&job), history.len())
+    };
+    let (often, rarely) = (learned(8), learned(24));
+    assert!(often.1 > rarely.1);
+    assert!(often.0 == rarely.0);
+}
+
+#[test]
 fn a_killed_run_carries_on_and_ends_bit_for_bit_the_same() {
     for strategy in ["fedasync", "fedavg", "central"] {
         survives_a_kill(params(strategy));
