@@ -103,6 +103,7 @@ pub fn serve(
         }),
         clients: vec![client; roster.devices.len()],
         layout: model.layout.clone(),
+        concurrency: None,
         budget_samples: samples * tasks,
         max_update_distance: None,
         norm_bound: None,

@@ -29,6 +29,7 @@ fn config(strategy: Strategy, clients: usize) -> Config {
             })
             .collect(),
         layout: Layout::vector(2),
+        concurrency: None,
         budget_samples: 1000,
         max_update_distance: None,
         norm_bound: None,
@@ -363,4 +364,45 @@ fn rounds_ask_a_sample_that_follows_from_the_seed() {
     assert!(first.iter().all(|round| round.len() == 2), "{first:?}");
     assert_eq!(first, rounds(1));
     assert_ne!(first, rounds(2));
+}
+
+#[test]
+fn turns_go_to_those_that_worked_the_shortest_time() {
+    let mut config = config(fedasync(), 3);
+    config.concurrency = Some(1);
+    let mut server = Aggregator::new(config, vec![0.0, 0.0]);
+    let mut at = |seconds: f64, event: Event| server.handle_at(seconds, event);
+    let tasks = |actions: &[Action]| -> Vec<(usize, u64)> {
+        let sends = actions.iter().filter_map(|action| match action {
+            Action::Send { client, task, .. } => Some((*client, *task)),
+            _ => None,
+        });
+        sends.collect()
+    };
+    let readied: Vec<_> = (0..3)
+        .map(|client| tasks(&at(0.0, Event::ClientReady { client })))
+        .collect();
+    assert_eq!(readied, [vec![(0, 0)], vec![], vec![]]);
+    let done = |client: usize, task: u64| {
+        Event::UpdateArrived(Update {
+            client,
+            task,
+            base_version: task,
+            samples: SAMPLES[client],
+            layout: Layout::vector(2).fingerprint(),
+            contents: Contents::Parameters(vec![0.0, 0.0]),
+        })
+    };
+    // Client 0 worked 5 seconds, client 1 one; client 2 has not yet.
+    assert_eq!(tasks(&at(5.0, done(0, 0))), [(1, 1)]);
+    assert!(tasks(&at(5.0, Event::ClientReady { client: 0 })).is_empty());
+    assert_eq!(tasks(&at(6.0, done(1, 1))), [(2, 2)]);
+    assert!(tasks(&at(6.0, Event::ClientReady { client: 1 })).is_empty());
+    // Client 2 is lost after two seconds: they count, and so does the place that it leaves.
+    assert_eq!(tasks(&at(8.0, Event::ClientLost { client: 2 })), [(1, 3)]);
+    assert!(tasks(&at(8.0, Event::ClientReady { client: 2 })).is_empty());
+    // One that loses its turn in the line gets none.
+    assert!(tasks(&at(9.0, Event::ClientLost { client: 2 })).is_empty());
+    let end = at(12.0, Event::ClientLost { client: 1 });
+    assert_eq!(tasks(&end), [(0, 4)]);
 }

@@ -91,6 +91,7 @@ fn run(strategy: Strategy) -> (Simulation, Vec<Record>) {
         strategy,
         clients: vec![Client { samples_per_task }; CLIENTS],
         layout,
+        concurrency: None,
         budget_samples: 120 * SAMPLES,
         max_update_distance: None,
         norm_bound: None,

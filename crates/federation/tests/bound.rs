@@ -256,6 +256,7 @@ fn run<P: Problem>(
             CLIENTS.len()
         ],
         layout,
+        concurrency: None,
         budget_samples: versions,
         max_update_distance: None,
         norm_bound: None,

@@ -181,6 +181,7 @@ fn run(data: &Data, codec: &Codec, feedback: bool, seed: u64) -> (f64, f64, u64)
         }),
         clients: vec![Client { samples_per_task }; CLIENTS],
         layout: layout.clone(),
+        concurrency: None,
         budget_samples: TASKS * samples_per_task,
         max_update_distance: None,
         norm_bound: None,

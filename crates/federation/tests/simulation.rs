@@ -112,6 +112,53 @@ fn all_three_strategies_do_equal_work() {
 }
 
 #[test]
+fn with_fewer_at_a_time_all_work_the_same_share_of_the_time() {
+    let mut host = Formula::default();
+    let (config, setting) = rules(fedasync(), participants(&FOUR_TO_ONE, 0.2, 3), 256);
+    let half = Config {
+        concurrency: Some(4),
+        ..config
+    };
+    run((half, setting), &mut host);
+    let mut changes = Vec::new();
+    let mut worked = BTreeMap::<String, (f64, u64)>::new();
+    for record in &host.records {
+        if let Record::Task {
+            client,
+            start,
+            upload_end,
+            ..
+        } = record
+        {
+            changes.extend([(*start, 1), (*upload_end, -1)]);
+            let (seconds, tasks) = worked.entry(client.clone()).or_default();
+            *seconds += upload_end - start;
+            *tasks += 1;
+        }
+    }
+    // At the same time, one's end comes before the next one's start.
+    changes.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let at_a_time = changes.iter().scan(0, |working, (_, change)| {
+        *working += change;
+        Some(*working)
+    });
+    assert_eq!(at_a_time.max(), Some(4));
+    let seconds: Vec<f64> = worked.values().map(|(seconds, _)| *seconds).collect();
+    let (least, most) = seconds
+        .iter()
+        .fold((f64::MAX, 0.0_f64), |(least, most), one| {
+            (least.min(*one), most.max(*one))
+        });
+    let longest = CLIPS as f64 * 1.5;
+    assert!(most - least < longest, "{seconds:?}");
+    let tasks: Vec<u64> = worked.values().map(|(_, tasks)| *tasks).collect();
+    assert!(
+        tasks.iter().max() > tasks.iter().min().map(|least| 2 * least).as_ref(),
+        "{tasks:?}"
+    );
+}
+
+#[test]
 fn a_synchronous_round_takes_as_long_as_its_slowest_member() {
     let mut host = Formula::default();
     let members = participants(&FOUR_TO_ONE, 0.2, 3);

@@ -60,10 +60,12 @@ fn killed(simulation: &Simulation, (config, setting): (Config, Setting)) -> Simu
     Simulation::resume(config, setting, snapshot).unwrap()
 }
 
-/// Rules under which devices drop out, rounds have a deadline, norms are bounded and messages lossy.
+/// Rules under which devices drop out, rounds have a deadline, norms are bounded and messages lossy; with every other seed
+/// only three devices work at a time.
 fn adverse(strategy: &Strategy, seed: u64, client_epochs: u64) -> (Config, Setting) {
     let (mut config, mut setting) = rules(strategy.clone(), fleet(seed), client_epochs, LOGISTIC);
     config.norm_bound = Some(NormBound::default());
+    config.concurrency = (seed % 2 == 1).then_some(3);
     setting.round_deadline_seconds = Some(20.0);
     setting.uplink = small();
     (config, setting)

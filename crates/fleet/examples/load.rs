@@ -181,6 +181,7 @@ fn open(fleet: &Fleet, devices: usize, numbers: usize, tasks: u64) -> Done<Coord
             devices
         ],
         layout: Layout::vector(numbers),
+        concurrency: None,
         budget_samples: tasks,
         max_update_distance: None,
         norm_bound: None,

@@ -50,6 +50,7 @@ pub fn config(
         max_refusals_in_a_row: 10 * clients.len() as u64,
         clients,
         layout,
+        concurrency: params.concurrency,
         budget_samples,
         max_update_distance: params.max_update_norm,
         norm_bound: params.norm_bound,

@@ -168,6 +168,7 @@ fn config(strategy: Strategy, clients: usize, numbers: usize, budget_samples: u6
             clients
         ],
         layout: Layout::vector(numbers),
+        concurrency: None,
         budget_samples,
         max_update_distance: None,
         norm_bound: None,

@@ -7,7 +7,7 @@
 //!
 //! | Event | FedAsync | FedAvg | FedBuff, CA2FL, ACE | FedCompass |
 //! | --- | --- | --- | --- | --- |
-//! | [`Event::ClientReady`] | gets a task at once | gets a task if the open round asked for it and has none from it yet | gets a task at once | gets as much work as its group leaves time for |
+//! | [`Event::ClientReady`] | gets a task at once, or when it is its turn | gets a task if the open round asked for it and has none from it yet | gets a task at once, or when it is its turn | gets as much work as its group leaves time for |
 //! | [`Event::UpdateArrived`] | checked, mixed in at once: a new version | checked, taken into the round | checked, taken into the buffer; the last one makes a version | checked, taken into the group |
 //! | [`Event::ClientLost`] | its task is forgotten | the round no longer waits for it | its task is forgotten | its group no longer waits for it |
 //! | [`Event::RoundDeadline`] | nothing | the round closes with what has arrived | nothing | the group closes with what has arrived |
@@ -22,6 +22,7 @@ mod groups;
 mod memory;
 mod rounds;
 mod state;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,6 +64,9 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// How the parameters lie in their slice.
     pub layout: Layout,
+    /// Under FedAsync, FedBuff, CA2FL and ACE no more clients than these work at a time; at least 1. Nothing: all that are
+    /// ready do.
+    pub concurrency: Option<usize>,
     /// The run ends when tasks of so many samples have reached the server.
     pub budget_samples: u64,
     /// Updates that change more than this (Euclidean norm) are refused. What counts is the distance from the
@@ -215,19 +219,21 @@ impl Aggregator {
         let mut readied = None;
         match event {
             Event::ClientReady { client } => {
-                if let Some(state) = self.state.clients.get_mut(client) {
+                if client < self.state.clients.len() {
                     readied = Some(client);
-                    let lost = state.task.take().is_some();
-                    state.ready = true;
+                    let lost = self.close_task(client).is_some();
+                    self.state.clients[client].ready = true;
+                    self.join_the_line(client);
                     if lost {
                         self.stop_waiting_for(client);
                     }
                 }
             }
             Event::ClientLost { client } => {
-                if let Some(state) = self.state.clients.get_mut(client) {
-                    state.ready = false;
-                    state.task = None;
+                if client < self.state.clients.len() {
+                    self.leave_the_line(client);
+                    self.state.clients[client].ready = false;
+                    self.close_task(client);
                     self.stop_waiting_for(client);
                 }
             }
@@ -257,9 +263,8 @@ impl Aggregator {
             Err(reason) => return self.refuse(&update, reason, actions),
         };
         self.learn_pace(update.client, task);
-        let client = &mut self.state.clients[update.client];
-        client.task = None;
-        client.last_closed = Some(task.id);
+        self.close_task(update.client);
+        self.state.clients[update.client].last_closed = Some(task.id);
         self.state.samples += task.samples;
         let staleness = self.state.version - task.version;
         let admitted = self.admit(&mut update, task, staleness);
@@ -452,7 +457,9 @@ impl Aggregator {
                 self.send_in_groups(&compass, readied, actions);
             }
             Strategy::FedAsync(_) | Strategy::FedBuff(_) | Strategy::Cached(_) => {
-                if let Some(client) = readied {
+                if let Some(concurrency) = self.config.concurrency {
+                    self.send_in_turn(concurrency, actions);
+                } else if let Some(client) = readied {
                     let samples = self.config.clients[client].samples_per_task;
                     self.send(client, BUFFER, samples, actions);
                 }
@@ -463,6 +470,7 @@ impl Aggregator {
     fn send(&mut self, client: ClientId, gathering: u64, samples: u64, actions: &mut Vec<Action>) {
         let task = self.state.next_task;
         self.state.next_task += 1;
+        self.state.working += 1;
         let state = &mut self.state.clients[client];
         state.ready = false;
         state.task = Some(OpenTask {

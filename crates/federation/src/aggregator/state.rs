@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::turns::Turn;
 use super::{ClientId, EndReason, TaskId};
 use crate::validation::{NormWindow, Refusal};
 
@@ -13,6 +14,8 @@ pub(super) struct ClientState {
     pub ready: bool,
     pub task: Option<OpenTask>,
     pub last_closed: Option<TaskId>,
+    /// Time between being sent a task and its end, over all tasks.
+    pub worked_microseconds: u64,
     /// Seconds that it takes for a sample, once that is known; for strategies that allot work.
     pub pace: Option<f64>,
     /// The sum over all releases of the squared number of its changes; with differential privacy.
@@ -76,6 +79,10 @@ pub struct State {
     pub(super) next_task: TaskId,
     pub(super) next_round: u64,
     pub(super) clients: Vec<ClientState>,
+    /// How many clients have a task.
+    pub(super) working: usize,
+    /// Clients that are ready and wait for their turn, where not all work at a time.
+    pub(super) line: BTreeSet<Turn>,
     pub(super) round: Option<Round>,
     pub(super) groups: BTreeMap<u64, Group>,
     /// Clients of closed groups that wait until all of them can be allotted work.
@@ -99,6 +106,8 @@ impl State {
             next_task: 0,
             next_round: 0,
             clients: vec![ClientState::default(); clients],
+            working: 0,
+            line: BTreeSet::new(),
             round: None,
             groups: BTreeMap::new(),
             regroup: BTreeSet::new(),

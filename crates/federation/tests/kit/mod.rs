@@ -63,6 +63,7 @@ pub fn rules(
             participants.len()
         ],
         layout,
+        concurrency: None,
         budget_samples: client_epochs * CLIPS,
         max_update_distance: None,
         norm_bound: None,

@@ -87,6 +87,7 @@ fn rules(config: &Config) -> serde_json::Value {
         "strategy": config.strategy,
         "samples_per_task": samples.collect::<Vec<u64>>(),
         "layout": format!("{:016x}", config.layout.fingerprint()),
+        "concurrency": config.concurrency,
         "budget_samples": config.budget_samples,
         "max_update_distance": config.max_update_distance,
         "norm_bound": config.norm_bound,

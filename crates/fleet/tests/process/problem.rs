@@ -28,6 +28,7 @@ pub fn rules(devices: usize, numbers: usize, tasks: u64) -> Config {
             devices
         ],
         layout: Layout::vector(numbers),
+        concurrency: None,
         budget_samples: tasks * SAMPLES,
         max_update_distance: None,
         norm_bound: None,

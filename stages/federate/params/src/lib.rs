@@ -105,6 +105,9 @@ pub struct FederateParams {
     pub rho: Option<f64>,
     /// `fedavg`: answers that make a round; null: those of all clients.
     pub clients_per_round: Option<usize>,
+    /// All other strategies with clients but `fedcompass`: no more of them than these work at a time, those first that have worked
+    /// the shortest time; null: all. Fewer make fresher updates, and take longer.
+    pub concurrency: Option<usize>,
     /// `fedavg`: how many more clients are asked than are waited for, as a share.
     pub over_selection: f64,
     /// `fedavg`: virtual seconds after which a round closes with what it has; null: never.
@@ -195,6 +198,7 @@ impl Default for FederateParams {
             allotment: Allotment::default(),
             rho: None,
             clients_per_round: None,
+            concurrency: None,
             over_selection: 0.0,
             round_deadline_seconds: None,
             max_update_norm: None,
