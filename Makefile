@@ -41,18 +41,22 @@ distillation-study: build
 # What docs/federation.md tells, and more: two hours on two cores; goes on where it was interrupted.
 FLEET = -f pipelines/studies/federation.yaml --artifacts artifacts/federation-study
 MIXES = equal two-to-one four-to-one sixteen-to-one straggler
-BUFFERED = two-to-one four-to-one
 SPLITS = labels-uneven labels-half labels-even quantity
+BY_TWOS = %-in-pairs %-in-pairs-long %-by-fours
+UNEQUAL = two-to-one four-to-one
+SAVED = $(UNEQUAL:%=saved-%-in-pairs) $(UNEQUAL:%=saved-%-in-pairs-against-fours) \
+	$(UNEQUAL:%=saved-%-in-pairs-long-against-fours) saved-in-pairs saved-in-pairs-against-fours
 federation-study: build
 	$(FEDACT) run $(FLEET)
-	$(FEDACT) show tuned centre over-selected with-deadline $(FLEET) --metric top1 --metric virtual_seconds \
+	$(FEDACT) show tuned in-pairs centre over-selected with-deadline $(FLEET) --metric top1 --metric loss --metric virtual_seconds \
 		--against tuned@strategy=fedavg > docs/federation/strategies.txt
 	$(FEDACT) show tuned $(FLEET) --metric top1 --against tuned@strategy=fedavg \
 		--plot docs/federation/strategies.svg --overwrite
-	$(FEDACT) show $(MIXES) $(FLEET) --metric top1 --metric virtual_seconds > docs/federation/mixes.txt
+	$(FEDACT) show $(MIXES) $(foreach kind,$(BY_TWOS),$(UNEQUAL:%=$(kind))) $(FLEET) --metric top1 --metric virtual_seconds \
+		> docs/federation/mixes.txt
 	$(FEDACT) show $(SPLITS) $(FLEET) --metric top1 --metric virtual_seconds > docs/federation/splits.txt
-	$(FEDACT) show $(MIXES:%=saved-%) $(SPLITS:%=saved-%) $(BUFFERED:%=saved-by-fedbuff-%) $(FLEET) --metric time_saving \
-		--metric target_top1 > docs/federation/savings.txt
+	$(FEDACT) show $(foreach kind,tuned $(MIXES) $(SPLITS),saved-$(kind) saved-$(kind)-by-fedbuff) $(SAVED) $(FLEET) \
+		--metric time_saving --metric target_top1 > docs/federation/savings.txt
 
 # What stages/quantize/README.md tells, and more: half an hour on two idle cores; goes on where it was interrupted.
 BYTES = -f pipelines/studies/quantization.yaml --artifacts artifacts/quantization-study

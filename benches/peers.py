@@ -33,3 +33,21 @@ def measure(command, variables=None):
     if done.returncode:
         sys.exit(f"{command} failed: {done.stderr.strip()}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def usage(root):
+    """Seconds of processors and MiB, of the process `root` and of all below it, those that have ended included."""
+    ticks, processes = os.sysconf("SC_CLK_TCK"), {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat") as stat:
+                fields = stat.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        # Of stat: the parent, then user, system and those of children that have ended; pages in memory.
+        spent = sum(map(int, fields[11:15])) / ticks
+        processes[int(entry)] = (int(fields[1]), spent, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    ours = {root}
+    while found := {number for number, (parent, *_) in processes.items() if parent in ours} - ours:
+        ours |= found
+    return tuple(sum(processes[number][index] for number in ours) for index in (1, 2))

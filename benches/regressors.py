@@ -13,6 +13,7 @@ import sys
 import time
 
 import numpy as np
+from peers import usage
 
 CLIENTS, PER_ROUND, EXAMPLES, BATCH, RATE, FEATURES, CLASSES = 1000, 10, 60, 10, 0.03, 784, 10
 
@@ -41,24 +42,6 @@ def train(weights, biases, features, classes):
     return weights, biases
 
 
-def usage():
-    """Seconds of processors and MiB, of this process and of all below it (Ray's daemons and workers)."""
-    ticks, processes = os.sysconf("SC_CLK_TCK"), {}
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{entry}/stat") as stat:
-                fields = stat.read().rpartition(")")[2].split()
-        except OSError:
-            continue
-        # Of stat: the parent, then user, system and those of children that have ended; pages in memory.
-        spent = sum(map(int, fields[11:15])) / ticks
-        processes[int(entry)] = (int(fields[1]), spent, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
-    ours = {os.getpid()}
-    while found := {number for number, (parent, *_) in processes.items() if parent in ours} - ours:
-        ours |= found
-    return tuple(sum(processes[number][index] for number in ours) for index in (1, 2))
-
-
 def main():
     rounds = int(sys.argv[1])
     from flwr.client import ClientApp, NumPyClient
@@ -75,7 +58,7 @@ def main():
         if number in (0, rounds):
             found = shares(*parameters, features).argmax(axis=1)
             scores.append(float((found == classes).mean()))
-        usages.append(usage())
+        usages.append(usage(os.getpid()))
         return 0.0, {}
 
     class Client(NumPyClient):
@@ -100,7 +83,7 @@ def main():
         )
         return ServerAppComponents(strategy=strategy, config=ServerConfig(num_rounds=rounds))
 
-    began, (worked, _) = time.perf_counter(), usage()
+    began, (worked, _) = time.perf_counter(), usage(os.getpid())
     run_simulation(
         server_app=ServerApp(server_fn=server),
         client_app=ClientApp(client_fn=client),
