@@ -95,9 +95,7 @@ impl Unfinished {
 
     /// Adds numbers, of which only a block is in memory as bytes as well.
     pub fn add_numbers(&mut self, numbers: &[f32]) -> Result<(), FleetError> {
-        numbers
-            .chunks(BLOCK)
-            .try_for_each(|block| self.add(&bytes_of(block)))
+        each_block(numbers, |bytes| self.add(bytes))
     }
 
     /// SHA-256 of what is there so far, if it was begun so.
@@ -167,9 +165,16 @@ impl Pieces {
     /// So many bytes more, or those that are left.
     pub fn next(&mut self, bytes: usize) -> Result<Vec<u8>, FleetError> {
         let mut piece = Vec::with_capacity(bytes);
-        let read = (&self.file).take(bytes as u64).read_to_end(&mut piece);
-        read.map_err(FleetError::file(&self.path))?;
+        self.fill(&mut piece, bytes)?;
         Ok(piece)
+    }
+
+    /// The same in the place of what was read before.
+    pub fn fill(&mut self, piece: &mut Vec<u8>, bytes: usize) -> Result<(), FleetError> {
+        piece.clear();
+        let read = (&self.file).take(bytes as u64).read_to_end(piece);
+        read.map_err(FleetError::file(&self.path))?;
+        Ok(())
     }
 }
 
@@ -237,6 +242,20 @@ pub(crate) fn bytes_of(numbers: &[f32]) -> Vec<u8> {
         .iter()
         .flat_map(|number| number.to_le_bytes())
         .collect()
+}
+
+/// Hands numbers on as bytes, block by block in the same memory.
+pub(crate) fn each_block(
+    numbers: &[f32],
+    mut take: impl FnMut(&[u8]) -> Result<(), FleetError>,
+) -> Result<(), FleetError> {
+    let mut bytes = Vec::with_capacity(4 * BLOCK.min(numbers.len()));
+    for block in numbers.chunks(BLOCK) {
+        bytes.clear();
+        bytes.extend(block.iter().flat_map(|number| number.to_le_bytes()));
+        take(&bytes)?;
+    }
+    Ok(())
 }
 
 /// The numbers of such bytes; bytes after the last whole number are left out.

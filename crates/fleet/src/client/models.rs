@@ -215,8 +215,9 @@ fn read(path: &Path, digest: Digest) -> Result<Option<Vec<f32>>, FleetError> {
     };
     let count = usize::try_from(pieces.length()? / 4).unwrap_or_default();
     let (mut numbers, mut hash) = (Vec::with_capacity(count), Sha256::new());
+    let mut piece = Vec::with_capacity(CHUNK_BYTES);
     loop {
-        let piece = pieces.next(CHUNK_BYTES)?;
+        pieces.fill(&mut piece, CHUNK_BYTES)?;
         if piece.is_empty() {
             break;
         }

@@ -43,7 +43,7 @@ use status::{Pace, Told};
 use ways::Way;
 
 /// Messages of one pull.
-const PULLED: usize = 16;
+const PULLED: usize = 32;
 
 /// A process numbers its orders from its own number times two to this power on.
 const ORDERS_OF_A_PROCESS: u32 = 40;

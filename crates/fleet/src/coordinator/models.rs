@@ -12,7 +12,7 @@ use crate::Digest;
 use crate::link::{PATIENCE_FOR_PIECE, Trouble};
 
 /// Pieces that are published at a time.
-const AT_A_TIME: usize = 8;
+const AT_A_TIME: usize = 16;
 
 /// What the server answers to a message that is in a stream.
 #[derive(Deserialize)]

@@ -56,11 +56,10 @@ impl Versions {
         }
         let mut file = files::Unfinished::begin_hashed(&self.path(version))?;
         let mut checksum = crc32fast::Hasher::new();
-        for block in parameters.chunks(files::BLOCK) {
-            let bytes = files::bytes_of(block);
-            checksum.update(&bytes);
-            file.add(&bytes)?;
-        }
+        files::each_block(parameters, |bytes| {
+            checksum.update(bytes);
+            file.add(bytes)
+        })?;
         let digest = file.digest();
         file.finish(files::Lasting::Derived)?;
         self.checksums.insert(version, checksum.finalize());
@@ -89,8 +88,9 @@ impl Versions {
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), FleetError> {
         let mut reading = self.open(version, digest)?;
+        let mut block = Vec::with_capacity(files::BLOCK * 4);
         loop {
-            let block = reading.next(files::BLOCK * 4)?;
+            reading.fill(&mut block, files::BLOCK * 4)?;
             if block.is_empty() {
                 return reading.check();
             }
@@ -129,12 +129,19 @@ impl Versions {
 impl Reading {
     /// So many bytes more, or those that are left.
     pub fn next(&mut self, bytes: usize) -> Result<Vec<u8>, FleetError> {
-        let piece = self.pieces.next(bytes)?;
-        match &mut self.check {
-            Check::Checksum(checksum, _) => checksum.update(&piece),
-            Check::Digest(hash, _) => hash.update(&piece),
-        }
+        let mut piece = Vec::with_capacity(bytes);
+        self.fill(&mut piece, bytes)?;
         Ok(piece)
+    }
+
+    /// The same in the place of what was read before.
+    fn fill(&mut self, piece: &mut Vec<u8>, bytes: usize) -> Result<(), FleetError> {
+        self.pieces.fill(piece, bytes)?;
+        match &mut self.check {
+            Check::Checksum(checksum, _) => checksum.update(piece),
+            Check::Digest(hash, _) => hash.update(&*piece),
+        }
+        Ok(())
     }
 
     /// Whether what was read to its end is what the task was sent with.
