@@ -1,8 +1,9 @@
 //! What an update costs, without training: a NATS server, a coordinator and so many devices on loopback, over TLS.
 //!
 //! ```text
-//! load run DEVICES NUMBERS TASKS     prints a line of JSON; the model has so many f32
-//! load devices FOLDER DEVICES        all devices in one process; started by the first
+//! load run DEVICES NUMBERS TASKS DOWN     prints a line of JSON; the model has so many f32, and goes down `whole`, or to devices that
+//!                                         have one by differences, `exact` or in `int8`
+//! load devices FOLDER DEVICES             all devices in one process; started by the first
 //! ```
 //!
 //! The coordinator is this process. Its processor time is that of serving, the server's and the devices' is that of their
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use fedact_federation::aggregator::{Client as Member, Config};
 use fedact_federation::layout::Layout;
-use fedact_federation::message::Codec;
+use fedact_federation::message::{Codec, Numbers};
 use fedact_federation::strategy::{AlphaDecay, FedAsync, Mixing, Strategy};
 use fedact_fleet::client::{Client, Trainer, TrainerError, Work};
 use fedact_fleet::coordinator::{Coordinator, Settings};
@@ -39,9 +40,9 @@ fn main() -> Done<()> {
         .enable_all()
         .build()?;
     match arguments[..] {
-        ["run", devices, numbers, tasks] => {
-            let running = run(&runtime, devices.parse()?, numbers.parse()?, tasks.parse()?);
-            println!("{}", running?);
+        ["run", devices, numbers, tasks, down] => {
+            let sizes = (devices.parse()?, numbers.parse()?, tasks.parse()?);
+            println!("{}", run(&runtime, sizes, differences(down)?)?);
             Ok(())
         }
         ["devices", folder, devices] => {
@@ -50,7 +51,24 @@ fn main() -> Done<()> {
             println!("{} {}", processor_seconds(own)?, peak_megabytes(own)?);
             Ok(())
         }
-        _ => Err("load run DEVICES NUMBERS TASKS".into()),
+        _ => Err("load run DEVICES NUMBERS TASKS whole|exact|int8".into()),
+    }
+}
+
+/// How differences are encoded.
+fn differences(down: &str) -> Done<Option<Codec>> {
+    let exact = Codec {
+        zstd: Some(1),
+        ..Codec::default()
+    };
+    match down {
+        "whole" => Ok(None),
+        "exact" => Ok(Some(exact)),
+        "int8" => Ok(Some(Codec {
+            numbers: Numbers::Int8,
+            ..exact
+        })),
+        _ => Err("models go down whole, exact or int8".into()),
     }
 }
 
@@ -93,9 +111,8 @@ impl Drop for Process {
 
 fn run(
     runtime: &tokio::runtime::Runtime,
-    devices: usize,
-    numbers: usize,
-    tasks: u64,
+    (devices, numbers, tasks): (usize, usize, u64),
+    differences: Option<Codec>,
 ) -> Done<serde_json::Value> {
     let folder = tempfile::tempdir()?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -123,7 +140,7 @@ fn run(
     while TcpStream::connect(("127.0.0.1", setup.port)).is_err() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let mut coordinator = open(&fleet, devices, numbers, tasks)?;
+    let mut coordinator = open(&fleet, (devices, numbers, tasks), differences)?;
     let clients = Command::new(std::env::current_exe()?)
         .arg("devices")
         .arg(folder.path())
@@ -153,10 +170,11 @@ fn run(
     Ok(serde_json::json!({
         "devices": devices,
         "update_bytes": status.bytes_up / counted.max(1),
+        "fetched_bytes": status.bytes_down / counted.max(1),
         "updates": counted,
         "seconds": seconds,
         "updates_a_second": counted as f64 / seconds,
-        "megabytes_a_second": 2.0 * status.bytes_up as f64 / 1e6 / seconds,
+        "megabytes_a_second": (status.bytes_up + status.bytes_down) as f64 / 1e6 / seconds,
         "coordinator_seconds_an_update": each(coordinator_seconds),
         "server_seconds_an_update": each(server_seconds),
         "devices_seconds_an_update": each(devices_seconds),
@@ -166,7 +184,11 @@ fn run(
     }))
 }
 
-fn open(fleet: &Fleet, devices: usize, numbers: usize, tasks: u64) -> Done<Coordinator> {
+fn open(
+    fleet: &Fleet,
+    (devices, numbers, tasks): (usize, usize, u64),
+    differences: Option<Codec>,
+) -> Done<Coordinator> {
     let config = Config {
         strategy: Strategy::FedAsync(FedAsync {
             alpha: 0.6,
@@ -195,6 +217,7 @@ fn open(fleet: &Fleet, devices: usize, numbers: usize, tasks: u64) -> Done<Coord
             zstd: None,
             ..Codec::default()
         },
+        differences,
         lease: Duration::from_secs(600),
         ..Settings::default()
     };

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::Name;
+use crate::wire::Excess;
 
 /// Why a fleet cannot be set up, served or joined. Hostile or broken messages are no errors: they are
 /// [`Turned`](crate::wire::Turned) away and counted.
@@ -126,6 +127,19 @@ pub enum FleetError {
         /// Why.
         reason: String,
     },
+    /// What every device must know of the run does not fit into a message.
+    #[error(
+        "what every device must be told of the run takes {bytes} bytes, most of them `{part}`, and a message \
+         holds {most}; give the run less of it"
+    )]
+    TooMuchToTell {
+        /// Bytes that it takes.
+        bytes: usize,
+        /// The most that it may take.
+        most: usize,
+        /// The part that most of them are.
+        part: String,
+    },
     /// The coordinator's judge failed.
     #[error("the model of version {version} cannot be tested: {reason}")]
     Judge {
@@ -142,6 +156,13 @@ pub enum FleetError {
     Message(#[from] fedact_federation::message::MessageError),
 }
 
+impl From<Excess> for FleetError {
+    fn from(excess: Excess) -> Self {
+        let Excess { bytes, most, part } = excess;
+        Self::TooMuchToTell { bytes, most, part }
+    }
+}
+
 impl FleetError {
     /// Whether a file that somebody gave or kept is at fault, and not this machine or a server.
     pub fn invalid_input(&self) -> bool {
@@ -156,6 +177,7 @@ impl FleetError {
                 | Self::Invalid { .. }
                 | Self::Key { .. }
                 | Self::OtherRules { .. }
+                | Self::TooMuchToTell { .. }
                 | Self::Damaged { .. }
         )
     }

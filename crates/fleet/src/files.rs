@@ -1,7 +1,7 @@
 //! Files that are there as a whole or not at all, and rows of numbers as bytes.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -95,15 +95,19 @@ impl Unfinished {
 
     /// Adds numbers, of which only a block is in memory as bytes as well.
     pub fn add_numbers(&mut self, numbers: &[f32]) -> Result<(), FleetError> {
-        numbers
-            .chunks(BLOCK)
-            .try_for_each(|block| self.add(&bytes_of(block)))
+        each_block(numbers, |bytes| self.add(bytes))
     }
 
     /// SHA-256 of what is there so far, if it was begun so.
     pub fn digest(&self) -> Digest {
         let hash = self.hash.clone().unwrap_or_default();
         Digest::from_bytes(hash.finalize().into())
+    }
+
+    /// Gives the file a name in the place of its own.
+    pub fn finish_as(mut self, path: PathBuf, lasting: Lasting) -> Result<(), FleetError> {
+        self.path = path;
+        self.finish(lasting)
     }
 
     /// Gives the file its own name.
@@ -117,6 +121,59 @@ impl Unfinished {
         if lasting == Lasting::Synced {
             sync_folder_of(&self.path)?;
         }
+        Ok(())
+    }
+}
+
+/// A file that is read piece by piece.
+pub(crate) struct Pieces {
+    path: PathBuf,
+    file: File,
+}
+
+impl Pieces {
+    /// A file at its beginning.
+    pub fn open(path: &Path) -> Result<Self, FleetError> {
+        let file = File::open(path).map_err(FleetError::file(path))?;
+        let path = path.to_owned();
+        Ok(Self { path, file })
+    }
+
+    /// The same; none if it is not there.
+    pub fn open_if_there(path: &Path) -> Result<Option<Self>, FleetError> {
+        match Self::open(path) {
+            Err(FleetError::File { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Which it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long it is.
+    pub fn length(&self) -> Result<u64, FleetError> {
+        let metadata = self.file.metadata();
+        Ok(metadata.map_err(FleetError::file(&self.path))?.len())
+    }
+
+    /// So many bytes more, or those that are left.
+    pub fn next(&mut self, bytes: usize) -> Result<Vec<u8>, FleetError> {
+        let mut piece = Vec::with_capacity(bytes);
+        self.fill(&mut piece, bytes)?;
+        Ok(piece)
+    }
+
+    /// The same in the place of what was read before.
+    pub fn fill(&mut self, piece: &mut Vec<u8>, bytes: usize) -> Result<(), FleetError> {
+        piece.clear();
+        let read = (&self.file).take(bytes as u64).read_to_end(piece);
+        read.map_err(FleetError::file(&self.path))?;
         Ok(())
     }
 }
@@ -187,13 +244,29 @@ pub(crate) fn bytes_of(numbers: &[f32]) -> Vec<u8> {
         .collect()
 }
 
+/// Hands numbers on as bytes, block by block in the same memory.
+pub(crate) fn each_block(
+    numbers: &[f32],
+    mut take: impl FnMut(&[u8]) -> Result<(), FleetError>,
+) -> Result<(), FleetError> {
+    let mut bytes = Vec::with_capacity(4 * BLOCK.min(numbers.len()));
+    for block in numbers.chunks(BLOCK) {
+        bytes.clear();
+        bytes.extend(block.iter().flat_map(|number| number.to_le_bytes()));
+        take(&bytes)?;
+    }
+    Ok(())
+}
+
 /// The numbers of such bytes; bytes after the last whole number are left out.
 pub(crate) fn numbers_of(bytes: &[u8]) -> Vec<f32> {
+    each_number_of(bytes).collect()
+}
+
+/// The same, one after the other.
+pub(crate) fn each_number_of(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> {
     let (numbers, _) = bytes.as_chunks::<4>();
-    numbers
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect()
+    numbers.iter().map(|bytes| f32::from_le_bytes(*bytes))
 }
 
 /// A folder that no other process uses meanwhile.

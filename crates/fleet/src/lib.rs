@@ -3,11 +3,13 @@
 //! * [`identity`]: keys, the roster of a fleet, join files.
 //! * [`wire`]: subjects and messages, byte by byte.
 //! * [`journal`]: the events on the disk; [`engine`]: the aggregator of the simulation, driven by them.
+//! * [`difference`]: what goes down to a device that has a model already.
 //! * [`setup`]: keys, certificates and the server's configuration for a new fleet.
 //! * [`coordinator`] and [`client`]: the two sides of a run.
 
 pub mod client;
 pub mod coordinator;
+pub mod difference;
 pub mod engine;
 mod error;
 mod files;

@@ -10,7 +10,8 @@ use fedact_fleet::engine::{Engine, replay};
 use fedact_fleet::identity::{Key, PublicKey};
 use fedact_fleet::journal::{Happened, Journal, Record};
 use fedact_fleet::wire::{
-    Alive, Assignment, Chunk, Down, Failed, Offer, Orders, Took, Turned, Up, Verdict, Wanted,
+    Alive, Assignment, Chunk, Difference, Down, Failed, Offer, Orders, Took, Turned, Up, Verdict,
+    Wanted,
 };
 use fedact_fleet::{Digest, Name};
 use proptest::prelude::*;
@@ -31,8 +32,8 @@ fn digest() -> impl Strategy<Value = Digest> {
 }
 
 fn offer() -> impl Strategy<Value = Offer> {
-    let numbers = any::<[u64; 9]>();
-    (numbers, digest()).prop_map(|(numbers, digest)| {
+    let (numbers, holds) = (any::<[u64; 9]>(), prop::option::of(digest()));
+    (numbers, digest(), holds).prop_map(|(numbers, digest, holds)| {
         let [run, task, base_version, samples, bytes, from, took @ ..] = numbers;
         let [fetched_bytes, fetching_ms, training_ms] = took;
         Offer {
@@ -49,6 +50,7 @@ fn offer() -> impl Strategy<Value = Offer> {
                 fetching_ms,
                 training_ms,
             },
+            holds,
             from,
         }
     })
@@ -79,6 +81,14 @@ fn assignment() -> impl Strategy<Value = Assignment> {
     })
 }
 
+fn difference() -> impl Strategy<Value = Difference> {
+    (digest(), digest(), any::<bool>()).prop_map(|(base, result, exact)| Difference {
+        base,
+        result,
+        exact,
+    })
+}
+
 fn orders() -> impl Strategy<Value = Orders> {
     let verdict = (any::<u64>(), prop::option::of("[a-z-]{1,20}"))
         .prop_map(|(task, refused)| Verdict { task, refused });
@@ -86,17 +96,19 @@ fn orders() -> impl Strategy<Value = Orders> {
     (
         any::<[u64; 2]>(),
         prop::option::of(assignment()),
+        prop::option::of(difference()),
         prop::option::of(verdict),
         prop::option::of(wanted),
         prop::option::of("[a-z-]{1,20}"),
     )
         .prop_map(
-            |([run, sequence], assignment, verdict, wanted, finished)| Orders {
+            |([run, sequence], assignment, difference, verdict, wanted, finished)| Orders {
                 fleet: name("lab"),
                 run,
                 device: name("nano-1"),
                 sequence,
                 assignment,
+                difference,
                 verdict,
                 wanted,
                 finished,
@@ -137,10 +149,10 @@ proptest! {
     }
 
     #[test]
-    fn short_messages_of_devices_come_back(run in any::<u64>(), count in any::<u64>(), reason in ".{0,40}") {
+    fn short_messages_of_devices_come_back(run in any::<u64>(), count in any::<u64>(), holds in prop::option::of(digest()), reason in ".{0,40}") {
         let key = key();
         let (fleet, device) = (name("lab"), name("nano-1"));
-        let alive = Alive { fleet: fleet.clone(), run, device: device.clone(), count };
+        let alive = Alive { fleet: fleet.clone(), run, device: device.clone(), count, holds };
         let bytes = alive.seal(&key);
         let opened = Up::open(&bytes, &fleet, run, &device, &key.public());
         prop_assert_eq!(opened, Ok(Up::Alive(alive)));

@@ -339,6 +339,22 @@ async fn a_device_that_stays_goes_from_one_run_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_which_devices_would_have_to_be_told_too_much_does_not_begin() {
+    let Some(world) = kit::world(1) else { return };
+    let settings = Settings {
+        trainer: serde_json::json!({"model": {"classes": vec!["a class of many"; 70_000]}}),
+        ..Settings::default()
+    };
+    let error = world.coordinator(rules(1, 4, 10), settings).unwrap_err();
+    let error = error.to_string();
+    for word in ["`settings.model.classes`", "921600", "give the run less"] {
+        assert!(error.contains(word), "{error}");
+    }
+    let begun = std::fs::read_dir(world.fleet.run_folder()).unwrap();
+    assert_eq!(begun.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_is_served_by_one_process_and_under_its_own_rules() {
     let Some(world) = kit::world(1) else { return };
     let first = world

@@ -98,7 +98,7 @@ async fn a_download_that_breaks_off_goes_on_where_it_stopped() {
     drop(hand);
     let folder = world.path("device-0");
     std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join(format!("model-{run:016x}-{}", task.version));
+    let file = folder.join(format!("fetching-{}", task.model));
     std::fs::write(file, &fetched).unwrap();
     // Those pieces are nowhere else any more: a device that asked for them would wait for ever.
     let wire = world.wire("purger").await;

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! nano-1.state/
-//!   lock, count, update, model-*   of the connection: see `fedact_fleet::client`
+//!   lock, count, update,           of the connection: see `fedact_fleet::client`
+//!   model-*, fetching-*
 //!   clips/                         the videos as clips
 //!   clips.json                     what they were cut from; cut again when that is another
 //!   task/                          of the task under way: the parameters before and after, the log of its process

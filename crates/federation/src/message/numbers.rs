@@ -16,12 +16,11 @@ pub(super) fn write(
 ) {
     match numbers {
         Numbers::Fp32 => {
-            let words = values.iter().map(|value| value.to_bits());
-            planes(body, &words.collect::<Vec<u32>>(), 4);
+            planes(body, values.iter().map(|value| value.to_bits()), 4);
         }
         Numbers::Fp16 => {
-            let words = values.iter().map(|value| u32::from(half(*value)));
-            planes(body, &words.collect::<Vec<u32>>(), 2);
+            let words: Vec<u16> = values.iter().map(|value| half(*value)).collect();
+            planes(body, words.iter().map(|word| u32::from(*word)), 2);
         }
         Numbers::Int8 => {
             body.extend((block as u32).to_le_bytes());
@@ -37,17 +36,10 @@ pub(super) fn write(
 }
 
 /// Appends the lowest byte of each word, then the next one, up to `width`.
-fn planes(body: &mut Vec<u8>, words: &[u32], width: usize) {
-    let begin = body.len();
-    body.resize(begin + width * words.len(), 0);
-    for (plane, bytes) in body[begin..]
-        .chunks_exact_mut(words.len().max(1))
-        .enumerate()
-    {
+fn planes(body: &mut Vec<u8>, words: impl Iterator<Item = u32> + Clone, width: usize) {
+    for plane in 0..width {
         let shift = 8 * plane;
-        for (byte, word) in bytes.iter_mut().zip(words) {
-            *byte = (word >> shift) as u8;
-        }
+        body.extend(words.clone().map(|word| (word >> shift) as u8));
     }
 }
 

@@ -1,7 +1,5 @@
-//! The model of a task, piece by piece.
+//! The model of a task, piece by piece: its own bytes, or what makes them of the model that is there.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -10,11 +8,23 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 
 use super::PAUSE;
+use super::models::Growing;
 use super::pace::Pace;
 use super::session::Session;
+use crate::FleetError;
+use crate::difference::Place;
 use crate::link::{PATIENCE_FOR_PIECE, Trouble};
-use crate::wire::{Assignment, CHUNK_BYTES, Description};
-use crate::{Digest, FleetError, files};
+use crate::wire::{Assignment, Description, Difference};
+
+/// What became of a transfer.
+enum Transfer {
+    /// All pieces are there.
+    Whole,
+    /// Not now: the orders will say what to do.
+    Broken,
+    /// A piece of a difference fits nothing that is there.
+    Unfit,
+}
 
 impl Session {
     /// The parameters that a task starts from. What was fetched by an earlier process is not fetched again. Nothing: the
@@ -25,61 +35,103 @@ impl Session {
         assignment: &Assignment,
     ) -> Result<Option<Vec<f32>>, FleetError> {
         let length = description.layout.len() as u64 * 4;
-        let path = self.keep.model_path(description.run, assignment.version)?;
         loop {
             if self.left()?.is_some() || !self.is_open(description.run, assignment.task) {
                 return Ok(None);
             }
-            let there = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-            // Whole pieces alone: the last one may have been cut within by a loss of power.
-            let whole = there - there % CHUNK_BYTES as u64;
-            if there >= length {
-                let bytes = std::fs::read(&path).map_err(FleetError::file(&path))?;
-                if Digest::of(&bytes) == assignment.model {
-                    return Ok(Some(files::numbers_of(&bytes)));
-                }
-                files::remove(&path)?;
-                self.pause().await;
+            let difference = self.difference_for(assignment);
+            let result = difference.map_or(assignment.model, |difference| difference.result);
+            if let Some(numbers) = self.models.read(result)? {
+                return Ok(Some(numbers));
+            }
+            let base = difference.map(|difference| difference.base);
+            let Some(mut growing) = self.models.begin(result, length, base)? else {
+                // What the coordinator counts on is not there (any more). Told so, it has the whole model sent.
+                let sign = self.signs(description).next();
+                let _ = self.say(sign).await;
+                self.changed(PAUSE * 4).await;
                 continue;
+            };
+            let place = Place {
+                run: description.run,
+                version: assignment.version,
+                piece: 0,
+            };
+            match self.transfer(&mut growing, place, difference).await? {
+                Transfer::Whole => match self.models.finish(growing)? {
+                    Some(numbers) => return Ok(Some(numbers)),
+                    // Without what the difference was taken to, the coordinator is told at once.
+                    None if difference.is_some() => {}
+                    None => self.pause().await,
+                },
+                Transfer::Broken => self.changed(PAUSE).await,
+                Transfer::Unfit => self.models.give_up(&growing)?,
             }
-            let mut file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&path)
-                .map_err(FleetError::file(&path))?;
-            file.set_len(whole).map_err(FleetError::file(&path))?;
-            let pieces = length.div_ceil(CHUNK_BYTES as u64);
-            let mut next = whole / CHUNK_BYTES as u64;
-            let mut asking = FuturesOrdered::new();
-            let mut pace = Pace::new();
-            let mut broken = false;
-            // Other orders may be about the task, or come with streams that had to be made anew: then nobody answers
-            // what was asked before.
-            let mut orders = self.orders.clone();
-            orders.mark_unchanged();
-            while !broken && (next < pieces || !asking.is_empty()) {
-                if next < pieces && asking.len() < pace.at_a_time() {
-                    asking.push_back(self.piece(description.run, assignment.version, next));
-                    next += 1;
-                    continue;
-                }
-                let answer = tokio::select! {
-                    answer = asking.next() => answer,
-                    _ = orders.changed() => None,
-                    () = self.stop.stopped() => None,
+        }
+    }
+
+    /// How the latest orders want the model of a task to be made; nothing: it comes whole.
+    fn difference_for(&self, assignment: &Assignment) -> Option<Difference> {
+        let orders = self.orders.borrow();
+        let orders = orders.as_ref()?;
+        let open = orders.assignment?;
+        orders.difference.filter(|_| open.task == assignment.task)
+    }
+
+    /// Fetches the pieces that are missing.
+    async fn transfer(
+        &self,
+        growing: &mut Growing,
+        mut place: Place,
+        difference: Option<Difference>,
+    ) -> Result<Transfer, FleetError> {
+        let Some(mut next) = growing.next() else {
+            return Ok(Transfer::Whole);
+        };
+        let pieces = growing.all();
+        let mut asking = FuturesOrdered::new();
+        let mut pace = Pace::new();
+        // Other orders may be about the task, or come with streams that had to be made anew: then nobody answers
+        // what was asked before.
+        let mut orders = self.orders.clone();
+        orders.mark_unchanged();
+        loop {
+            while next < pieces && asking.len() < pace.at_a_time() {
+                let place = Place {
+                    piece: next,
+                    ..place
                 };
-                match answer {
-                    Some(Ok(Some((bytes, asked)))) => {
-                        pace.took(asked.elapsed());
-                        file.write_all(&bytes).map_err(FleetError::file(&path))?;
+                asking.push_back(self.piece(place, difference));
+                next += 1;
+            }
+            let answer = tokio::select! {
+                answer = asking.next() => answer,
+                _ = orders.changed() => None,
+                () = self.stop.stopped() => None,
+            };
+            // Not there (any more), or the server is away: the orders will say which.
+            let Some(Ok(Some((bytes, asked)))) = answer else {
+                return Ok(Transfer::Broken);
+            };
+            pace.took(asked.elapsed());
+            match difference {
+                None if bytes.len() == growing.next_bytes() => growing.add(&bytes)?,
+                None => return Ok(Transfer::Broken),
+                Some(difference) => {
+                    place.piece = growing.next().unwrap_or(pieces);
+                    let there = growing.there()?;
+                    let made = there.and_then(|there| {
+                        let made = place.apply(difference.exact, &there, &bytes);
+                        made.ok()
+                    });
+                    match made {
+                        Some(made) => growing.add(&made)?,
+                        None => return Ok(Transfer::Unfit),
                     }
-                    // Not there (any more), or the server is away: the orders will say which.
-                    Some(Ok(None) | Err(_)) | None => broken = true,
                 }
             }
-            drop(asking);
-            if broken {
-                self.changed(PAUSE).await;
+            if growing.next().is_none() {
+                return Ok(Transfer::Whole);
             }
         }
     }
@@ -87,12 +139,21 @@ impl Session {
     /// A piece, and when it was asked for.
     async fn piece(
         &self,
-        run: u64,
-        version: u64,
-        piece: u64,
+        place: Place,
+        difference: Option<Difference>,
     ) -> Result<Option<(Bytes, Instant)>, Trouble> {
         let (stream, asked) = (self.subjects.model_stream(), Instant::now());
-        let subject = self.subjects.chunk(run, version, piece);
+        let Place {
+            run,
+            version,
+            piece,
+        } = place;
+        let subject = match difference {
+            None => self.subjects.chunk(run, version, piece),
+            Some(Difference { base, .. }) => {
+                self.subjects.difference_chunk(run, version, base, piece)
+            }
+        };
         let answer = self.line.last_within(PATIENCE_FOR_PIECE, &stream, &subject);
         let piece = answer.await?;
         let bytes = piece.as_ref().map_or(0, Bytes::len);

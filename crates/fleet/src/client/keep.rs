@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! update            the last update: a line of JSON, then the message, then what a lossy codec left out of it
-//! model-RUN-N       what was fetched of version N so far
+//! model-DIGEST      the last model that was fetched            (models.rs)
+//! fetching-DIGEST   what there is of the next one so far
 //! count             beyond the last number that an `alive` has carried
 //! ```
 //!
@@ -130,21 +131,6 @@ impl Keep {
             digest,
             took,
         })
-    }
-
-    /// Where a model is fetched to. What is there of others is removed.
-    pub fn model_path(&self, run: u64, version: u64) -> Result<PathBuf, FleetError> {
-        let own = format!("model-{run:016x}-{version}");
-        let folder = &self.folder;
-        for entry in std::fs::read_dir(folder).map_err(FleetError::file(folder))? {
-            let entry = entry.map_err(FleetError::file(folder))?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with("model-") && name != own {
-                files::remove(&entry.path())?;
-            }
-        }
-        Ok(folder.join(own))
     }
 
     fn path(&self) -> PathBuf {

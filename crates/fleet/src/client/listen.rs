@@ -103,6 +103,7 @@ mod tests {
             device: join.device.clone(),
             sequence,
             assignment: None,
+            difference: None,
             verdict: None,
             wanted: None,
             finished: None,

@@ -1,16 +1,18 @@
 //! A device's side: it reads its orders, fetches the model, lets a [`Trainer`] work, and sends the update until it is
 //! told what became of it.
 //!
-//! Everything that a restart needs lies in its folder (`keep.rs`), so that it may be killed at any moment: half a model is
+//! Everything that a restart needs lies in its folder (`keep.rs`, `models.rs`), so that it may be killed at any moment: half a model is
 //! fetched to its end, an update that was computed is sent and not computed again. Memory: the trainer's, the model, and the
 //! update.
 
 mod fetch;
 mod keep;
 mod listen;
+mod models;
 mod pace;
 mod reach;
 mod session;
+mod sign;
 mod trainer;
 mod upload;
 mod work;
@@ -31,6 +33,7 @@ use crate::{FleetError, Stop, files};
 pub use trainer::{Trainer, TrainerError, Work};
 
 use keep::Keep;
+use models::Models;
 use session::{Left, Session};
 
 /// How long to wait before asking again for something that is not there yet.
@@ -133,6 +136,7 @@ impl<T: Trainer> Client<T> {
         files::folder(&folder)?;
         let _lock = Locked::take(&folder)?;
         let keep = Keep::open(&folder)?;
+        let models = Models::open(&folder)?;
         let subjects = Subjects::new(&join.fleet);
         let join = Arc::new(join);
         let door = Door {
@@ -157,6 +161,7 @@ impl<T: Trainer> Client<T> {
             subjects,
             join,
             keep,
+            models,
             orders,
             stop: stop.clone(),
             told: None,

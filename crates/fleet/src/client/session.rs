@@ -8,10 +8,12 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::keep::Keep;
+use super::models::Models;
+use super::sign::Signs;
 use super::{Awaited, Background, Ended, PAUSE, Told, Trainer};
 use crate::identity::Join;
 use crate::link::{Line, PATIENCE_FOR_PIECE, Trouble};
-use crate::wire::{Alive, Description, Down, Orders, Subjects, Verdict};
+use crate::wire::{Description, Down, Orders, Subjects, Verdict};
 use crate::{FleetError, Stop};
 
 /// What a device has in hand while it takes part.
@@ -20,6 +22,7 @@ pub(super) struct Session {
     pub subjects: Subjects,
     pub join: Arc<Join>,
     pub keep: Keep,
+    pub models: Models,
     pub orders: watch::Receiver<Option<Orders>>,
     pub stop: Stop,
     /// The last task whose outcome was told.
@@ -159,25 +162,27 @@ impl Session {
         Ok(())
     }
 
+    /// What says that the device is there.
+    pub(super) fn signs(&self, description: &Description) -> Signs {
+        Signs {
+            join: Arc::clone(&self.join),
+            run: description.run,
+            count: self.keep.counter(),
+            held: self.models.watch(),
+        }
+    }
+
     /// Says that the device is there, again and again, for as long as the answer is kept.
     pub(super) fn heartbeat(&self, description: &Description) -> Background {
-        let (line, join) = (self.line.clone(), Arc::clone(&self.join));
-        let subject = self.subjects.up(&join.device);
-        let (run, count) = (description.run, self.keep.counter());
+        let (line, signs) = (self.line.clone(), self.signs(description));
+        let subject = self.subjects.up(&self.join.device);
         let orders = self.orders.clone();
         // Thrice within a lease; without a task, in the hope for one, more often.
         let seldom = Duration::from_secs_f64((description.lease_seconds / 3.0).clamp(0.1, 60.0));
         let often = seldom.min(Duration::from_secs(2));
         Background(tokio::spawn(async move {
             loop {
-                let alive = Alive {
-                    fleet: join.fleet.clone(),
-                    run,
-                    device: join.device.clone(),
-                    count: count.next(),
-                };
-                let message = alive.seal(&join.key);
-                let _ = line.command(subject.clone(), message.into()).await;
+                let _ = line.command(subject.clone(), signs.next()).await;
                 let orders = orders.borrow().clone();
                 let busy = orders.is_some_and(|orders| orders.assignment.is_some());
                 tokio::time::sleep(if busy { seldom } else { often }).await;

@@ -41,6 +41,7 @@ impl Session {
                 bytes: total,
                 digest: computed.digest,
                 took: computed.took,
+                holds: self.models.held(),
                 from,
             };
             self.insist(description, assignment, offer.seal(&self.join.key).into())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use fedact_federation::message::{Decoder, Encoder, Feedback, Header, delta};
+use fedact_federation::message::{Decoder, Encoder, Feedback, Header};
 
 use super::keep::Computed;
 use super::session::{Session, is_open};
@@ -42,7 +42,13 @@ impl Session {
                 took.training_ms = began.elapsed().as_millis() as u64;
                 match trained {
                     Ok(Some((base, trained))) => {
-                        self.compute(description, &assignment, &base, &trained, took)?
+                        let mut learned = trained;
+                        for (number, base) in learned.iter_mut().zip(&base) {
+                            *number -= base;
+                        }
+                        // The update is made beside neither of them: a device may have little memory.
+                        drop(base);
+                        self.compute(description, &assignment, learned, took)?
                     }
                     Ok(None) => return Ok(()),
                     Err(reason) => {
@@ -120,17 +126,15 @@ impl Session {
         }
     }
 
-    /// Makes the message of what was learned, and keeps it.
+    /// Makes the message of what was learned, the difference that training made, and keeps it.
     fn compute(
         &mut self,
         description: &Description,
         assignment: &Assignment,
-        base: &[f32],
-        trained: &[f32],
+        learned: Vec<f32>,
         took: Took,
     ) -> Result<Computed, FleetError> {
         let encoder = Encoder::new(&description.layout, description.codec.clone())?;
-        let learned = delta(base, trained);
         let header = Header {
             run: description.run,
             task: assignment.task,

@@ -10,7 +10,7 @@ use fedact_federation::aggregator::ClientId;
 use super::Coordinator;
 use crate::engine::Presence;
 use crate::journal::Happened;
-use crate::wire::{Chunk, Failed, Offer, Took, Turned, Up, Wanted};
+use crate::wire::{Alive, Chunk, Failed, Offer, Took, Turned, Up, Wanted};
 use crate::{Digest, FleetError, files};
 
 /// An update that is coming in: a file that grows from its first byte to its last. What is there survives
@@ -86,7 +86,7 @@ impl Coordinator {
                 Ok(())
             }
             Ok(Up::Chunk(chunk)) => self.take_chunk(client, &chunk),
-            Ok(Up::Alive(alive)) => self.take_alive(client, alive.count),
+            Ok(Up::Alive(alive)) => self.take_alive(client, &alive),
             Ok(Up::Offer(offer)) => self.take_offer(client, &offer),
             Ok(Up::Failed(failed)) => self.take_failed(client, &failed),
         }
@@ -98,13 +98,14 @@ impl Coordinator {
         device.ever = true;
     }
 
-    fn take_alive(&mut self, client: ClientId, count: u64) -> Result<(), FleetError> {
-        if count <= self.devices[client].count {
+    fn take_alive(&mut self, client: ClientId, alive: &Alive) -> Result<(), FleetError> {
+        if alive.count <= self.devices[client].count {
             self.turn_away(Some(client), Turned::Replayed);
             return Ok(());
         }
-        self.devices[client].count = count;
+        self.devices[client].count = alive.count;
         self.hear(client);
+        self.note_held(client, alive.holds);
         let progress = self.engine.progress();
         let away = progress.members[client].presence == Presence::Away;
         if progress.finished.is_none() && away {
@@ -149,6 +150,7 @@ impl Coordinator {
             return Ok(());
         }
         self.hear(client);
+        self.note_held(client, offer.holds);
         if let Some(reason) = self.misfit(client, offer) {
             self.turn_away(Some(client), reason);
             return self.close_unread(client, offer.task, reason.code());

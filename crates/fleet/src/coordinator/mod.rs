@@ -3,15 +3,18 @@
 //! One loop does one thing after the other. What it says is derived from the journal: orders and models that could
 //! not be published because the server was away are published when it is back, and all of them when the coordinator
 //! starts again. Its memory is bounded by the aggregator's, one model more, one chunk a message of a pull, and some words a
-//! device.
+//! device; differences between models are made chunk by chunk.
 
+mod held;
 mod intake;
 mod judge;
 mod models;
 mod outlet;
+mod parcel;
 mod settings;
 mod status;
 mod watch;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,16 +29,18 @@ use crate::identity::{Key, Roster};
 use crate::journal::{Happened, Journal, Record};
 use crate::link::{self, Door};
 use crate::wire::{Subjects, Turned, Wanted};
-use crate::{FleetError, Stop};
+use crate::{Digest, FleetError, Stop};
 
 pub use judge::Judge;
 pub use settings::Settings;
 pub use status::{DeviceStatus, Status, is_served};
 
+use held::Held;
 use intake::Spool;
 use judge::Bench;
 use outlet::Outlet;
 use status::{Pace, Told};
+use ways::Way;
 
 /// Messages of one pull.
 const PULLED: usize = 32;
@@ -57,6 +62,8 @@ pub enum Ended {
 pub struct Coordinator {
     engine: Engine,
     journal: Journal,
+    /// None: all models go down whole.
+    held: Option<Held>,
     settings: Settings,
     judge: Option<Bench>,
     roster: Roster,
@@ -87,6 +94,10 @@ struct Seen {
     ever: bool,
     count: u64,
     sequence: u64,
+    /// The model that it has, as it says.
+    holds: Option<Digest>,
+    /// How it gets the model of its last task.
+    way: Option<Way>,
     spool: Option<Spool>,
     wanted: Option<Wanted>,
     turned: u64,
@@ -97,7 +108,8 @@ impl Coordinator {
     /// devices of the roster, in order.
     ///
     /// # Errors
-    /// The folder is served by another process, is damaged, or holds a run under other rules.
+    /// The folder is served by another process, is damaged, or holds a run under other rules; devices would have to be told more than
+    /// a message holds.
     pub fn open(
         folder: &Path,
         roster: Roster,
@@ -116,9 +128,18 @@ impl Coordinator {
                 ),
             });
         }
+        // Before anything of the run is there: devices would leave such a description unread, and wait for ever.
+        let description = settings.description(&roster.fleet, u64::MAX, &config.layout);
+        if let Some(excess) = description.excess() {
+            return Err(excess.into());
+        }
         files::folder(&folder.join("incoming"))?;
         let lock = Locked::take(folder)?;
         let (engine, journal) = Engine::open(folder, config, start)?;
+        let held = match &settings.differences {
+            Some(_) => Some(Held::at(folder.join("held"))?),
+            None => None,
+        };
         let now = Instant::now();
         let sequence = opened(folder)? << ORDERS_OF_A_PROCESS;
         let devices = roster.devices.iter();
@@ -130,6 +151,7 @@ impl Coordinator {
             began: now,
             engine,
             journal,
+            held,
             settings,
             judge: None,
             roster,
@@ -293,6 +315,8 @@ impl Seen {
             ever: false,
             count: 0,
             sequence,
+            holds: None,
+            way: None,
             spool: None,
             wanted: None,
             turned: 0,

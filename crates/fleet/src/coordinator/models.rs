@@ -1,24 +1,47 @@
-//! Models in their stream: published piece by piece, and taken away when no open task starts from them.
+//! Models and differences in their stream: published piece by piece, and taken away when no open task needs them.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Read;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 
 use super::outlet::Outlet;
+use super::parcel::{Parcel, Source, Unreadable};
+use crate::Digest;
 use crate::link::{PATIENCE_FOR_PIECE, Trouble};
-use crate::wire::CHUNK_BYTES;
 
-/// Pieces of a model that are published at a time.
+/// Pieces that are published at a time.
 const AT_A_TIME: usize = 16;
 
 /// What the server answers to a message that is in a stream.
 #[derive(Deserialize)]
 struct Kept {
     seq: u64,
+}
+
+/// A parcel that lies in the stream as a whole.
+pub(super) struct Lying {
+    /// The numbers of its pieces there, as far as this process has published them.
+    sequences: Vec<u64>,
+    /// What a device has that fetched it; known of differences, which are always this process's.
+    pub result: Option<Digest>,
+}
+
+impl Lying {
+    /// A whole model that an earlier process published.
+    pub fn found() -> Self {
+        Self {
+            sequences: Vec::new(),
+            result: None,
+        }
+    }
+}
+
+/// Why a parcel was not published.
+pub(super) enum Broken {
+    Source(Unreadable),
+    Line(Trouble),
 }
 
 impl Outlet {
@@ -50,41 +73,56 @@ impl Outlet {
         self.remove(sequences).await
     }
 
-    /// Publishes a model, whole or, if that fails, not at all.
-    pub(super) async fn publish_model(&mut self, version: u64, model: File) -> Result<(), Broken> {
+    /// Publishes a parcel, whole or, if that fails, not at all. Says what a device has that fetched it.
+    pub(super) async fn publish_parcel(
+        &mut self,
+        parcel: Parcel,
+        mut source: Source<'_>,
+    ) -> Result<Digest, Broken> {
         let mut sequences = Vec::new();
-        let published = self.publish_pieces(version, model, &mut sequences).await;
-        if published.is_ok() {
-            self.published.insert(version, sequences);
-        } else {
+        let published = self.publish_pieces(parcel, &mut source, &mut sequences);
+        let published = match published.await {
+            Ok(()) => source
+                .finish()
+                .map_err(|error| Broken::Source(error.into())),
+            Err(broken) => Err(broken),
+        };
+        match published {
+            Ok(result) => {
+                let lying = Lying {
+                    sequences,
+                    result: Some(result),
+                };
+                self.published.insert(parcel, lying);
+            }
             // Half a model helps nobody, and what it fills of a full disk may be what updates have to pass through.
-            let _ = self.remove(sequences).await;
+            Err(_) => {
+                let _ = self.remove(sequences).await;
+            }
         }
         published
     }
 
-    /// Publishes a model piece by piece, and notes the numbers of those that are in the stream.
+    /// Publishes piece by piece, and notes the numbers of those that are in the stream.
     async fn publish_pieces(
         &self,
-        version: u64,
-        model: File,
+        parcel: Parcel,
+        source: &mut Source<'_>,
         sequences: &mut Vec<u64>,
     ) -> Result<(), Broken> {
         let mut publishing = FuturesUnordered::new();
-        let mut piece = 0;
+        let mut number = 0;
         loop {
-            let mut bytes = Vec::with_capacity(CHUNK_BYTES);
-            let read = (&model).take(CHUNK_BYTES as u64).read_to_end(&mut bytes);
-            read.map_err(Broken::File)?;
-            let last = bytes.is_empty();
-            if !last {
-                let subject = self.subjects.chunk(self.run, version, piece);
+            let piece = source.next().map_err(Broken::Source)?;
+            let last = piece.is_none();
+            if let Some(bytes) = piece {
+                let subject = self.piece(parcel, number);
                 let line = &self.line;
                 publishing.push(async move {
                     line.command_within(PATIENCE_FOR_PIECE, subject, bytes.into())
                         .await
                 });
-                piece += 1;
+                number += 1;
             }
             while publishing.len() >= if last { 1 } else { AT_A_TIME } {
                 if let Some(published) = publishing.next().await {
@@ -99,34 +137,38 @@ impl Outlet {
         }
     }
 
-    /// Takes away the models that no open task starts from.
-    pub(super) async fn remove_all_but(&mut self, needed: &BTreeSet<u64>) {
-        let versions = self.published.keys().copied();
-        let old: Vec<u64> = versions
-            .filter(|version| !needed.contains(version))
+    fn piece(&self, parcel: Parcel, number: u64) -> String {
+        let Parcel { version, base } = parcel;
+        match base {
+            None => self.subjects.chunk(self.run, version, number),
+            Some(base) => {
+                let subjects = &self.subjects;
+                subjects.difference_chunk(self.run, version, base, number)
+            }
+        }
+    }
+
+    /// Takes away what no open task needs.
+    pub(super) async fn remove_all_but(&mut self, needed: &BTreeSet<Parcel>) {
+        let published = self.published.keys().copied();
+        let old: Vec<Parcel> = published
+            .filter(|parcel| !needed.contains(parcel))
             .collect();
-        for version in old {
-            let Some(sequences) = self.published.remove(&version) else {
+        for parcel in old {
+            let Some(lying) = self.published.remove(&parcel) else {
                 continue;
             };
-            let removed = if sequences.is_empty() {
+            let removed = if lying.sequences.is_empty() {
                 // Published by an earlier process.
-                let pieces =
-                    (0..self.pieces).map(|piece| self.subjects.chunk(self.run, version, piece));
+                let pieces = (0..self.pieces).map(|number| self.piece(parcel, number));
                 self.remove_subjects(pieces.collect()).await
             } else {
-                self.remove(sequences.clone()).await
+                self.remove(lying.sequences.clone()).await
             };
             if removed.is_err() {
-                self.published.insert(version, sequences);
+                self.published.insert(parcel, lying);
                 break;
             }
         }
     }
-}
-
-/// Why a model was not published.
-pub(super) enum Broken {
-    File(std::io::Error),
-    Line(Trouble),
 }

@@ -12,10 +12,11 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 
 use super::Coordinator;
-use super::models::Broken;
+use super::models::Lying;
+use super::parcel::Parcel;
 use crate::FleetError;
 use crate::link::{Line, PATIENCE, Trouble};
-use crate::wire::{Assignment, CHUNK_BYTES, Description, MOST_UP_BYTES, Orders, Subjects, WINDOW};
+use crate::wire::{CHUNK_BYTES, MOST_UP_BYTES, Orders, Subjects, WINDOW};
 
 /// How long a pull waits for messages.
 const PULL: Duration = Duration::from_millis(200);
@@ -40,9 +41,8 @@ pub(super) struct Outlet {
     pub(super) pieces: u64,
     /// None until the streams are there and the run is described.
     consumer: Option<PullConsumer>,
-    /// Versions of this run that lie in the stream as a whole, and the numbers of their pieces there, as far as this process
-    /// has published them.
-    pub(super) published: BTreeMap<u64, Vec<u64>>,
+    /// What lies in the stream of this run's models and differences, each as a whole.
+    pub(super) published: BTreeMap<Parcel, Lying>,
     /// When the streams were last looked at, and over which of the line's connections.
     looked: (Instant, u64),
 }
@@ -127,8 +127,13 @@ impl Outlet {
         next.await.ok().flatten()
     }
 
-    /// Sees to it that the streams are there, and that of all models only those lie in them that are whole and needed.
-    async fn prepare(&mut self, description: Bytes, needed: &BTreeSet<u64>) -> Result<(), Trouble> {
+    /// Sees to it that the streams are there, and that of all models only those lie in them that are whole and needed; differences are
+    /// made anew.
+    async fn prepare(
+        &mut self,
+        description: Bytes,
+        needed: &BTreeSet<Parcel>,
+    ) -> Result<(), Trouble> {
         let context = jetstream::new(self.line.client.clone());
         let refused = |error: &dyn std::fmt::Display| Trouble::Refused(error.to_string());
         for config in self.streams() {
@@ -155,22 +160,25 @@ impl Outlet {
         let made = self.line.unless_lost(PATIENCE_FOR_STREAMS, making).await?;
         let consumer = made.map_err(|error| refused(&error))?;
         self.line.command(self.subjects.run(), description).await?;
-        let mut there: BTreeMap<(u64, u64), Vec<String>> = BTreeMap::new();
+        let mut there: BTreeMap<Option<(u64, u64)>, Vec<String>> = BTreeMap::new();
         let info = format!("$JS.API.STREAM.INFO.{}", self.subjects.model_stream());
         let filter = serde_json::json!({"subjects_filter": self.subjects.every_model()});
         let info = self.line.command(info, filter.to_string().into()).await?;
         let info: Info = serde_json::from_slice(&info).map_err(|error| refused(&error))?;
         for subject in info.state.subjects.into_keys() {
-            if let Some(model) = self.subjects.model_of(&subject) {
-                there.entry(model).or_default().push(subject);
-            }
+            let model = self.subjects.model_of(&subject);
+            there.entry(model).or_default().push(subject);
         }
-        for ((run, version), subjects) in there {
+        for (model, subjects) in there {
             let whole = subjects.len() as u64 == self.pieces;
-            if run == self.run && whole && needed.contains(&version) {
-                self.published.insert(version, Vec::new());
-            } else {
-                self.remove_subjects(subjects).await?;
+            let own = model.filter(|(run, _)| *run == self.run && whole);
+            let parcel = own.map(|(_, version)| Parcel {
+                version,
+                base: None,
+            });
+            match parcel.filter(|parcel| needed.contains(parcel)) {
+                Some(parcel) => drop(self.published.insert(parcel, Lying::found())),
+                None => self.remove_subjects(subjects).await?,
             }
         }
         self.consumer = Some(consumer);
@@ -221,9 +229,14 @@ impl Coordinator {
             outlet.forget();
             self.due.extend(0..self.devices.len());
         }
-        let needed = self.engine.progress().open_versions();
+        let needed = self.needed();
         if outlet.consumer.is_none() {
-            let description = self.description().seal(&self.key);
+            let description = self.settings.description(
+                &self.roster.fleet,
+                self.engine.run(),
+                &self.engine.aggregator().config().layout,
+            );
+            let description = description.seal(&self.key);
             if let Err(trouble) = outlet.prepare(description.into(), &needed).await {
                 self.trouble = Some(trouble.to_string());
                 return Ok(());
@@ -231,13 +244,12 @@ impl Coordinator {
         }
         // First, to make room on a disk that may be full.
         outlet.remove_all_but(&needed).await;
+        let any = !self.due.is_empty();
         while let Some(client) = self.due.first().copied() {
             let assignment = self.engine.progress().members[client].assignment;
             let published = match assignment {
-                Some(open) if !outlet.published.contains_key(&open.version) => {
-                    self.publish_base(outlet, &open).await?
-                }
-                _ => Ok(()),
+                Some(open) => self.provide(outlet, client, &open).await?,
+                None => Ok(()),
             };
             let published = match published {
                 Ok(()) => {
@@ -254,48 +266,24 @@ impl Coordinator {
             }
             self.due.remove(&client);
         }
+        if any {
+            self.forget_unheld()?;
+        }
         Ok(())
-    }
-
-    async fn publish_base(
-        &mut self,
-        outlet: &mut Outlet,
-        open: &Assignment,
-    ) -> Result<Result<(), Trouble>, FleetError> {
-        let model = self.engine.model(open)?;
-        let published = outlet.publish_model(open.version, model).await;
-        match published {
-            Ok(()) => Ok(Ok(())),
-            Err(Broken::File(error)) => {
-                let path = self.engine.folder().join("versions");
-                Err(FleetError::file(&path)(error))
-            }
-            Err(Broken::Line(trouble)) => Ok(Err(trouble)),
-        }
-    }
-
-    fn description(&self) -> Description {
-        Description {
-            fleet: self.roster.fleet.clone(),
-            run: self.engine.run(),
-            layout: self.engine.aggregator().config().layout.clone(),
-            codec: self.settings.codec.clone(),
-            feedback: self.settings.feedback,
-            seed: self.settings.seed,
-            lease_seconds: self.settings.lease.as_secs_f64(),
-            settings: self.settings.trainer.clone(),
-        }
     }
 
     fn orders(&mut self, client: usize) -> Orders {
         let sequence = self.devices[client].next_sequence();
         let member = &self.engine.progress().members[client];
+        let way = self.devices[client].way;
+        let way = way.filter(|way| way.is_of(member.assignment));
         Orders {
             fleet: self.roster.fleet.clone(),
             run: self.engine.run(),
             device: self.roster.devices[client].name.clone(),
             sequence,
             assignment: member.assignment,
+            difference: way.and_then(|way| way.difference),
             verdict: member.verdict.clone(),
             wanted: self.devices[client].wanted,
             finished: self

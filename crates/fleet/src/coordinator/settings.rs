@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fedact_federation::layout::Layout;
 use fedact_federation::message::Codec;
+
+use crate::Name;
+use crate::wire::Description;
 
 /// How a run is driven. None of it changes what a replay of the journal gives.
 #[derive(Debug, Clone)]
@@ -16,7 +20,11 @@ pub struct Settings {
     pub codec: Codec,
     /// Whether they add to an update what the last one left out.
     pub feedback: bool,
-    /// What their random rounding derives from.
+    /// How the difference is encoded that goes down to a device that has a model already; none: all models go down whole.
+    /// By an exact codec a device has the version bit for bit, by a lossy one it trains from what comes near it
+    /// ([`crate::difference`]).
+    pub differences: Option<Codec>,
+    /// What all random rounding derives from.
     pub seed: u64,
     /// A device that is silent for so long has lost its task.
     pub lease: Duration,
@@ -42,6 +50,7 @@ impl Default for Settings {
             roster: None,
             codec: Codec::default(),
             feedback: false,
+            differences: None,
             seed: 0,
             lease: Duration::from_secs(60),
             round_deadline: None,
@@ -50,6 +59,22 @@ impl Default for Settings {
             checkpoint_every: 64,
             keep_updates: false,
             trainer: serde_json::Value::Null,
+        }
+    }
+}
+
+impl Settings {
+    /// What every device must know of a run.
+    pub(super) fn description(&self, fleet: &Name, run: u64, layout: &Layout) -> Description {
+        Description {
+            fleet: fleet.clone(),
+            run,
+            layout: layout.clone(),
+            codec: self.codec.clone(),
+            feedback: self.feedback,
+            seed: self.seed,
+            lease_seconds: self.lease.as_secs_f64(),
+            settings: self.trainer.clone(),
         }
     }
 }

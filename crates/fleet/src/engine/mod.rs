@@ -21,7 +21,6 @@ mod replay;
 mod rules;
 mod versions;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use fedact_federation::aggregator::{
@@ -39,6 +38,7 @@ pub use replay::{Replayed, replay};
 
 use chronicle::Chronicle;
 use rules::RunFile;
+pub(crate) use versions::Reading;
 use versions::Versions;
 
 /// A run between two events.
@@ -137,9 +137,14 @@ impl Engine {
     /// The bytes of a version that an open task started from.
     ///
     /// # Errors
-    /// It cannot be read or is not what it was.
-    pub(crate) fn model(&self, assignment: &Assignment) -> Result<File, FleetError> {
+    /// They are not there.
+    pub(crate) fn model(&self, assignment: &Assignment) -> Result<Reading, FleetError> {
         self.versions.open(assignment.version, assignment.model)
+    }
+
+    /// Where they lie.
+    pub(crate) fn model_path(&self, assignment: &Assignment) -> PathBuf {
+        self.versions.path(assignment.version)
     }
 
     /// Reads an update, without handling it.

@@ -23,6 +23,8 @@ pub struct Orders {
     pub sequence: u64,
     /// The open task, if there is one.
     pub assignment: Option<Assignment>,
+    /// How the task's model is made of one that the device has; none: it comes whole.
+    pub difference: Option<Difference>,
     /// What became of the task before.
     pub verdict: Option<Verdict>,
     /// What is missing of the update that was offered.
@@ -54,6 +56,18 @@ pub struct Assignment {
     pub budget_samples: u64,
     /// SHA-256 of that version's bytes (`f32`, little-endian).
     pub model: Digest,
+}
+
+/// The way from a model that a device has to the one that its task starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Difference {
+    /// SHA-256 of the model that the device has.
+    pub base: Digest,
+    /// SHA-256 of what it then has: the version itself, or what comes near it.
+    pub result: Digest,
+    /// Whether the bits differ by this, or the numbers.
+    pub exact: bool,
 }
 
 /// What became of an update: it is in the journal, and this was decided.
@@ -114,7 +128,29 @@ impl Orders {
     }
 }
 
+/// A description that fits into no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Excess {
+    /// Bytes that it takes.
+    pub bytes: usize,
+    /// The most that it may take.
+    pub most: usize,
+    /// The part of it that most of them are, as in `settings.model.classes`.
+    pub part: String,
+}
+
 impl Description {
+    /// What is too much of it, if anything: devices would leave it unread.
+    pub(crate) fn excess(&self) -> Option<Excess> {
+        let value = serde_json::to_value(self).unwrap_or_default();
+        let bytes = length(&value);
+        (bytes > MOST_DOWN_BODY).then(|| Excess {
+            bytes,
+            most: MOST_DOWN_BODY,
+            part: heaviest(&value),
+        })
+    }
+
     /// The message, signed.
     pub fn seal(&self, key: &Key) -> Vec<u8> {
         seal::seal(Kind::Description, self, key)
@@ -152,6 +188,71 @@ impl Down {
             Ok(message)
         } else {
             Err(Turned::OtherFleet)
+        }
+    }
+}
+
+/// Bytes of a value as it travels.
+fn length(value: &serde_json::Value) -> usize {
+    serde_json::to_vec(value).map_or(0, |bytes| bytes.len())
+}
+
+/// The keys that lead to most of a value's bytes, as far down as one of them has more than half.
+fn heaviest(value: &serde_json::Value) -> String {
+    let mut keys = Vec::new();
+    let mut value = value;
+    while let Some(object) = value.as_object() {
+        let all = length(value);
+        let most = object.iter().max_by_key(|(_, part)| length(part));
+        let Some((key, part)) = most.filter(|(_, part)| 2 * length(part) > all) else {
+            break;
+        };
+        keys.push(key.as_str());
+        value = part;
+    }
+    keys.join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn description(settings: serde_json::Value) -> Description {
+        Description {
+            fleet: Name::new("lab").unwrap(),
+            run: u64::MAX,
+            layout: Layout::vector(4),
+            codec: Codec::default(),
+            feedback: false,
+            seed: 0,
+            lease_seconds: 60.0,
+            settings,
+        }
+    }
+
+    #[test]
+    fn a_description_that_is_too_long_is_found_with_the_part_that_makes_it_so() {
+        let classes = vec!["a class of many"; 100_000];
+        let settings = serde_json::json!({"model": {"classes": classes, "depth": 18}, "params": 3});
+        let excess = description(settings).excess().unwrap();
+        assert_eq!(excess.part, "settings.model.classes");
+        assert!(excess.bytes > 18 * 100_000, "{excess:?}");
+    }
+
+    #[test]
+    fn a_description_without_excess_is_one_that_devices_read() {
+        let key = Key::generate();
+        let name = Name::new("lab").unwrap();
+        // To the byte: without its text, this is how long it is.
+        let empty = length(&serde_json::to_value(description("".into())).unwrap());
+        for (letters, fits) in [
+            (MOST_DOWN_BODY - empty, true),
+            (MOST_DOWN_BODY - empty + 1, false),
+        ] {
+            let description = description("x".repeat(letters).into());
+            assert_eq!(description.excess().is_none(), fits);
+            let opened = Down::open(&description.seal(&key), &name, &name, &key.public());
+            assert_eq!(opened.is_ok(), fits, "{opened:?}");
         }
     }
 }

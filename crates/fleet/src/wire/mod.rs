@@ -7,14 +7,15 @@
 //! | `fleet.F.up.DEVICE` | that device | `FLEET-F-UP` | until the coordinator has taken it; at most [`WINDOW`] of a device |
 //! | `fleet.F.down.DEVICE` | the coordinator | `FLEET-F-DOWN` | the last: the device's [`Orders`] |
 //! | `fleet.F.run` | the coordinator | `FLEET-F-DOWN` | the last: the run's [`Description`] |
-//! | `fleet.F.model.RUN.VERSION.CHUNK` | the coordinator | `FLEET-F-MODEL` | as long as an open task starts from it |
+//! | `fleet.F.model.RUN.VERSION.CHUNK` | the coordinator | `FLEET-F-MODEL` | as long as the device of an open task gets it so |
+//! | `fleet.F.model.RUN.VERSION-BASE.CHUNK` | the coordinator | `FLEET-F-MODEL` | the same, of a [`Difference`]; BASE: the first 16 digits of the base's digest |
 //!
 //! The coordinator reads by a pull consumer alone and answers no requests, so that nobody can push anything
 //! into its memory. A device publishes to its one subject and asks the server for last values by subject. The `up`
 //! stream refuses new messages of a device whose window is full: that is the flow control of uploads, and why a device
 //! that floods harms itself alone.
 //!
-//! # Messages, version 1
+//! # Messages, version 2
 //!
 //! All integers are little-endian.
 //!
@@ -38,7 +39,8 @@
 //!
 //! An update is a message of [`fedact_federation::message`]. Its digest stands in a signed [`Offer`] with fleet,
 //! run, device, task and base version, which comes before its first chunk: chunks need no signature of their own.
-//! Chunks of a model are its bare bytes (`f32`, little-endian); their digest stands in signed [`Orders`].
+//! Chunks of a model are its bare bytes (`f32`, little-endian), or what the same bytes of another model are changed by
+//! ([`crate::difference`]); the digest of what comes out stands in signed [`Orders`].
 
 mod chunk;
 mod down;
@@ -48,7 +50,8 @@ mod turned;
 mod up;
 
 pub use chunk::Chunk;
-pub use down::{Assignment, Description, Down, Orders, Verdict, Wanted};
+pub(crate) use down::Excess;
+pub use down::{Assignment, Description, Difference, Down, Orders, Verdict, Wanted};
 pub use subjects::Subjects;
 pub use turned::Turned;
 pub use up::{Alive, Failed, Offer, Took, Up};

@@ -1,6 +1,6 @@
 //! Names of subjects and streams.
 
-use crate::Name;
+use crate::{Digest, Name};
 
 /// The subjects and streams of a fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,17 +59,20 @@ impl Subjects {
         format!("fleet.{}.model.{run:016x}.{version}.{chunk}", self.fleet)
     }
 
-    /// All pieces of a model.
-    pub fn model(&self, run: u64, version: u64) -> String {
-        format!("fleet.{}.model.{run:016x}.{version}.*", self.fleet)
+    /// What a piece of a model changes of the same piece of a base.
+    pub fn difference_chunk(&self, run: u64, version: u64, base: Digest, chunk: u64) -> String {
+        // Who takes the pieces of another base with these digits for its own finds out by the digest of what it makes of them.
+        let base: String = base.to_string().chars().take(16).collect();
+        let fleet = &self.fleet;
+        format!("fleet.{fleet}.model.{run:016x}.{version}-{base}.{chunk}")
     }
 
-    /// All pieces of all models.
+    /// All pieces of all models, and of all differences.
     pub fn every_model(&self) -> String {
         format!("fleet.{}.model.*.*.*", self.fleet)
     }
 
-    /// Run and version of a piece's subject.
+    /// Run and version of a piece's subject; none of a difference's.
     pub fn model_of(&self, subject: &str) -> Option<(u64, u64)> {
         let rest = subject
             .strip_prefix("fleet.")?

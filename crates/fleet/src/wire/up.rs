@@ -21,6 +21,8 @@ pub struct Alive {
     /// Larger with every such message of a device, over restarts too; so that one that somebody kept and sends
     /// again cannot make a silent device look alive.
     pub count: u64,
+    /// SHA-256 of the model that it has, if it has one: the next one may come as a difference to it.
+    pub holds: Option<Digest>,
 }
 
 /// What a task took, as the device measured it. The coordinator does nothing by it: it is for the history.
@@ -57,6 +59,8 @@ pub struct Offer {
     pub digest: Digest,
     /// What the task took.
     pub took: Took,
+    /// As in [`Alive`].
+    pub holds: Option<Digest>,
     /// The first byte that will follow: 0 at first, the length when it believes to have sent everything. If the
     /// coordinator wants another one, it says so ([`super::Wanted`]).
     pub from: u64,

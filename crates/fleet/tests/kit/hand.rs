@@ -20,6 +20,8 @@ pub struct Hand {
     /// What the server complained of.
     pub complaints: Arc<Mutex<Vec<String>>>,
     pub run: u64,
+    /// The model that it says it has.
+    pub holds: Option<Digest>,
     count: u64,
 }
 
@@ -47,6 +49,7 @@ impl Hand {
             subjects,
             complaints,
             run,
+            holds: None,
             count: 0,
         }
     }
@@ -73,6 +76,7 @@ impl Hand {
             run: self.run,
             device: self.join.device.clone(),
             count: self.count,
+            holds: self.holds,
         }
     }
 
@@ -148,6 +152,16 @@ impl Hand {
         encoder.encode(&header, &learned, 0).unwrap()
     }
 
+    /// Sends such an update, as a device would.
+    pub async fn answer(&self, assignment: &Assignment, numbers: usize) {
+        let update = self.update(assignment, numbers);
+        let offer = self.offer(assignment, &update);
+        self.say(offer.seal(&self.join.key)).await;
+        for chunk in Self::chunks(assignment, &update) {
+            self.say(chunk).await;
+        }
+    }
+
     pub fn offer(&self, assignment: &Assignment, update: &[u8]) -> Offer {
         Offer {
             fleet: self.join.fleet.clone(),
@@ -159,6 +173,7 @@ impl Hand {
             bytes: update.len() as u64,
             digest: Digest::of(update),
             took: Took::default(),
+            holds: self.holds,
             from: 0,
         }
     }

@@ -13,6 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fedact_federation::message::{Codec, Numbers};
 use fedact_fleet::client::{Client, Told};
 use fedact_fleet::coordinator::{Coordinator, Settings};
 use fedact_fleet::identity::Join;
@@ -53,6 +54,11 @@ async fn coordinator(folder: &Path, numbers: usize, tasks: u64) -> Result<(), Fl
         authority: fleet.authority()?,
         roster: Some(fleet.roster_path()),
         lease: Duration::from_secs(3),
+        differences: Some(Codec {
+            numbers: Numbers::Int8,
+            zstd: Some(1),
+            ..Codec::default()
+        }),
         checkpoint_every: 16,
         keep_updates: true,
         ..Settings::default()

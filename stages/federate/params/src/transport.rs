@@ -1,5 +1,6 @@
 //! Where the clients are: simulated in the step's process, or devices of one's own.
 
+use fedact_federation::message::Codec;
 use fedact_stage::OutOfRange;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,17 @@ pub struct FleetParams {
     pub lease_seconds: f64,
     /// Seconds without a sign of any device after which the run ends; null: it waits for ever.
     pub patience_seconds: Option<f64>,
+    /// How a model goes to a device that has an earlier one: as the difference, encoded as updates are (see `codec`); null: whole, as to
+    /// a device that has none. With `fp32` numbers, all kept, a device has the model bit for bit; with others it trains from what comes
+    /// near it.
+    // Left out where it changes no result, so that results keep their keys.
+    #[serde(skip_serializing_if = "is_exact")]
+    pub down: Option<Codec>,
+}
+
+/// Whether devices have the very model, however it came.
+fn is_exact(down: &Option<Codec>) -> bool {
+    *down == FleetParams::default().down
 }
 
 impl Default for FleetParams {
@@ -49,6 +61,10 @@ impl Default for FleetParams {
             clips_per_task: None,
             lease_seconds: 60.0,
             patience_seconds: None,
+            down: Some(Codec {
+                zstd: Some(1),
+                ..Codec::default()
+            }),
         }
     }
 }
@@ -69,6 +85,7 @@ impl FederateParams {
             clips_per_task,
             lease_seconds,
             patience_seconds,
+            down,
         } = &self.fleet;
         if let Some(clips) = clips_per_task {
             let fits = (1..=1_000_000_000).contains(clips);
@@ -82,6 +99,15 @@ impl FederateParams {
             let fits = seconds.is_finite() && seconds > lease_seconds;
             let expected = "a finite number above `fleet.lease_seconds`";
             OutOfRange::unless(fits, "fleet.patience_seconds", seconds, expected)?;
+        }
+        if let Some(down) = down {
+            if let Some((key, value, expected)) = down.fault() {
+                return OutOfRange::unless(false, &format!("fleet.down.{key}"), value, expected);
+            }
+            let fits = !down.is_exact() || down.zstd.is_some();
+            let expected = "a level where `numbers` are fp32 and all kept: only zstd makes such a difference \
+                            shorter than the model";
+            OutOfRange::unless(fits, "fleet.down.zstd", "null", expected)?;
         }
         let fits =
             self.transport == Transport::Simulation || self.strategy != StrategyKind::Central;
@@ -111,6 +137,21 @@ mod tests {
     }
 
     #[test]
+    fn differences_are_exact_and_in_no_key_unless_others_are_asked_for() {
+        let down = |fleet: Value| params(&json!({"fleet": fleet})).fleet.down;
+        assert!(down(json!({})).is_some_and(|codec| codec.is_exact()));
+        assert_eq!(down(json!({"down": null})), None);
+        let lossy = down(json!({"down": {"numbers": "int8", "zstd": 1}}));
+        assert!(lossy.is_some_and(|codec| !codec.is_exact()));
+        let kept = |fleet: Value| {
+            let resolved = resolve::<FederateParams>(&json!({"fleet": fleet})).unwrap();
+            resolved["fleet"].get("down").cloned()
+        };
+        assert_eq!(kept(json!({})), None);
+        assert_eq!(kept(json!({"down": null})), Some(Value::Null));
+    }
+
+    #[test]
     fn a_task_is_as_long_as_the_centres_groups_suggest_or_as_it_is_told() {
         let mut params = params(&json!({"transport": "nats", "local_epochs": 3}));
         assert_eq!(params.clips_per_task(48, 4), 36);
@@ -137,6 +178,14 @@ mod tests {
             (
                 json!({"fleet": {"lease_seconds": 10, "patience_seconds": 10}}),
                 "`fleet.patience_seconds` is 10, but must be a finite number above `fleet.lease_seconds`",
+            ),
+            (
+                json!({"fleet": {"down": {"numbers": "int8", "block": 4}}}),
+                "`fleet.down.block` is 4, but must be between 8 and 1048576",
+            ),
+            (
+                json!({"fleet": {"down": {}}}),
+                "`fleet.down.zstd` is null, but must be a level",
             ),
         ] {
             let error = resolve::<FederateParams>(&given).unwrap_err().to_string();

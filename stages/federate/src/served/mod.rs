@@ -79,6 +79,7 @@ pub fn serve(
         roster: Some(fleet.roster_path()),
         codec: params.codec.clone(),
         feedback: params.error_feedback && !params.codec.is_exact(),
+        differences: params.fleet.down.clone(),
         seed: params.seed,
         lease: seconds(params.fleet.lease_seconds),
         round_deadline: params.round_deadline_seconds.map(seconds),
