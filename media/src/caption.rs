@@ -1,4 +1,4 @@
-//! Words at the foot of a square frame of RGB.
+//! Words at the foot of a frame of RGB.
 
 use std::convert::Infallible;
 
@@ -12,7 +12,9 @@ use embedded_graphics::pixelcolor::BinaryColor;
 use embedded_graphics::text::{Baseline, Text};
 use fedact_predict::Caption;
 
-/// Letters grow by one for each so many pixels of the side.
+use crate::canvas::{Area, Canvas};
+
+/// Letters grow by one for each so many pixels of the short side.
 const SIDE_OF_A_SIZE: u32 = 360;
 
 /// How bright what lies behind the words stays.
@@ -24,21 +26,21 @@ const WHITE: [u8; 3] = [255; 3];
 const BAR: [u8; 3] = [255, 176, 0];
 
 /// Letters that are drawn larger than their font has them.
-struct Enlarged<'a> {
-    frame: &'a mut [u8],
-    side: u32,
+struct Enlarged<'a, 'b> {
+    canvas: &'a mut Canvas<'b>,
     size: u32,
     left: u32,
     top: u32,
 }
 
-impl OriginDimensions for Enlarged<'_> {
+impl OriginDimensions for Enlarged<'_, '_> {
     fn size(&self) -> Size {
-        Size::new(self.side, self.side)
+        let size = self.canvas.size();
+        Size::new(size.width, size.height)
     }
 }
 
-impl DrawTarget for Enlarged<'_> {
+impl DrawTarget for Enlarged<'_, '_> {
     type Color = BinaryColor;
     type Error = Infallible;
 
@@ -50,52 +52,45 @@ impl DrawTarget for Enlarged<'_> {
             let (Ok(x), Ok(y)) = (u32::try_from(point.x), u32::try_from(point.y)) else {
                 continue;
             };
-            let (left, top) = (self.left + x * self.size, self.top + y * self.size);
-            fill(
-                self.frame,
-                self.side,
-                [left, top, self.size, self.size],
-                |_| WHITE,
-            );
+            let area = Area {
+                left: self.left + x * self.size,
+                top: self.top + y * self.size,
+                width: self.size,
+                height: self.size,
+            };
+            self.canvas.fill(area, |_| WHITE);
         }
         Ok(())
     }
 }
 
-/// Changes the pixels of a rectangle (left, top, width, height), as far as it lies in the frame.
-fn fill(
-    frame: &mut [u8],
-    side: u32,
-    [left, top, width, height]: [u32; 4],
-    ink: impl Fn([u8; 3]) -> [u8; 3],
-) {
-    for row in top..(top + height).min(side) {
-        for column in left..(left + width).min(side) {
-            let at = 3 * (row as usize * side as usize + column as usize);
-            if let Some(pixel) = frame.get_mut(at..at + 3) {
-                pixel.copy_from_slice(&ink([pixel[0], pixel[1], pixel[2]]));
-            }
-        }
-    }
-}
-
-/// Writes a caption over the foot of a frame (side x side x 3): its words, as many as fit, on a darkened strip, and
-/// the bar beneath them.
-pub(crate) fn write_on(frame: &mut [u8], side: u32, caption: &Caption) {
-    let size = (side / SIDE_OF_A_SIZE).max(1);
+/// Writes a caption over the foot of a frame: its words, as many as fit, on a darkened strip, and the bar beneath them.
+pub(crate) fn write_on(canvas: &mut Canvas<'_>, caption: &Caption) {
+    let (width, foot) = (canvas.size().width, canvas.size().height);
+    let size = (canvas.short() / SIDE_OF_A_SIZE).max(1);
     let letter = FONT.character_size;
     let margin = 4 * size;
     let height = letter.height * size + 3 * margin;
-    let top = side.saturating_sub(height);
+    let top = foot.saturating_sub(height);
     let darker = |pixel: [u8; 3]| pixel.map(|value| (u16::from(value) * BEHIND / PARTS) as u8);
-    fill(frame, side, [0, top, side, height], darker);
-    let length = ((f64::from(side) * caption.share.clamp(0.0, 1.0)).round()) as u32;
-    fill(frame, side, [0, side - margin, length, margin], |_| BAR);
-    let room = (side.saturating_sub(2 * margin) / (letter.width * size)) as usize;
+    let strip = Area {
+        left: 0,
+        top,
+        width,
+        height,
+    };
+    canvas.fill(strip, darker);
+    let bar = Area {
+        top: foot.saturating_sub(margin),
+        width: (f64::from(width) * caption.share.clamp(0.0, 1.0)).round() as u32,
+        height: margin,
+        ..strip
+    };
+    canvas.fill(bar, |_| BAR);
+    let room = (width.saturating_sub(2 * margin) / (letter.width * size)) as usize;
     let text = shortened(&caption.text, room);
     let mut enlarged = Enlarged {
-        frame,
-        side,
+        canvas,
         size,
         left: margin,
         top: top + margin,
@@ -127,9 +122,10 @@ mod tests {
         }
     }
 
-    fn drawn(side: u32, text: &str, share: f64) -> Vec<u8> {
-        let mut frame = vec![100; (side * side * 3) as usize];
-        write_on(&mut frame, side, &caption(text, share));
+    fn drawn(width: u32, height: u32, text: &str, share: f64) -> Vec<u8> {
+        let size = fedact_video::Size { width, height };
+        let mut frame = vec![100; size.frame_bytes()];
+        write_on(&mut Canvas::new(&mut frame, size), &caption(text, share));
         frame
     }
 
@@ -139,30 +135,30 @@ mod tests {
 
     #[test]
     fn words_are_as_legible_on_large_frames_as_on_small_ones() {
-        for side in [240, 360, 720] {
-            let frame = drawn(side, "Walk 93 %", 0.0);
-            let size = (side / SIDE_OF_A_SIZE).max(1) as usize;
+        for (width, height) in [(240, 240), (640, 360), (720, 1280)] {
+            let frame = drawn(width, height, "Walk 93 %", 0.0);
+            let size = (width.min(height) / SIDE_OF_A_SIZE).max(1) as usize;
             let ink = count(&frame, WHITE);
-            assert!(ink > 200 * size * size, "{side}: {ink}");
+            assert!(ink > 200 * size * size, "{width} x {height}: {ink}");
             // The picture above stays as it is.
-            let above = (side * side / 2 * 3) as usize;
+            let above = (width * height / 2 * 3) as usize;
             assert!(frame[..above].iter().all(|value| *value == 100));
         }
     }
 
     #[test]
-    fn the_bar_is_as_long_as_its_share() {
-        let bar = |share| count(&drawn(240, "", share), BAR);
+    fn the_bar_is_as_long_as_its_share_of_the_width() {
+        let bar = |share| count(&drawn(426, 240, "", share), BAR);
         assert_eq!(bar(0.0), 0);
-        assert_eq!(bar(0.5), 120 * 4);
-        assert_eq!(bar(7.0), 240 * 4);
+        assert_eq!(bar(0.5), 213 * 4);
+        assert_eq!(bar(7.0), 426 * 4);
     }
 
     #[test]
     fn long_words_are_shortened_and_tiny_frames_are_no_danger() {
         assert_eq!(shortened("Playing the cello", 9), "Playing..");
         assert_eq!(shortened("Walk", 4), "Walk");
-        drawn(8, "Walk", 1.0);
-        drawn(240, &"long ".repeat(100), 1.0);
+        drawn(8, 16, "Walk", 1.0);
+        drawn(240, 240, &"long ".repeat(100), 1.0);
     }
 }

@@ -3,8 +3,10 @@
 //! It has the same C functions as `fedact-work`; a stage's definition says which libraries it needs, and the command
 //! chooses by that. Only C types cross the boundary, and no panic does.
 
+mod canvas;
 mod caption;
 mod render;
+mod seen;
 
 use std::ffi::{c_char, c_int};
 

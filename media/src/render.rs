@@ -1,26 +1,24 @@
-//! A video with words on it that change over time.
-//!
-//! What is shown is the middle square, as large as fits: a network sees nothing else.
+//! A video with words on it that change over time: all of its picture the right way up, its frames at their times.
+
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::time::Duration;
 
 use fedact_predict::{Caption, RenderRequest, request};
 use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped};
-use fedact_video::{
-    Codec, Conversion, EncodeError, Geometry, Limits, Video, VideoError, VideoWriter,
-};
+use fedact_video::{Codec, EncodeError, Limits, Size, Video, VideoError, VideoWriter};
 
+use crate::canvas::Canvas;
 use crate::caption::write_on;
+use crate::seen::mark;
 
-/// The sides that the square may have in pixels: below, words are not legible; above, nothing is gained.
-const SIDES: (u32, u32) = (240, 720);
+/// The short side in pixels below which words are not legible: smaller pictures are enlarged.
+const LEGIBLE: u32 = 240;
 
-/// Frames a second that are shown at most.
-const FASTEST: f64 = 60.0;
-
-/// Frames that are in memory at a time.
-const TOGETHER: usize = 48;
+/// The side in pixels below which no encoder takes a picture.
+const LEAST: u32 = 16;
 
 /// What reading one file may take.
 const LIMITS: Limits = Limits {
@@ -59,38 +57,39 @@ pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
 fn render(request: &RenderRequest, reporter: &Reporter) -> Result<(), RenderError> {
     fedact_video::catch_log();
     let mut video = Video::open(&request.video, LIMITS)?;
-    let info = video.info();
-    let short = info.width.min(info.height).clamp(SIDES.0, SIDES.1) & !1;
-    let conversion = Conversion::from(Geometry {
-        resize: short,
-        size: short,
-    });
+    let size = drawn_size(video.size(), request.largest_side);
     let timeline = video.timeline().clone();
-    let duration = timeline.duration().max(1e-3);
-    let rate = (timeline.len() as f64 / duration)
-        .round()
-        .clamp(1.0, FASTEST);
-    let count = ((duration * rate).round() as usize).max(1);
-    let shown: Vec<f64> = (0..count)
-        .map(|frame| (frame as f64 + 0.5) / rate)
-        .collect();
     let codec = codec_of(&request.output);
-    let mut writer = VideoWriter::create(&request.output, short, short, rate as u32, codec)?;
-    let task = reporter.task("drawing", count as u64, "frames");
-    let bytes = conversion.geometry.frame_bytes();
-    for times in shown.chunks(TOGETHER) {
+    let mut writer =
+        VideoWriter::create_timed(&request.output, size, timeline.frame_rate(), codec)?;
+    let task = reporter.task("drawing", timeline.len() as u64, "frames");
+    video.show(size, |number, frame| -> Result<(), RenderError> {
         reporter.go_on()?;
-        let wanted: Vec<usize> = times.iter().map(|time| timeline.shown_at(*time)).collect();
-        let mut frames = video.frames(&wanted, conversion)?.pixels;
-        for (time, frame) in times.iter().zip(frames.chunks_exact_mut(bytes)) {
-            if let Some(caption) = caption_at(&request.captions, *time) {
-                write_on(frame, short, caption);
-            }
-            writer.write(frame)?;
+        let mut canvas = Canvas::new(frame, size);
+        if let Some(share) = request.seen {
+            mark(&mut canvas, share);
         }
-        task.advance(times.len() as u64);
-    }
+        if let Some(caption) = caption_at(&request.captions, timeline.time(number)) {
+            write_on(&mut canvas, caption);
+        }
+        writer.write_until(frame, timeline.end(number))?;
+        task.advance(1);
+        Ok(())
+    })?;
     Ok(writer.finish()?)
+}
+
+/// How large a picture is drawn: as it is where that is legible and its long side is not beyond the largest, in its
+/// proportions and in even numbers, as encoders want them.
+fn drawn_size(picture: Size, largest_side: u32) -> Size {
+    let (width, height) = (f64::from(picture.width), f64::from(picture.height));
+    let legible = (f64::from(LEGIBLE) / width.min(height)).max(1.0);
+    let scale = legible.min(f64::from(largest_side) / width.max(height));
+    let side = |length: f64| (2 * (length * scale / 2.0).round() as u32).max(LEAST);
+    Size {
+        width: side(width),
+        height: side(height),
+    }
 }
 
 fn codec_of(path: &Path) -> Codec {
@@ -104,31 +103,4 @@ fn codec_of(path: &Path) -> Codec {
 fn caption_at(captions: &[Caption], time: f64) -> Option<&Caption> {
     let begun = captions.iter().rev().find(|caption| caption.from <= time);
     begun.or(captions.first())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_stand_from_their_second_on() {
-        let caption = |from: f64, text: &str| Caption {
-            from,
-            text: text.to_owned(),
-            share: 0.5,
-        };
-        let captions = [caption(0.5, "first"), caption(2.0, "second")];
-        let at = |time| caption_at(&captions, time).map(|caption| caption.text.as_str());
-        assert_eq!(at(0.0), Some("first"));
-        assert_eq!(at(1.99), Some("first"));
-        assert_eq!(at(2.0), Some("second"));
-        assert_eq!(at(99.0), Some("second"));
-        assert!(caption_at(&[], 1.0).is_none());
-    }
-
-    #[test]
-    fn the_name_decides_the_container() {
-        assert_eq!(codec_of(Path::new("a.AVI")), Codec::Mpeg4);
-        assert_eq!(codec_of(Path::new("a.mp4")), Codec::H264);
-    }
 }

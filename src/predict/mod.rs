@@ -49,6 +49,9 @@ pub struct Arguments {
     /// Write the video, of which there is one then, with the classes of its clips drawn on it (.mp4 or .avi).
     #[arg(long, value_name = "FILE")]
     render: Option<PathBuf>,
+    /// Pixels of the long side of the file of --render, at most.
+    #[arg(long, value_name = "PIXELS", default_value_t = 1280, requires = "render", value_parser = clap::value_parser!(u32).range(240..=8192))]
+    render_side: u32,
     /// Replace the file of --render.
     #[arg(long, requires = "render")]
     overwrite: bool,
@@ -94,7 +97,12 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
         }
         if let (Some(file), [video], [line]) = (&arguments.render, round, lines.as_slice())
             && let Some(answered) = line.answered()
-            && !workshop.render(video, file, answered.clips())?
+            && !workshop.render(
+                &asked,
+                (video, file),
+                answered.clips(),
+                arguments.render_side,
+            )?
         {
             return Ok(Code::Interrupted);
         }
@@ -221,13 +229,21 @@ impl Workshop {
     }
 
     /// Draws the answers of clips on their video; false where the user interrupted.
-    fn render(&self, video: &Path, file: &Path, clips: &[ClipAnswer]) -> Result<bool, Refusal> {
+    fn render(
+        &self,
+        asked: &Asked,
+        (video, file): (&Path, &Path),
+        clips: &[ClipAnswer],
+        largest_side: u32,
+    ) -> Result<bool, Refusal> {
         let paths = absolute(&[video.to_owned()])?;
         let name = Path::new("rendered").with_extension(file.extension().unwrap_or_default());
         let drawn = self.folder.path().join(name);
         let request = RenderRequest {
             video: paths.into_iter().next().unwrap_or_default(),
             output: drawn.clone(),
+            largest_side,
+            seen: Some(asked.seen),
             captions: captions(clips),
         };
         let params = serde_json::to_value(&request)

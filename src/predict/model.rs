@@ -44,6 +44,8 @@ pub struct Asked {
     pub seconds: Option<f64>,
     /// How clips are cut: params of `extract`.
     pub settings: Value,
+    /// The side of the square that it sees of a picture, as a share of the short side.
+    pub seen: f64,
 }
 
 impl Asked {
@@ -81,11 +83,14 @@ impl Asked {
         settings["size"] = json!(input.width);
         let checked = fedact_stage::resolve::<ExtractParams>(&settings);
         let settings = checked.map_err(|error| refuse(error.to_string()))?;
+        let cut: ExtractParams =
+            serde_json::from_value(settings.clone()).map_err(|error| refuse(error.to_string()))?;
         Ok(Self {
             folder,
             classes,
             seconds: known.map(|known| known.seconds),
             settings,
+            seen: f64::from(cut.size) / f64::from(cut.resize()),
         })
     }
 }

@@ -101,6 +101,10 @@ pub struct RenderRequest {
     pub video: PathBuf,
     /// The file to write; `.mp4` or `.avi`.
     pub output: PathBuf,
+    /// Pixels that its long side may have at most.
+    pub largest_side: u32,
+    /// The side of the square in the middle that the model has seen, as a share of the short side; its corners are marked.
+    pub seen: Option<f64>,
     /// What is written on it, by time.
     pub captions: Vec<Caption>,
 }

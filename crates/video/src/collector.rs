@@ -1,5 +1,6 @@
 //! Picks the wanted frames from what the decoder gives, and finds stand-ins.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::decoder::Frame;
@@ -14,6 +15,17 @@ pub(crate) struct Pass {
     pub(crate) quickly: bool,
     /// The frames before and after each wanted one are decoded too: deinterlacing needs them.
     pub(crate) neighbours: bool,
+}
+
+/// Whoever is shown pictures: told which of the wanted ones it is, and free to want no more.
+pub(crate) type See<'a> = &'a mut dyn FnMut(usize, &mut [u8]) -> ControlFlow<()>;
+
+/// Where pictures go.
+pub(crate) enum Pictures<'a> {
+    /// One behind the other into memory.
+    Kept(Vec<u8>),
+    /// Past somebody, one at a time.
+    Shown { picture: Vec<u8>, see: See<'a> },
 }
 
 /// What has become of a frame, and of a whole pass.
@@ -37,7 +49,9 @@ pub(crate) struct Collector<'a> {
     /// Present if interlaced frames are to be deinterlaced.
     deinterlacer: Option<Deinterlacer>,
     bytes: usize,
-    pixels: Vec<u8>,
+    pictures: Pictures<'a>,
+    /// Whoever the pictures are shown to wants no more.
+    enough: bool,
     /// The frame before, for those that are missing or interlaced.
     previous: Option<Frame>,
     last_slot: Option<usize>,
@@ -52,15 +66,24 @@ pub(crate) struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// `tail` is the first slot at the end of the video that need not be there.
+    /// `tail` is the first slot at the end of the video that need not be there; `see` is shown the pictures, which are
+    /// kept where it is not given.
     pub(crate) fn new(
         slots: &'a [usize],
         pass: Pass,
         scaler: Scaler,
         deinterlacer: Option<Deinterlacer>,
         tail: usize,
+        see: Option<See<'a>>,
     ) -> Self {
-        let bytes = scaler.geometry().frame_bytes();
+        let bytes = scaler.frame_bytes();
+        let pictures = match see {
+            None => Pictures::Kept(vec![0; slots.len() * bytes]),
+            Some(see) => Pictures::Shown {
+                picture: vec![0; bytes],
+                see,
+            },
+        };
         Self {
             slots,
             pass,
@@ -68,7 +91,8 @@ impl<'a> Collector<'a> {
             scaler,
             deinterlacer,
             bytes,
-            pixels: vec![0; slots.len() * bytes],
+            pictures,
+            enough: false,
             previous: None,
             last_slot: None,
             waiting: None,
@@ -82,7 +106,7 @@ impl<'a> Collector<'a> {
 
     /// The first wanted frame that has not come out.
     pub(crate) fn awaited(&self) -> Option<usize> {
-        self.slots.get(self.next).copied()
+        self.slots.get(self.next).filter(|_| !self.enough).copied()
     }
 
     /// Takes a decoded frame, which is left empty where it is still needed.
@@ -161,9 +185,15 @@ impl<'a> Collector<'a> {
 
     fn store(&mut self, frame: &Frame) -> Result<(), String> {
         let began = Instant::now();
-        let pixels = &mut self.pixels[self.next * self.bytes..][..self.bytes];
+        let pixels = match &mut self.pictures {
+            Pictures::Kept(pixels) => &mut pixels[self.next * self.bytes..][..self.bytes],
+            Pictures::Shown { picture, .. } => &mut picture[..],
+        };
         self.scaler.scale(frame, pixels)?;
         self.scaling += began.elapsed();
+        if let Pictures::Shown { picture, see } = &mut self.pictures {
+            self.enough = see(self.next, picture).is_break();
+        }
         self.next += 1;
         Ok(())
     }
@@ -174,7 +204,7 @@ impl<'a> Collector<'a> {
     /// Why a frame cannot be converted.
     pub(crate) fn finish(mut self, began: Instant) -> Result<Option<Frames>, String> {
         self.settle(None)?;
-        if self.next < self.slots.len() {
+        if self.awaited().is_some() {
             let Some(previous) = self.previous.take().filter(|_| !self.pass.quickly) else {
                 return Ok(None);
             };
@@ -184,7 +214,10 @@ impl<'a> Collector<'a> {
             }
         }
         Ok(Some(Frames {
-            pixels: self.pixels,
+            pixels: match self.pictures {
+                Pictures::Kept(pixels) => pixels,
+                Pictures::Shown { .. } => Vec::new(),
+            },
             missing: self.missing,
             damaged: self.damaged,
             deinterlaced: self.deinterlaced,

@@ -1,16 +1,21 @@
 //! From the numbers of frames to their pixels: what is decoded, from where on, and how often.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
-use crate::collector::{Collector, Pass, Verdict};
+use crate::collector::{Collector, Pass, See, Verdict};
+use crate::conversion::Treatment;
 use crate::decoder::{Answer, Decoder, Frame};
 use crate::deinterlace::Deinterlacer;
 use crate::scaler::Scaler;
-use crate::{Conversion, Frames, Video, VideoError, fault, log};
+use crate::{Conversion, Frames, Size, Video, VideoError, fault, log};
 
 /// Packets at the end of a video without presentation times that may hold no frame of their own: packed
 /// MPEG-4 streams end with such.
 const EMPTY_TAIL: usize = 2;
+
+/// Why a video is refused of which no frame may stand in for the others.
+const NOTHING: &str = "not one frame of it can be decoded";
 
 /// How a pass over the video ended.
 enum End {
@@ -41,15 +46,7 @@ impl Video {
         let mut slots = wanted.to_vec();
         slots.sort_unstable();
         slots.dedup();
-        let (result, messages) = log::caught(|| self.passes(&slots, conversion));
-        let mut said = self.messages.clone();
-        said.extend(messages);
-        let demuxer = &self.source.demuxer;
-        let result = demuxer.budget().judge(demuxer.path(), result, &said);
-        let decoded = match result {
-            Ok(decoded) => decoded,
-            Err(error) => return Err(error.with_messages(said)),
-        };
+        let (decoded, said) = self.judged(|video| video.passes(&slots, conversion))?;
         let in_order = slots == wanted;
         let pixels = if in_order {
             decoded.pixels
@@ -69,6 +66,62 @@ impl Video {
         })
     }
 
+    /// Shows all frames in the order of the [`timeline`](Self::timeline), one at a time, as whole pictures of `size`
+    /// (packed RGB: height x width x 3) the right way up: deinterlaced, tone-mapped, and with a stand-in for each that does
+    /// not decode. `see` is told the number of the frame and may draw on it.
+    ///
+    /// Of a picture that has not the proportions of `size`, which should be those of [`size`](Self::size), the middle is
+    /// shown.
+    ///
+    /// # Errors
+    /// Whatever `see` says, which ends it; a video of which no frame decodes or whose pixel format cannot be converted; the
+    /// limits of time and memory.
+    pub fn show<E: From<VideoError>>(
+        &mut self,
+        size: Size,
+        mut see: impl FnMut(usize, &mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let slots: Vec<usize> = (0..self.timeline().len()).collect();
+        let mut refusal = None;
+        let mut see = |number: usize, pixels: &mut [u8]| match see(number, pixels) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                refusal = Some(error);
+                ControlFlow::Break(())
+            }
+        };
+        // What has been shown cannot be taken back, so there is one pass, the surest.
+        let pass = Pass {
+            quickly: false,
+            neighbours: true,
+        };
+        let shown = self.judged(|video| {
+            match video.pass(&slots, Treatment::whole(size), pass, Some(&mut see))? {
+                End::Whole(_) => Ok(()),
+                End::Broken(_) => Err(video.undecodable(NOTHING)),
+            }
+        });
+        match refusal {
+            Some(error) => Err(error),
+            None => shown.map(|_| ()).map_err(E::from),
+        }
+    }
+
+    /// What `work` gives, unless it has gone beyond the limits, and all that FFmpeg has said of the video by now.
+    fn judged<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, VideoError>,
+    ) -> Result<(T, Vec<String>), VideoError> {
+        let (result, messages) = log::caught(|| work(self));
+        let mut said = self.messages.clone();
+        said.extend(messages);
+        let demuxer = &self.source.demuxer;
+        match demuxer.budget().judge(demuxer.path(), result, &said) {
+            Ok(result) => Ok((result, said)),
+            Err(error) => Err(error.with_messages(said)),
+        }
+    }
+
     /// Decodes `slots` (ascending, each once) by the quickest way that gives them all.
     fn passes(&mut self, slots: &[usize], conversion: Conversion) -> Result<Frames, VideoError> {
         let mut pass = Pass {
@@ -76,7 +129,7 @@ impl Video {
             neighbours: !self.index.timed() || conversion.deinterlace && self.info().interlaced,
         };
         loop {
-            match self.pass(slots, conversion, pass)? {
+            match self.pass(slots, conversion.into(), pass, None)? {
                 End::Whole(frames) => return Ok(frames),
                 End::Broken(Verdict::Interlaced) if !pass.neighbours => pass.neighbours = true,
                 End::Broken(_) if pass.quickly => {
@@ -86,17 +139,18 @@ impl Video {
                     };
                 }
                 End::Broken(_) => {
-                    return Err(self.undecodable("not one frame of it can be decoded"));
+                    return Err(self.undecodable(NOTHING));
                 }
             }
         }
     }
 
-    fn pass(
+    fn pass<'a>(
         &mut self,
-        slots: &[usize],
-        conversion: Conversion,
+        slots: &'a [usize],
+        treatment: Treatment,
         pass: Pass,
+        see: Option<See<'a>>,
     ) -> Result<End, VideoError> {
         let began = Instant::now();
         let mut decoder = Decoder::open(&self.source.demuxer)?;
@@ -108,7 +162,7 @@ impl Video {
                 wanted[self.index.packet(beside)] = true;
             }
         }
-        let mut collector = self.collector(slots, conversion, pass);
+        let mut collector = self.collector(slots, treatment, pass, see);
         let mut packet = self.index.first();
         let mut number = 0;
         let mut frame = Frame::empty();
@@ -158,17 +212,18 @@ impl Video {
     fn collector<'a>(
         &self,
         slots: &'a [usize],
-        conversion: Conversion,
+        treatment: Treatment,
         pass: Pass,
+        see: Option<See<'a>>,
     ) -> Collector<'a> {
         let demuxer = &self.source.demuxer;
-        let scaler = Scaler::new(conversion, demuxer.pixel_aspect(), demuxer.orientation());
+        let scaler = Scaler::new(treatment, demuxer.pixel_aspect(), demuxer.orientation());
         let tail = if self.index.timed() {
             usize::MAX
         } else {
             self.timeline().len().saturating_sub(EMPTY_TAIL)
         };
-        let deinterlacer = conversion.deinterlace.then(Deinterlacer::new);
-        Collector::new(slots, pass, scaler, deinterlacer, tail)
+        let deinterlacer = treatment.deinterlace.then(Deinterlacer::new);
+        Collector::new(slots, pass, scaler, deinterlacer, tail, see)
     }
 }

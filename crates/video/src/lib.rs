@@ -2,7 +2,7 @@
 //!
 //! [`Video::open`] reads the times of all frames without decoding any; [`sample`] picks frames by
 //! presentation time; [`Video::frames`] decodes those frames only, turns them the right way up and cuts
-//! a square of RGB. [`VideoWriter`] goes the other way.
+//! a square of RGB; [`Video::show`] shows whole pictures, one after the other. [`VideoWriter`] goes the other way.
 //!
 //! One video uses one thread: many videos at once keep more cores busy than many threads a video.
 //! FFmpeg's messages are caught and returned with the file they concern; nothing is ever printed.
@@ -10,6 +10,7 @@
 mod collector;
 mod colour;
 mod conversion;
+mod crop;
 mod decode;
 mod decoder;
 mod deinterlace;
@@ -35,7 +36,7 @@ mod timeline;
 mod tone;
 mod video;
 
-pub use conversion::{Conversion, Geometry, SCALER};
+pub use conversion::{Conversion, Geometry, SCALER, Size};
 pub use encode::{Codec, EncodeError, VideoWriter};
 pub use error::VideoError;
 pub use library::{Capability, Version, capabilities, version};

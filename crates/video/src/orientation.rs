@@ -1,5 +1,7 @@
 //! The display matrix: how a picture must be turned and mirrored to be the right way up.
 
+use crate::Size;
+
 /// One of the eight ways to put a picture the right way up: exchange rows and columns first, then mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Orientation {
@@ -31,22 +33,25 @@ impl Orientation {
         }
     }
 
-    /// Puts a square of packed RGB of side `side` the right way up.
-    pub(crate) fn apply(self, source: &[u8], side: usize, target: &mut [u8]) {
-        for (row, line) in target.chunks_exact_mut(side * 3).enumerate() {
+    /// Turns packed RGB the right way up: a picture of `size` is filled from `source`, which is stored, transposed or not,
+    /// in as many pixels.
+    pub(crate) fn apply(self, source: &[u8], size: Size, target: &mut [u8]) {
+        let (width, height) = (size.width as usize, size.height as usize);
+        let stored = if self.transpose { height } else { width };
+        for (row, line) in target.chunks_exact_mut(width * 3).enumerate() {
             let y = if self.flip_vertical {
-                side - 1 - row
+                height - 1 - row
             } else {
                 row
             };
             for (column, pixel) in line.chunks_exact_mut(3).enumerate() {
                 let x = if self.flip_horizontal {
-                    side - 1 - column
+                    width - 1 - column
                 } else {
                     column
                 };
                 let (x, y) = if self.transpose { (y, x) } else { (x, y) };
-                pixel.copy_from_slice(&source[(y * side + x) * 3..][..3]);
+                pixel.copy_from_slice(&source[(y * stored + x) * 3..][..3]);
             }
         }
     }
@@ -60,9 +65,18 @@ mod tests {
 
     /// What becomes of the picture `ab / cd`.
     fn turned(matrix: [i32; 9]) -> String {
-        let source = b"aaabbbcccddd";
-        let mut target = [0; 12];
-        Orientation::from_matrix(&matrix).apply(source, 2, &mut target);
+        let size = Size {
+            width: 2,
+            height: 2,
+        };
+        applied(matrix, "abcd", size)
+    }
+
+    /// What becomes of a picture of one letter a pixel that has this size when it is turned.
+    fn applied(matrix: [i32; 9], letters: &str, size: Size) -> String {
+        let source: Vec<u8> = letters.bytes().flat_map(|letter| [letter; 3]).collect();
+        let mut target = vec![0; size.frame_bytes()];
+        Orientation::from_matrix(&matrix).apply(&source, size, &mut target);
         target
             .iter()
             .step_by(3)
@@ -85,6 +99,25 @@ mod tests {
             (0, -1, -1, 0, "dbca"),
         ] {
             assert_eq!(turned(matrix(a, b, c, d)), expected, "{a} {b} {c} {d}");
+        }
+    }
+
+    #[test]
+    fn pictures_that_are_no_squares_are_turned_whole() {
+        let matrix = |a, b, c, d| [a * ONE, b * ONE, 0, c * ONE, d * ONE, 0, 0, 0, 1 << 30];
+        let lying = Size {
+            width: 3,
+            height: 2,
+        };
+        for (a, b, c, d, size, expected) in [
+            // `abc / def`, as it is, upside down, and a quarter turn clockwise and back.
+            (1, 0, 0, 1, lying, "abcdef"),
+            (-1, 0, 0, -1, lying, "fedcba"),
+            (0, 1, -1, 0, lying.transposed(), "daebfc"),
+            (0, -1, 1, 0, lying.transposed(), "cfbead"),
+        ] {
+            let found = applied(matrix(a, b, c, d), "abcdef", size);
+            assert_eq!(found, expected, "{a} {b} {c} {d}");
         }
     }
 

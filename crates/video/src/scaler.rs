@@ -1,4 +1,4 @@
-//! From a decoded picture to a square of RGB the right way up.
+//! From a decoded picture to RGB the right way up: a square from its middle, or all of it.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -6,10 +6,11 @@ use std::ptr;
 use ffmpeg_next::ffi::{self, AVPixelFormat};
 
 use crate::colour::{Colours, Rows};
+use crate::conversion::{Treatment, View};
 use crate::decoder::Frame;
 use crate::error::words;
 use crate::meaning::{chroma_position, full_range, inconvertible, is_rgb, plain_yuv};
-use crate::{Conversion, Geometry, Orientation, tone};
+use crate::{Orientation, Size, crop, tone};
 
 /// How scaling is done: bilinear over the whole area that a pixel covers when it shrinks, colour at full
 /// resolution, exact rounding, and the same bits on every processor.
@@ -31,7 +32,9 @@ struct Source {
 
 /// Cuts, scales, converts to RGB and turns. Frames may change their size and format on the way.
 pub(crate) struct Scaler {
-    conversion: Conversion,
+    treatment: Treatment,
+    /// Of what is shown as it is stored, before it is turned.
+    stored: Size,
     pixel_aspect: f64,
     orientation: Orientation,
     context: *mut ffi::SwsContext,
@@ -42,7 +45,7 @@ pub(crate) struct Scaler {
     /// The way from the target to RGB where FFmpeg only scales.
     colours: Option<Colours>,
     rows: Rows,
-    /// The square in RGB as it is stored, before it is turned.
+    /// What is shown in RGB as it is stored, before it is turned.
     packed: Vec<u8>,
     tone_map: Option<(tone::Transfer, tone::ToneMap)>,
 }
@@ -51,9 +54,14 @@ pub(crate) struct Scaler {
 unsafe impl Send for Scaler {}
 
 impl Scaler {
-    pub(crate) fn new(conversion: Conversion, pixel_aspect: f64, orientation: Orientation) -> Self {
+    pub(crate) fn new(treatment: Treatment, pixel_aspect: f64, orientation: Orientation) -> Self {
+        let size = treatment.view.size();
         Self {
-            conversion,
+            treatment,
+            stored: match orientation.transpose {
+                true => size.transposed(),
+                false => size,
+            },
             pixel_aspect,
             orientation,
             context: ptr::null_mut(),
@@ -62,30 +70,30 @@ impl Scaler {
             target: Frame::empty(),
             colours: None,
             rows: Rows::default(),
-            packed: vec![0; conversion.geometry.frame_bytes()],
+            packed: vec![0; size.frame_bytes()],
             tone_map: None,
         }
     }
 
-    pub(crate) fn geometry(&self) -> Geometry {
-        self.conversion.geometry
+    /// Bytes of what becomes of a frame.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        self.stored.frame_bytes()
     }
 
-    /// Scales a frame into `pixels` (size x size x 3).
+    /// Scales a frame into `pixels` (height x width x 3).
     pub(crate) fn scale(&mut self, frame: &Frame, pixels: &mut [u8]) -> Result<(), String> {
         let transfer = tone::Transfer::of(frame.raw());
-        if let Some(transfer) = transfer.filter(|_| !self.conversion.tone_map) {
+        if let Some(transfer) = transfer.filter(|_| !self.treatment.tone_map) {
             let curve = transfer.name();
             return Err(format!(
                 "it has a high dynamic range ({curve}), which is refused"
             ));
         }
-        let crop = crop(
-            frame.raw().width as usize,
-            frame.raw().height as usize,
-            self.pixel_aspect,
-            self.geometry(),
-        );
+        let picture = (frame.raw().width as usize, frame.raw().height as usize);
+        let crop = match self.treatment.view {
+            View::Square(geometry) => crop::square(picture, self.pixel_aspect, geometry),
+            View::Whole(_) => crop::whole(picture, self.pixel_aspect, self.stored),
+        };
         self.cut.refer_to(frame)?;
         // SAFETY: the frame is valid and the rectangle lies inside it; the call moves the reference's
         // plane pointers, for any format, and leaves the picture alone.
@@ -101,7 +109,7 @@ impl Scaler {
             return Err(words(code));
         }
         self.prepare()?;
-        let side = self.geometry().size as usize;
+        let (columns, rows) = (self.stored.width as usize, self.stored.height as usize);
         // SAFETY: the context was made for exactly this source and for the target's size and format.
         let code = unsafe {
             let source = self.cut.raw();
@@ -126,13 +134,13 @@ impl Scaler {
         };
         let plane = |plane: usize| {
             let stride = self.target.raw().linesize[plane] as usize;
-            // SAFETY: the target has `side` rows of `stride` bytes in each plane of its format, written just
+            // SAFETY: the target has `rows` rows of `stride` bytes in each plane of its format, written just
             // now and unshared.
             let bytes =
-                unsafe { std::slice::from_raw_parts(self.target.raw().data[plane], stride * side) };
+                unsafe { std::slice::from_raw_parts(self.target.raw().data[plane], stride * rows) };
             bytes.chunks_exact(stride)
         };
-        let lines = packed.chunks_exact_mut(side * 3);
+        let lines = packed.chunks_exact_mut(columns * 3);
         if let Some(colours) = self.colours {
             let planes = plane(0).zip(plane(1)).zip(plane(2));
             for (line, ((y, u), v)) in lines.zip(planes) {
@@ -140,11 +148,12 @@ impl Scaler {
             }
         } else {
             for (line, row) in lines.zip(plane(0)) {
-                line.copy_from_slice(&row[..side * 3]);
+                line.copy_from_slice(&row[..columns * 3]);
             }
         }
         if self.orientation != Orientation::default() {
-            self.orientation.apply(&self.packed, side, pixels);
+            self.orientation
+                .apply(&self.packed, self.treatment.view.size(), pixels);
         }
         if let Some(transfer) = transfer {
             match &self.tone_map {
@@ -237,7 +246,7 @@ impl Scaler {
             ffi::sws_freeContext(self.context);
             self.context = ptr::null_mut();
             self.source = None;
-            let side = self.geometry().size as c_int;
+            let (width, height) = (self.stored.width as c_int, self.stored.height as c_int);
             let plain = plain_yuv(format);
             let target = match plain {
                 true => AVPixelFormat::AV_PIX_FMT_YUV444P,
@@ -245,7 +254,7 @@ impl Scaler {
             };
             self.colours =
                 plain.then(|| Colours::new(source.matrix, source.full_range.unwrap_or(false)));
-            self.target = square(side, target)?;
+            self.target = empty((width, height), target)?;
             self.context = ffi::sws_alloc_context();
             if self.context.is_null() {
                 return Err("out of memory".to_owned());
@@ -255,8 +264,8 @@ impl Scaler {
                 (c"srcw", source.width),
                 (c"srch", source.height),
                 (c"src_format", source.format),
-                (c"dstw", side),
-                (c"dsth", side),
+                (c"dstw", width),
+                (c"dsth", height),
                 (c"dst_format", target as c_int),
                 (c"sws_flags", FLAGS),
                 (c"src_h_chr_pos", across),
@@ -273,7 +282,7 @@ impl Scaler {
             );
             if ffi::sws_init_context(self.context, ptr::null_mut(), ptr::null_mut()) < 0 {
                 return Err(format!(
-                    "{} x {} pixels cannot be scaled to {side} x {side}",
+                    "{} x {} pixels cannot be scaled to {width} x {height}",
                     source.width, source.height
                 ));
             }
@@ -291,13 +300,13 @@ impl Drop for Scaler {
     }
 }
 
-/// An empty square picture; FFmpeg pads its rows for its vector instructions.
-fn square(side: c_int, format: AVPixelFormat) -> Result<Frame, String> {
+/// An empty picture; FFmpeg pads its rows for its vector instructions.
+fn empty((width, height): (c_int, c_int), format: AVPixelFormat) -> Result<Frame, String> {
     let mut frame = Frame::empty();
     // SAFETY: the frame is valid, and its size and format are set before its buffers are asked for.
     let code = unsafe {
         let raw = &mut *frame.as_mut_ptr();
-        (raw.width, raw.height) = (side, side);
+        (raw.width, raw.height) = (width, height);
         raw.format = format as c_int;
         ffi::av_frame_get_buffer(raw, 0)
     };
@@ -305,63 +314,5 @@ fn square(side: c_int, format: AVPixelFormat) -> Result<Frame, String> {
         Err(words(code))
     } else {
         Ok(frame)
-    }
-}
-
-/// A rectangle of the decoded picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Crop {
-    left: usize,
-    top: usize,
-    width: usize,
-    height: usize,
-}
-
-/// The part of a picture that becomes the square: cutting before scaling gives the same square and
-/// leaves out the work on what is cut off. Left and top are even, so that subsampled colour stays with
-/// its pixels.
-fn crop(width: usize, height: usize, pixel_aspect: f64, geometry: Geometry) -> Crop {
-    let short = (width as f64 * pixel_aspect).min(height as f64);
-    let side = short * f64::from(geometry.size) / f64::from(geometry.resize);
-    let cut = |length: usize, wanted: f64| {
-        let wanted = (wanted.round() as usize).clamp(1, length);
-        (((length - wanted) / 2) & !1, wanted)
-    };
-    let (left, width) = cut(width, side / pixel_aspect);
-    let (top, height) = cut(height, side);
-    Crop {
-        left,
-        top,
-        width,
-        height,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_square_is_cut_from_the_middle() {
-        let geometry = Geometry {
-            resize: 128,
-            size: 112,
-        };
-        let rectangle = |left, top, width, height| Crop {
-            left,
-            top,
-            width,
-            height,
-        };
-        assert_eq!(crop(320, 240, 1.0, geometry), rectangle(54, 14, 210, 210));
-        assert_eq!(crop(240, 320, 1.0, geometry), rectangle(14, 54, 210, 210));
-        // Pixels twice as wide as high: half as many of them make a square.
-        assert_eq!(crop(160, 240, 2.0, geometry), rectangle(26, 14, 105, 210));
-        let whole = Geometry {
-            resize: 64,
-            size: 64,
-        };
-        assert_eq!(crop(161, 121, 1.0, whole), rectangle(20, 0, 121, 121));
-        assert_eq!(crop(1, 1, 1.0, geometry), rectangle(0, 0, 1, 1));
     }
 }

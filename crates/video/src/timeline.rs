@@ -45,6 +45,11 @@ impl Timeline {
         self.times[frame]
     }
 
+    /// When a frame disappears, in seconds from the first: when the next one appears.
+    pub fn end(&self, frame: usize) -> f64 {
+        self.times.get(frame + 1).copied().unwrap_or(self.duration)
+    }
+
     /// Frames a second on average; 0 for a video of no duration.
     pub fn frame_rate(&self) -> f64 {
         if self.duration > 0.0 {
@@ -89,6 +94,7 @@ mod tests {
     fn the_frame_on_the_screen_is_the_last_to_have_appeared() {
         let timeline = Timeline::new(vec![5.0, 5.1, 5.5, 6.0], 0.2);
         assert_eq!(timeline.duration(), 1.2);
+        assert_eq!((timeline.end(1), timeline.end(3)), (0.5, 1.2));
         for (seconds, frame) in [
             (-1.0, 0),
             (0.0, 0),

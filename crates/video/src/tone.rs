@@ -1,6 +1,6 @@
 //! High dynamic range to what an ordinary screen shows.
 //!
-//! Done on the small RGB square, after scaling: SMPTE ST 2084 (PQ) or ARIB STD-B67 (HLG) to light, BT.2020
+//! Done on RGB, after scaling: SMPTE ST 2084 (PQ) or ARIB STD-B67 (HLG) to light, BT.2020
 //! to BT.709 primaries, highlights compressed, and back through the sRGB curve. Reference white is 203
 //! cd/m2 (ITU-R BT.2408).
 

@@ -13,7 +13,7 @@ use crate::index::Index;
 use crate::library::text;
 use crate::limits::Budget;
 use crate::source::Source;
-use crate::{Limits, Timeline, VideoError, fault, log, tone};
+use crate::{Limits, Size, Timeline, VideoError, fault, log, tone};
 
 /// What a video file is, as far as can be told without decoding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -146,6 +146,19 @@ impl Video {
     /// What the file is.
     pub fn info(&self) -> &Info {
         &self.info
+    }
+
+    /// How large pictures are the right way up on a screen of square pixels; as many rows as are stored.
+    pub fn size(&self) -> Size {
+        let Info { width, height, .. } = self.info;
+        let stored = Size {
+            width: (f64::from(width) * self.info.pixel_aspect).round().max(1.0) as u32,
+            height: height.max(1),
+        };
+        match self.source.demuxer.orientation().transpose {
+            true => stored.transposed(),
+            false => stored,
+        }
     }
 
     /// When each frame is shown.

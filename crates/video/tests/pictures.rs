@@ -10,7 +10,7 @@ use fedact_video::{Conversion, Video};
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame;
 use ffmpeg_next::util::color::{Range, Space, TransferCharacteristic};
-use maker::{LIMIT, Recipe, decode, fill, whole};
+use maker::{LIMIT, Recipe, decode, fill, turn, whole};
 
 fn pixel(pixels: &[u8], side: usize, x: usize, y: usize) -> [u8; 3] {
     pixels[(y * side + x) * 3..][..3].try_into().unwrap()
@@ -241,12 +241,6 @@ fn a_display_matrix_turns_and_mirrors() {
         }
     });
     let bytes = fs::read(&path).unwrap();
-    let start = bytes
-        .windows(4)
-        .position(|window| window == b"tkhd")
-        .unwrap()
-        + 4
-        + 40;
     let (one, minus) = (1i32 << 16, -(1i32 << 16));
     // As phones write them: where the bright quarter must be seen, left or right, top or bottom.
     for (name, matrix, right, bottom) in [
@@ -262,11 +256,7 @@ fn a_display_matrix_turns_and_mirrors() {
         ("mirrored left to right", [minus, 0, 0, one], true, false),
         ("mirrored and turned", [0, minus, minus, 0], true, true),
     ] {
-        let mut changed = bytes.clone();
-        for (value, offset) in matrix.into_iter().zip([0, 4, 12, 16]) {
-            changed[start + offset..][..4].copy_from_slice(&value.to_be_bytes());
-        }
-        fs::write(&path, changed).unwrap();
+        fs::write(&path, turn(&bytes, matrix)).unwrap();
         assert_eq!(
             Video::open(&path, LIMIT).unwrap().info().turned,
             name != "as it is"

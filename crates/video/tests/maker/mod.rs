@@ -201,6 +201,18 @@ impl Recipe {
     }
 }
 
+/// An MP4 file of one track with another display matrix (the four numbers that turn and mirror).
+pub fn turn(file: &[u8], matrix: [i32; 4]) -> Vec<u8> {
+    let header = file.windows(4).position(|window| window == b"tkhd");
+    // Behind the name of the box: version, times, number, duration, layer, volume.
+    let start = header.unwrap() + 4 + 40;
+    let mut turned = file.to_vec();
+    for (value, offset) in matrix.into_iter().zip([0, 4, 12, 16]) {
+        turned[start + offset..][..4].copy_from_slice(&value.to_be_bytes());
+    }
+    turned
+}
+
 pub fn whole(side: u32) -> Geometry {
     Geometry {
         resize: side,
