@@ -9,6 +9,7 @@ mod fetch;
 mod keep;
 mod listen;
 mod pace;
+mod part;
 mod reach;
 mod session;
 mod trainer;
@@ -31,6 +32,7 @@ use crate::{FleetError, Stop, files};
 pub use trainer::{Trainer, TrainerError, Work};
 
 use keep::Keep;
+use part::Part;
 use session::{Left, Session};
 
 /// How long to wait before asking again for something that is not there yet.
@@ -81,6 +83,8 @@ pub enum Awaited {
     Run,
     /// A task.
     Task,
+    /// The run that is described was over before the device came.
+    NextRun,
 }
 
 /// A device.
@@ -89,6 +93,7 @@ pub struct Client<T> {
     folder: PathBuf,
     trainer: Option<T>,
     told: Box<dyn FnMut(&Told) + Send>,
+    stays: bool,
 }
 
 /// A task of this runtime that ends with what needs it.
@@ -108,7 +113,14 @@ impl<T: Trainer> Client<T> {
             folder,
             trainer: Some(trainer),
             told: Box::new(|_| {}),
+            stays: true,
         }
+    }
+
+    /// Has it leave, too, when it finds a run that was over before it came, in the place of waiting for the next one.
+    pub fn for_one_run(mut self) -> Self {
+        self.stays = false;
+        self
     }
 
     /// Has somebody told what happens.
@@ -127,12 +139,14 @@ impl<T: Trainer> Client<T> {
             folder,
             mut trainer,
             told,
+            stays,
         } = self;
         let told = Arc::new(Mutex::new(told));
         let mut tell = |what: &Told| reach::tell(&told, what);
         files::folder(&folder)?;
         let _lock = Locked::take(&folder)?;
         let keep = Keep::open(&folder)?;
+        let part = Part::open(&folder)?;
         let subjects = Subjects::new(&join.fleet);
         let join = Arc::new(join);
         let door = Door {
@@ -157,6 +171,8 @@ impl<T: Trainer> Client<T> {
             subjects,
             join,
             keep,
+            part,
+            stays,
             orders,
             stop: stop.clone(),
             told: None,
