@@ -337,6 +337,7 @@ mod tests {
         let mut now = before.clone();
         let mut device = now.status.devices[2].clone();
         device.name = Name::new("pi-5").unwrap();
+        device.revoked = false;
         now.status.devices.push(device);
         now.status.next_run = vec![Name::new("pi-6").unwrap()];
         let told = serde_json::to_value(between(Some(&before), &now)).unwrap();

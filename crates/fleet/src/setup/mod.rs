@@ -365,6 +365,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::identity::Join;
 
     fn setup(host: &str) -> Setup {
         let devices = ["nano-1", "pi-3"].map(|name| Name::new(name).unwrap());
