@@ -1,52 +1,22 @@
-//! Setting a fleet up, looking at it and sending devices away, by the command.
+//! Setting a fleet up and looking at it, by the command.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 #[allow(dead_code)]
 mod bench;
+mod crowd;
 mod nats;
-#[path = "../crates/fleet/tests/process/problem.rs"]
-mod problem;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
-use bench::{Bench, Ended};
-use fedact_fleet::client::{Client, Ended as Left};
-use fedact_fleet::coordinator::{Coordinator, Ended as Served, Settings};
-use fedact_fleet::identity::Join;
-use fedact_fleet::setup::Fleet;
-use fedact_fleet::{FleetError, Name, Stop};
+use bench::Bench;
+use crowd::{bench, join, json, serve, status_when};
+use fedact_fleet::Stop;
+use fedact_fleet::client::Ended as Left;
+use fedact_fleet::coordinator::Ended as Served;
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
-
-const NUMBERS: usize = 64;
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// A folder with a fleet of three devices in it.
-fn bench(port: u16) -> Bench {
-    let bench = Bench::new("");
-    let port = port.to_string();
-    let made = bench.fedact(&[
-        "fleet",
-        "init",
-        "--devices",
-        "nano-1,nano-2,pi-3",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port,
-    ]);
-    made.done();
-    bench
-}
-
-fn json(ended: &Ended) -> Value {
-    serde_json::from_str(&ended.done().stdout).unwrap()
-}
 
 #[test]
 fn a_new_fleet_says_what_to_do_with_it_and_keeps_its_secrets() {
@@ -165,7 +135,7 @@ fn where_there_is_no_fleet_the_way_to_one_is_said() {
 
 #[test]
 fn a_fleet_without_a_run_has_devices_and_a_way_to_begin() {
-    let bench = bench(4222);
+    let bench = bench(nats::free_port());
     let text = bench.fedact(&["fleet", "status"]).done().stdout.clone();
     assert!(text.contains("no run has begun"), "{text}");
     assert!(
@@ -181,12 +151,13 @@ fn a_fleet_without_a_run_has_devices_and_a_way_to_begin() {
         .clone();
     assert!(revoked.starts_with("`nano-2` is revoked"), "{revoked}");
     assert!(
-        revoked.contains("not every server runs on this machine"),
+        revoked.contains("cannot be reached: it goes by it when it is started with"),
         "{revoked}"
     );
     let again = json(&bench.fedact(&["fleet", "revoke", "nano-2", "--json"]));
     assert_eq!(again["revoked_before"], true);
     assert_eq!(again["server_told"], false);
+    assert_eq!(again["servers"][0]["configuration"], "away");
     bench.fedact(&["fleet", "revoke", "nano-9"]).refused(
         2,
         &[
@@ -200,67 +171,6 @@ fn a_fleet_without_a_run_has_devices_and_a_way_to_begin() {
     assert_eq!(status["coordinator"], "not-running");
     assert_eq!(status["devices"][1]["revoked"], true);
     assert_eq!(status["devices"][2]["revoked"], false);
-}
-
-/// A coordinator in this process, of a run of so many tasks.
-fn serve(
-    runtime: &Runtime,
-    folder: &Path,
-    run: &str,
-    tasks: u64,
-    stop: &Stop,
-) -> std::thread::JoinHandle<Served> {
-    let fleet = Fleet::open(folder).unwrap();
-    let settings = Settings {
-        roster: Some(fleet.roster_path()),
-        ..Settings::default()
-    };
-    let run = fleet.begin_run(run).unwrap();
-    let mut coordinator = Coordinator::open(
-        &run.path,
-        fleet.roster().unwrap(),
-        fleet.coordinator_key().unwrap(),
-        problem::rules(3, NUMBERS, tasks),
-        settings,
-        || vec![0.0; NUMBERS],
-    )
-    .unwrap();
-    let (stop, runtime) = (stop.clone(), runtime.handle().clone());
-    std::thread::spawn(move || {
-        let _run = run;
-        runtime.block_on(coordinator.serve(&stop)).unwrap()
-    })
-}
-
-/// A device in this process.
-fn join(
-    runtime: &Runtime,
-    bench: &Bench,
-    device: &str,
-    stop: &Stop,
-) -> JoinHandle<Result<Left, FleetError>> {
-    let fleet = Fleet::open(&bench.path("fleet")).unwrap();
-    let file = fleet.join_path(&Name::new(device).unwrap());
-    let trainer = problem::Point {
-        point: problem::point(device, NUMBERS),
-        pause: Duration::from_millis(20),
-    };
-    let client = Client::new(Join::read(&file).unwrap(), bench.path(device), trainer);
-    let stop = stop.clone();
-    runtime.spawn(async move { client.take_part(&stop).await })
-}
-
-/// Looks until the status is as wanted.
-fn status_when(bench: &Bench, wanted: impl Fn(&Value) -> bool) -> Value {
-    let began = Instant::now();
-    loop {
-        let status = json(&bench.fedact(&["fleet", "status", "--json"]));
-        if wanted(&status) {
-            return status;
-        }
-        assert!(began.elapsed() < LIMIT, "{status:#}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]
@@ -322,42 +232,4 @@ fn a_run_is_watched_from_its_first_device_to_its_end() {
     assert_eq!(left, Left::Finished("budget-spent".into()));
     let text = bench.fedact(&["fleet", "status"]).done().stdout.clone();
     assert!(text.contains("the run is over: budget-spent"), "{text}");
-}
-
-#[test]
-fn a_revoked_device_is_put_out_of_a_run_that_goes_on() {
-    let Some(program) = nats::program() else {
-        return;
-    };
-    let port = nats::free_port();
-    let bench = bench(port);
-    let _server = nats::Server::start(&program, &bench.path("fleet"), port);
-    let runtime = Runtime::new().unwrap();
-    let stop = Stop::new();
-    let serving = serve(&runtime, &bench.path("fleet"), "long", 1_000_000, &stop);
-    let good = join(&runtime, &bench, "nano-1", &stop);
-    let bad = join(&runtime, &bench, "pi-3", &stop);
-    status_when(&bench, |status| {
-        [0, 2]
-            .iter()
-            .all(|place| status["devices"][place]["counted"].as_u64() > Some(0))
-    });
-
-    let told = json(&bench.fedact(&["fleet", "revoke", "pi-3", "--json"]));
-    assert_eq!(told["server_told"], true);
-    assert_eq!(told["revoked_before"], false);
-    let left = runtime.block_on(bad).unwrap();
-    assert!(matches!(left, Err(FleetError::NotLetIn { .. })), "{left:?}");
-    let status = status_when(&bench, |status| status["devices"][2]["presence"] == "away");
-    assert_eq!(status["devices"][2]["revoked"], true);
-    let text = bench.fedact(&["fleet", "status"]).done().stdout.clone();
-    assert!(text.contains("\npi-3    revoked"), "{text}");
-
-    // The others work on.
-    let counted = |status: &Value| status["devices"][0]["counted"].as_u64();
-    let before = counted(&status);
-    status_when(&bench, |status| counted(status) > before);
-    stop.set();
-    assert_eq!(serving.join().unwrap(), Served::Stopped);
-    assert_eq!(runtime.block_on(good).unwrap().unwrap(), Left::Stopped);
 }

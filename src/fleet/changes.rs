@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fedact_fleet::Name;
+use fedact_fleet::coordinator::Status;
 use fedact_fleet::setup::Fleet;
 use serde::Serialize;
 
@@ -31,6 +32,13 @@ pub enum Change {
     Coordinator {
         /// How it is now.
         state: Coordinator,
+    },
+    /// A device was added to the fleet.
+    Added {
+        /// Which.
+        device: Name,
+        /// The run in which it takes part: `this` or `next`.
+        run: &'static str,
     },
     /// A device is in another state.
     Device {
@@ -118,6 +126,7 @@ pub fn between(before: Option<&Standing>, now: &Standing) -> Vec<Change> {
         });
     }
     let before = before.map(|before| &before.status);
+    changes.extend(before.into_iter().flat_map(|before| added(before, status)));
     for (place, device) in status.devices.iter().enumerate() {
         let earlier = before.and_then(|before| before.devices.get(place));
         let (from, to) = (earlier.map_or("away", state), state(device));
@@ -167,7 +176,7 @@ pub fn between(before: Option<&Standing>, now: &Standing) -> Vec<Change> {
             loss: tested.loss,
         });
     }
-    let news = |get: fn(&fedact_fleet::coordinator::Status) -> &Option<String>| {
+    let news = |get: fn(&Status) -> &Option<String>| {
         let text = get(status).clone()?;
         let old = before.and_then(|before| get(before).as_ref());
         (old != Some(&text)).then_some(text)
@@ -175,6 +184,24 @@ pub fn between(before: Option<&Standing>, now: &Standing) -> Vec<Change> {
     changes.extend(news(|status| &status.trouble).map(|text| Change::Trouble { text }));
     changes.extend(news(|status| &status.finished).map(|reason| Change::RunFinished { reason }));
     changes
+}
+
+/// Devices that were added to the fleet between two looks at one run.
+fn added(before: &Status, now: &Status) -> Vec<Change> {
+    let known = before.devices.len();
+    let taken_in = now.devices.iter().skip(known).map(|device| &device.name);
+    let later = now.next_run.iter();
+    let later = later.filter(|name| !before.next_run.contains(name));
+    let named = |run| {
+        move |name: &Name| Change::Added {
+            device: name.clone(),
+            run,
+        }
+    };
+    taken_in
+        .map(named("this"))
+        .chain(later.map(named("next")))
+        .collect()
 }
 
 /// Looks at a fleet again and again, until it is dropped.
@@ -302,6 +329,24 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn devices_that_were_added_are_told_once_with_the_run_that_they_take_part_in() {
+        let before = standing(Coordinator::Running);
+        let mut now = before.clone();
+        let mut device = now.status.devices[2].clone();
+        device.name = Name::new("pi-5").unwrap();
+        device.revoked = false;
+        now.status.devices.push(device);
+        now.status.next_run = vec![Name::new("pi-6").unwrap()];
+        let told = serde_json::to_value(between(Some(&before), &now)).unwrap();
+        let expected = json!([
+            {"event": "added", "device": "pi-5", "run": "this"},
+            {"event": "added", "device": "pi-6", "run": "next"},
+        ]);
+        assert_eq!(told, expected);
+        assert_eq!(between(Some(&now), &now), []);
     }
 
     #[test]

@@ -103,7 +103,8 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     Ok(Code::Done)
 }
 
-fn name(text: &str) -> Result<Name, String> {
+/// A name on the command line.
+pub fn name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|error| error.to_string())
 }
 

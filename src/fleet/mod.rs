@@ -1,5 +1,6 @@
 //! `fedact fleet`: the federation on real machines.
 
+mod add;
 mod changes;
 mod demo;
 mod init;
@@ -7,8 +8,10 @@ mod join;
 mod log;
 mod metrics;
 mod nats;
+mod renew;
 mod revoke;
 mod serve;
+mod servers;
 mod standing;
 mod status;
 
@@ -40,8 +43,12 @@ enum Command {
     Join(join::Arguments),
     /// Say who is there, what each device does, and how far the run is.
     Status(status::Arguments),
+    /// Add devices: a join file for each, and the server lets them in.
+    Add(add::Arguments),
     /// Send a device away: the server lets it in no more.
     Revoke(revoke::Arguments),
+    /// Renew the certificates, before or after they have ended. No device needs to be told.
+    Renew(renew::Arguments),
     /// Try a fleet on this machine: a server, a coordinator and devices that are slowed to their profiles.
     Demo(demo::Arguments),
 }
@@ -56,7 +63,9 @@ pub fn command(arguments: Arguments) -> Result<Code, Refusal> {
         Command::Serve(arguments) => serve::command(arguments),
         Command::Join(arguments) => join::command(&arguments),
         Command::Status(arguments) => status::command(&arguments),
+        Command::Add(arguments) => add::command(&arguments),
         Command::Revoke(arguments) => revoke::command(&arguments),
+        Command::Renew(arguments) => renew::command(&arguments),
         Command::Demo(arguments) => demo::command(&arguments),
     }
 }
@@ -90,6 +99,8 @@ impl From<FleetError> for Refusal {
             | FleetError::Host { .. }
             | FleetError::Servers { .. }
             | FleetError::Twice { .. }
+            | FleetError::NameTaken { .. }
+            | FleetError::NoCertificates { .. }
             | FleetError::Occupied { .. } => Code::Usage,
             error if error.invalid_input() => Code::Invalid,
             _ => Code::Failed,

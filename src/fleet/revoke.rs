@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use fedact_fleet::setup::Fleet;
+use fedact_fleet::setup::Taken;
 use serde_json::json;
 
+use super::servers;
 use crate::exit::{Code, Refusal};
 use crate::output;
 
@@ -41,32 +42,25 @@ pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     })?;
     let before = roster.devices[place].revoked;
     let told = fleet.revoke(device)?;
+    let all_read = told.iter().all(|server| server.taken == Taken::Read);
     if arguments.json {
-        output::json(&json!({"device": device, "revoked_before": before, "server_told": told}))?;
+        output::json(&json!({
+            "device": device,
+            "revoked_before": before,
+            "server_told": all_read,
+            "servers": servers::json(&told),
+        }))?;
     } else {
-        output::text(&words(&fleet, device, before, told)?)?;
+        let first = if before {
+            format!("`{device}` was revoked before\n")
+        } else {
+            format!(
+                "`{device}` is revoked; a coordinator that runs gives its task up and believes it no more\n"
+            )
+        };
+        let read = "it has ended the device's connection and lets it in no more";
+        let of_servers = servers::words(&fleet, &told, read)?;
+        output::text(&(first + &of_servers))?;
     }
-    Ok(Code::Done)
-}
-
-fn words(fleet: &Fleet, device: &str, before: bool, told: bool) -> Result<String, Refusal> {
-    let configurations = fleet.server_configurations()?.into_iter();
-    let configurations: Vec<String> = configurations
-        .map(|path| path.display().to_string())
-        .collect();
-    let first = if before {
-        format!("`{device}` was revoked before\n")
-    } else {
-        format!("`{device}` is revoked; a coordinator that runs gives its task up\n")
-    };
-    let second = if told {
-        "the server was told: it ends the device's connection and lets it in no more\n".to_owned()
-    } else {
-        format!(
-            "not every server runs on this machine and has read {}: one that is started here will; copy its file \
-             to a server elsewhere, and run there: nats-server --signal reload\n",
-            configurations.join(", ")
-        )
-    };
-    Ok(first + &second)
+    Ok(servers::code(&told))
 }

@@ -88,7 +88,8 @@ async fn take_part(folder: &Path, devices: usize) -> Done<()> {
     let mut all = Vec::new();
     for device in 0..devices {
         let join = Join::read(&folder.join(format!("fleet/join/device-{device}.join")))?;
-        let client = Client::new(join, folder.join(format!("device-{device}")), Nudge);
+        let client =
+            Client::new(join, folder.join(format!("device-{device}")), Nudge).for_one_run();
         all.push(tokio::spawn(
             async move { client.take_part(&Stop::new()).await },
         ));

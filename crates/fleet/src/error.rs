@@ -32,6 +32,23 @@ pub enum FleetError {
         /// The name.
         name: Name,
     },
+    /// A device that is to be added has a name that another one has or had.
+    #[error(
+        "{} `{name}`; give the new device a name of its own",
+        if *revoked { "the fleet has sent away a device" } else { "the fleet has a device" }
+    )]
+    NameTaken {
+        /// The name.
+        name: Name,
+        /// Whether it is that of a device that was revoked.
+        revoked: bool,
+    },
+    /// Certificates are to be renewed where there are none.
+    #[error("the fleet `{fleet}` is on loopback alone and has no certificates to renew")]
+    NoCertificates {
+        /// Which.
+        fleet: Name,
+    },
     /// A host that nobody can be found at.
     #[error("`{host}` is no host; give its name or address alone, as in fl.example or 192.168.1.5")]
     Host {
@@ -140,6 +157,14 @@ pub enum FleetError {
         /// The part that most of them are.
         part: String,
     },
+    /// The server's certificate is out of date, or this machine's clock is.
+    #[error("the server at {address} is not believed: {reason}")]
+    OutOfDate {
+        /// Where.
+        address: String,
+        /// What is out of date, and what to do.
+        reason: String,
+    },
     /// The coordinator's judge failed.
     #[error("the model of version {version} cannot be tested: {reason}")]
     Judge {
@@ -170,6 +195,8 @@ impl FleetError {
             self,
             Self::Name { .. }
                 | Self::Twice { .. }
+                | Self::NameTaken { .. }
+                | Self::NoCertificates { .. }
                 | Self::Host { .. }
                 | Self::Servers { .. }
                 | Self::Occupied { .. }

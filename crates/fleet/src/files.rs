@@ -289,6 +289,14 @@ impl Locked {
         })
     }
 
+    /// Takes what is locked by this file as soon as nobody else has it; for what takes a moment.
+    pub fn wait_for(path: &Path) -> Result<Self, FleetError> {
+        let file = File::create(path).map_err(FleetError::file(path))?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)
+            .map_err(|error| FleetError::file(path)(error.into()))?;
+        Ok(Self(file))
+    }
+
     /// Whether a process has it now.
     pub fn is_taken(folder: &Path) -> bool {
         File::open(folder.join("lock")).is_ok_and(|file| {

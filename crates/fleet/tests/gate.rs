@@ -10,7 +10,7 @@ use fedact_federation::aggregator::EndReason;
 use fedact_fleet::client::Client;
 use fedact_fleet::coordinator::{Ended, Settings};
 use fedact_fleet::identity::{Join, Key};
-use fedact_fleet::setup::{Fleet, Setup};
+use fedact_fleet::setup::{Fleet, Setup, Taken};
 use fedact_fleet::wire::{MOST_UP_BYTES, Orders};
 use fedact_fleet::{FleetError, Stop};
 use kit::hand::Hand;
@@ -311,7 +311,7 @@ async fn a_revoked_device_is_sent_away_and_stays_out_and_the_run_goes_on() {
     let fleet = world.fleet.clone();
     let revoking = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(400)).await;
-        assert!(fleet.revoke("nano-1").unwrap());
+        assert_eq!(fleet.revoke("nano-1").unwrap()[0].taken, Taken::Read);
     });
     let ended = serve(&mut coordinator, &stop, LIMIT).await;
     assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));

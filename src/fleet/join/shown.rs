@@ -73,6 +73,9 @@ impl Shown {
             }
             Told::Waits(Awaited::Run) => state.doing("waiting for a run"),
             Told::Waits(Awaited::Task) => state.doing("waiting for a task"),
+            Told::Waits(Awaited::NextRun) => {
+                state.doing("waiting for the next run: the last one is over");
+            }
             Told::Task(task) => {
                 state.doing(&format!(
                     "task {}: {} clips from version {}",
@@ -248,6 +251,7 @@ fn line(told: &Told) -> Value {
         Told::ServerThere => json!({"event": "server", "there": true}),
         Told::Waits(Awaited::Run) => json!({"event": "waiting", "for": "run"}),
         Told::Waits(Awaited::Task) => json!({"event": "waiting", "for": "task"}),
+        Told::Waits(Awaited::NextRun) => json!({"event": "waiting", "for": "next-run"}),
         Told::Task(task) => json!({
             "event": "task",
             "task": task.task,

@@ -58,6 +58,14 @@ pub fn of_run(standing: &Standing, folder: &str) -> String {
             line(name, reasons(counts));
         }
     }
+    if !status.next_run.is_empty() {
+        let names = status.next_run.iter().map(|name| name.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        line(
+            "next run",
+            format!("{names}, added when this one was under way"),
+        );
+    }
     if let Some(waits_for) = &status.waits_for {
         line("waits for", waits_for.clone());
     }

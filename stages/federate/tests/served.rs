@@ -57,7 +57,7 @@ struct World {
     briefs: Arc<Mutex<Vec<Value>>>,
     stop: Stop,
     _server: nats::Server,
-    _devices: Runtime,
+    devices: Runtime,
 }
 
 impl Drop for World {
@@ -80,26 +80,34 @@ fn world(folder: &Path, pause: Duration) -> Option<World> {
     let server = nats::Server::start(&program, fleet.folder(), port);
     let runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
-    let (stop, briefs) = (Stop::new(), Arc::default());
+    let world = World {
+        fleet,
+        briefs: Arc::default(),
+        stop: Stop::new(),
+        _server: server,
+        devices: runtime,
+    };
     for device in 0..DEVICES {
+        world.start(folder, device, pause);
+    }
+    Some(world)
+}
+
+impl World {
+    /// Starts a device.
+    fn start(&self, folder: &Path, device: usize, pause: Duration) {
         let name = Name::new(format!("nano-{device}")).unwrap();
-        let join = fedact_fleet::identity::Join::read(&fleet.join_path(&name)).unwrap();
+        let join = fedact_fleet::identity::Join::read(&self.fleet.join_path(&name)).unwrap();
         let trainer = Quick {
             device,
             pause,
-            briefs: Arc::clone(&briefs),
+            briefs: Arc::clone(&self.briefs),
         };
         let client = Client::new(join, folder.join(name.to_string()), trainer);
-        let stop = stop.clone();
-        runtime.spawn(async move { client.take_part(&stop).await.unwrap() });
+        let stop = self.stop.clone();
+        self.devices
+            .spawn(async move { client.take_part(&stop).await.unwrap() });
     }
-    Some(World {
-        fleet,
-        briefs,
-        stop,
-        _server: server,
-        _devices: runtime,
-    })
 }
 
 /// A job for the fleet.
@@ -252,6 +260,40 @@ fn a_step_that_is_killed_and_stopped_goes_on_and_does_every_task_once() {
     let metrics = run(&job, &Reporter::silent()).unwrap();
     let history = read_complete(&job.output.join("history.jsonl")).unwrap();
     is_complete(&job, &metrics, &history, 96);
+}
+
+#[test]
+fn a_step_goes_on_with_its_run_though_its_fleet_has_grown() {
+    let folder = tempfile::tempdir().unwrap();
+    let pause = Duration::from_millis(50);
+    let Some(world) = world(folder.path(), pause) else {
+        return;
+    };
+    let job = served(folder.path(), &world.fleet, 72);
+    let asked: Arc<Mutex<Option<Reporter>>> = Arc::default();
+    let switch = Arc::clone(&asked);
+    let reporter = Reporter::to_function(move |event| {
+        if let Event::Progress { done: 10.., .. } = event
+            && let Some(reporter) = &*switch.lock().unwrap()
+        {
+            reporter.ask_to_stop();
+        }
+    });
+    *asked.lock().unwrap() = Some(reporter.clone());
+    assert!(run(&job, &reporter).unwrap_err().stopped);
+    *asked.lock().unwrap() = None;
+
+    world.fleet.add(&[Name::new("nano-3").unwrap()]).unwrap();
+    world.start(folder.path(), DEVICES, pause);
+    let metrics = run(&job, &Reporter::silent()).unwrap();
+    // The budget is that of the three devices that it began with.
+    assert_eq!(metrics["client_epochs"], 72.0);
+    let history = read_complete(&job.output.join("history.jsonl")).unwrap();
+    assert!(matches!(&history[0], Record::Start { clients, .. } if clients.len() == 4));
+    let newcomers = history.iter().filter(
+        |record| matches!(record, Record::Update { client, refused: None, .. } if client == "nano-3"),
+    );
+    assert!(newcomers.count() > 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClientId, TaskId};
+use super::{Client, ClientId, TaskId};
 use crate::validation::Refusal;
 
 /// Something that happened.
@@ -12,6 +12,12 @@ pub enum Event {
     ClientReady {
         /// Which.
         client: ClientId,
+    },
+    /// One more client may take part from now on; its number is the next one. Nothing happens under a strategy that counts on
+    /// the clients that it began with ([`Strategy::admits_newcomers`](crate::strategy::Strategy::admits_newcomers)).
+    ClientAdded {
+        /// What is known of it.
+        client: Client,
     },
     /// An update came in.
     UpdateArrived(Update),

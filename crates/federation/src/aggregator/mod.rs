@@ -11,6 +11,7 @@
 //! | [`Event::UpdateArrived`] | checked, mixed in at once: a new version | checked, taken into the round | checked, taken into the buffer; the last one makes a version | checked, taken into the group |
 //! | [`Event::ClientLost`] | its task is forgotten | the round no longer waits for it | its task is forgotten | its group no longer waits for it |
 //! | [`Event::RoundDeadline`] | nothing | the round closes with what has arrived | nothing | the group closes with what has arrived |
+//! | [`Event::ClientAdded`] | may take part | may take part from the next round on | may take part (FedBuff) | may take part |
 //!
 //! A run ends when tasks with as many samples as the budget have reached the server, refused ones
 //! included (the work was done), or when nothing but refusals came in for a long time. What has been gathered by
@@ -37,7 +38,7 @@ pub use memory::Rows;
 pub use state::State;
 
 use memory::Memory;
-use state::OpenTask;
+use state::{ClientState, OpenTask};
 
 /// A client's number: its place in [`Config::clients`].
 pub type ClientId = usize;
@@ -80,6 +81,14 @@ pub struct Config {
     pub max_refusals_in_a_row: u64,
     /// What the selection of rounds and the noise of differential privacy derive from.
     pub seed: u64,
+}
+
+impl Config {
+    /// Samples of an ordinary task of a client, as far as they count.
+    fn capped(&self, client: &Client) -> u64 {
+        let cap = self.max_samples.unwrap_or(u64::MAX);
+        client.samples_per_task.min(cap)
+    }
 }
 
 /// The server.
@@ -134,11 +143,10 @@ impl Aggregator {
     }
 
     fn with(config: Config, state: State, parameters: Arc<Vec<f32>>, memory: Memory) -> Self {
-        let cap = config.max_samples.unwrap_or(u64::MAX);
-        let capped = |client: &Client| client.samples_per_task.min(cap);
+        let clients = config.clients.iter();
         Self {
             fingerprint: config.layout.fingerprint(),
-            capped_samples: config.clients.iter().map(capped).sum(),
+            capped_samples: clients.map(|client| config.capped(client)).sum(),
             config,
             state,
             parameters,
@@ -237,6 +245,7 @@ impl Aggregator {
                     self.stop_waiting_for(client);
                 }
             }
+            Event::ClientAdded { client } => self.add(client),
             Event::UpdateArrived(update) => self.take(update, &mut actions),
             Event::RoundDeadline { round } => {
                 if self.state.groups.contains_key(&round) {
@@ -253,6 +262,14 @@ impl Aggregator {
         self.end_if_due(&mut actions);
         self.send_tasks(readied, &mut actions);
         actions
+    }
+
+    fn add(&mut self, client: Client) {
+        if self.config.strategy.admits_newcomers() {
+            self.capped_samples += self.config.capped(&client);
+            self.config.clients.push(client);
+            self.state.clients.push(ClientState::default());
+        }
     }
 
     /// Checks an update and counts it.

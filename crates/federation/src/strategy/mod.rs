@@ -72,6 +72,12 @@ impl Strategy {
         }
     }
 
+    /// Whether clients that were not there at the beginning can take part. With differential privacy the size of a round is fixed
+    /// beforehand, and strategies that keep every client's last change divide by all clients from the first version on.
+    pub fn admits_newcomers(&self) -> bool {
+        self.privacy().is_none() && !matches!(self, Self::Cached(_))
+    }
+
     /// How one change becomes a step.
     pub fn optimizer(&self) -> ServerOptimizer {
         match self {

@@ -1,17 +1,31 @@
-//! Bytes that a device reads: without the coordinator's signature, nothing is believed.
+//! Bytes that a device reads: without the coordinator's signature nothing is believed, and what is believed is of this fleet,
+//! and orders are to this device.
 #![no_main]
+
+mod signed;
 
 use std::sync::LazyLock;
 
-use fedact_fleet::Name;
-use fedact_fleet::identity::{Key, PublicKey};
 use fedact_fleet::wire::Down;
 use libfuzzer_sys::fuzz_target;
+use signed::{Message, Sender};
 
-static KEY: LazyLock<PublicKey> = LazyLock::new(|| Key::generate().public());
+static COORDINATOR: LazyLock<Sender> = LazyLock::new(Sender::new);
 
-fuzz_target!(|bytes: &[u8]| {
-    let fleet = Name::new("lab").expect("a name");
-    let device = Name::new("nano-1").expect("a name");
-    assert!(Down::open(bytes, &fleet, &device, &KEY).is_err());
+fuzz_target!(|message: Message| {
+    let bytes = COORDINATOR.bytes_of(&message);
+    let Sender {
+        key, fleet, device, ..
+    } = &*COORDINATOR;
+    match Down::open(&bytes, fleet, device, key) {
+        Ok(Down::Orders(orders)) => {
+            assert!(message.signed, "a signature out of nothing");
+            assert_eq!((&orders.fleet, &orders.device), (fleet, device));
+        }
+        Ok(Down::Description(description)) => {
+            assert!(message.signed, "a signature out of nothing");
+            assert_eq!(&description.fleet, fleet);
+        }
+        Err(reason) => assert!(!reason.code().is_empty()),
+    }
 });

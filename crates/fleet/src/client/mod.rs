@@ -10,6 +10,7 @@ mod keep;
 mod listen;
 mod models;
 mod pace;
+mod part;
 mod reach;
 mod session;
 mod sign;
@@ -34,6 +35,7 @@ pub use trainer::{Trainer, TrainerError, Work};
 
 use keep::Keep;
 use models::Models;
+use part::Part;
 use session::{Left, Session};
 
 /// How long to wait before asking again for something that is not there yet.
@@ -84,6 +86,8 @@ pub enum Awaited {
     Run,
     /// A task.
     Task,
+    /// The run that is described was over before the device came.
+    NextRun,
 }
 
 /// A device.
@@ -92,6 +96,7 @@ pub struct Client<T> {
     folder: PathBuf,
     trainer: Option<T>,
     told: Box<dyn FnMut(&Told) + Send>,
+    stays: bool,
 }
 
 /// A task of this runtime that ends with what needs it.
@@ -111,7 +116,14 @@ impl<T: Trainer> Client<T> {
             folder,
             trainer: Some(trainer),
             told: Box::new(|_| {}),
+            stays: true,
         }
+    }
+
+    /// Has it leave, too, when it finds a run that was over before it came, in the place of waiting for the next one.
+    pub fn for_one_run(mut self) -> Self {
+        self.stays = false;
+        self
     }
 
     /// Has somebody told what happens.
@@ -130,6 +142,7 @@ impl<T: Trainer> Client<T> {
             folder,
             mut trainer,
             told,
+            stays,
         } = self;
         let told = Arc::new(Mutex::new(told));
         let mut tell = |what: &Told| reach::tell(&told, what);
@@ -137,6 +150,7 @@ impl<T: Trainer> Client<T> {
         let _lock = Locked::take(&folder)?;
         let keep = Keep::open(&folder)?;
         let models = Models::open(&folder)?;
+        let part = Part::open(&folder)?;
         let subjects = Subjects::new(&join.fleet);
         let join = Arc::new(join);
         let door = Door {
@@ -162,6 +176,8 @@ impl<T: Trainer> Client<T> {
             join,
             keep,
             models,
+            part,
+            stays,
             orders,
             stop: stop.clone(),
             told: None,

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::keep::Keep;
 use super::models::Models;
+use super::part::Part;
 use super::sign::Signs;
 use super::{Awaited, Background, Ended, PAUSE, Told, Trainer};
 use crate::identity::Join;
@@ -23,6 +24,9 @@ pub(super) struct Session {
     pub join: Arc<Join>,
     pub keep: Keep,
     pub models: Models,
+    pub part: Part,
+    /// Whether it waits for the next run where one was over before it came.
+    pub stays: bool,
     pub orders: watch::Receiver<Option<Orders>>,
     pub stop: Stop,
     /// The last task whose outcome was told.
@@ -59,6 +63,10 @@ impl Session {
                 }
             }
         };
+        if self.stays && !self.part.is_in(description.run) && self.is_over(&description).await {
+            self.tell_waits(Awaited::NextRun, told);
+            return self.next_run(description.run).await;
+        }
         let _heartbeat = self.heartbeat(&description);
         loop {
             if let Some(left) = self.left()? {
@@ -80,6 +88,7 @@ impl Session {
                     ..
                 }) => {
                     self.tell_last(description.run, verdict, told);
+                    self.part.end()?;
                     return Ok(Left::Ended(Ended::Finished(reason)));
                 }
                 Some(Orders {
@@ -87,11 +96,13 @@ impl Session {
                     verdict,
                     ..
                 }) => {
+                    self.part.begin(description.run)?;
                     self.tell_last(description.run, verdict, told);
                     self.waits = None;
                     self.work(&description, assignment, trainer, told).await?;
                 }
                 Some(Orders { verdict, .. }) => {
+                    self.part.begin(description.run)?;
                     self.tell_last(description.run, verdict, told);
                     self.tell_waits(Awaited::Task, told);
                     self.changed(PAUSE * 4).await;
@@ -100,6 +111,34 @@ impl Session {
                     self.tell_waits(Awaited::Task, told);
                     self.changed(PAUSE * 4).await;
                 }
+            }
+        }
+    }
+
+    /// Whether the run that is described is over already, as far as the server can say.
+    async fn is_over(&self, description: &Description) -> bool {
+        let join = &self.join;
+        let subject = self.subjects.down(&join.device);
+        let last = self.line.last(&self.subjects.down_stream(), &subject).await;
+        let Ok(Some(bytes)) = last else {
+            return false;
+        };
+        match Down::open(&bytes, &join.fleet, &join.device, &join.coordinator) {
+            Ok(Down::Orders(orders)) => orders.run == description.run && orders.finished.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Waits until another run than this one is described.
+    async fn next_run(&self, over: u64) -> Result<Left, FleetError> {
+        loop {
+            if let Some(left) = self.left()? {
+                return Ok(left);
+            }
+            self.pause().await;
+            let now = self.description().await;
+            if now.is_some_and(|now| now.run != over) {
+                return Ok(Left::OtherRun);
             }
         }
     }

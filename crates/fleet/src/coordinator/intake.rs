@@ -70,6 +70,9 @@ impl Coordinator {
     /// Takes in one message of a device. Whatever it holds, what comes of it is on the disk when this returns.
     pub(super) fn take(&mut self, message: &async_nats::Message) -> Result<(), FleetError> {
         let device = self.subjects.device_of(&message.subject);
+        if device.is_some_and(|device| self.is_latecomer(device)) {
+            return Ok(());
+        }
         let Some(client) = device.and_then(|device| self.roster.place(device)) else {
             self.turn_away(None, Turned::UnknownClient);
             return Ok(());

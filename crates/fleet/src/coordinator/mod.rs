@@ -9,6 +9,7 @@ mod held;
 mod intake;
 mod judge;
 mod models;
+mod newcomers;
 mod outlet;
 mod parcel;
 mod settings;
@@ -29,7 +30,7 @@ use crate::identity::{Key, Roster};
 use crate::journal::{Happened, Journal, Record};
 use crate::link::{self, Door};
 use crate::wire::{Subjects, Turned, Wanted};
-use crate::{Digest, FleetError, Stop};
+use crate::{Digest, FleetError, Name, Stop};
 
 pub use judge::Judge;
 pub use settings::Settings;
@@ -74,6 +75,10 @@ pub struct Coordinator {
     began: Instant,
     before: f64,
     devices: Vec<Seen>,
+    /// Devices of the fleet that take part from the next run on.
+    latecomers: Vec<Name>,
+    /// The number from which this process numbers its orders.
+    first_sequence: u64,
     /// Whose orders must be published.
     due: BTreeSet<ClientId>,
     turned: BTreeMap<Turned, u64>,
@@ -105,29 +110,29 @@ struct Seen {
 
 impl Coordinator {
     /// Opens the run in `folder`, or begins one there from the parameters that `start` gives; the clients of `config` are the
-    /// devices of the roster, in order.
+    /// first devices of the roster, in order: all of them for a new run, and for an old one those that it began with
+    /// ([`clients_at_start`](crate::engine::clients_at_start)).
     ///
     /// # Errors
     /// The folder is served by another process, is damaged, or holds a run under other rules; devices would have to be told more than
     /// a message holds.
     pub fn open(
         folder: &Path,
-        roster: Roster,
+        mut roster: Roster,
         key: Key,
         config: Config,
         settings: Settings,
         start: impl FnOnce() -> Vec<f32>,
     ) -> Result<Self, FleetError> {
-        if config.clients.len() != roster.devices.len() {
-            return Err(FleetError::OtherRules {
+        let all_there = |clients: usize| {
+            let devices = roster.devices.len();
+            let missing = || FleetError::OtherRules {
                 folder: folder.to_owned(),
-                reason: format!(
-                    "{} clients for the {} devices of the fleet",
-                    config.clients.len(),
-                    roster.devices.len()
-                ),
-            });
-        }
+                reason: format!("{clients} clients for the {devices} devices of the fleet"),
+            };
+            (clients <= devices).then_some(()).ok_or_else(missing)
+        };
+        all_there(config.clients.len())?;
         // Before anything of the run is there: devices would leave such a description unread, and wait for ever.
         let description = settings.description(&roster.fleet, u64::MAX, &config.layout);
         if let Some(excess) = description.excess() {
@@ -140,6 +145,10 @@ impl Coordinator {
             Some(_) => Some(Held::at(folder.join("held"))?),
             None => None,
         };
+        let clients = engine.progress().members.len();
+        all_there(clients)?;
+        // Those that were added since are looked at as those are that come later.
+        roster.devices.truncate(clients);
         let now = Instant::now();
         let sequence = opened(folder)? << ORDERS_OF_A_PROCESS;
         let devices = roster.devices.iter();
@@ -157,6 +166,8 @@ impl Coordinator {
             roster,
             key,
             devices,
+            latecomers: Vec::new(),
+            first_sequence: sequence,
             turned: BTreeMap::new(),
             pace: Pace::default(),
             told: None,
@@ -171,6 +182,11 @@ impl Coordinator {
     /// The run.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The devices that take part, in the order of the aggregator's clients.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// Has somebody told how the run stands, about once a second.
@@ -277,7 +293,10 @@ impl Coordinator {
             | Happened::Unreadable { client, .. } => {
                 self.due.insert(client);
             }
-            Happened::Deadline { .. } | Happened::Stop { .. } | Happened::Tested(_) => {}
+            Happened::Added { .. }
+            | Happened::Deadline { .. }
+            | Happened::Stop { .. }
+            | Happened::Tested(_) => {}
         }
         for action in &actions {
             match action {

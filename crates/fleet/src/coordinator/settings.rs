@@ -14,8 +14,12 @@ use crate::wire::Description;
 pub struct Settings {
     /// The certificate authority of the server, in PEM; none on loopback.
     pub authority: Option<String>,
-    /// `fleet.toml`: read again when it changes, so that revoked devices are sent away.
+    /// `fleet.toml`: read again when it changes, so that revoked devices are sent away and added ones taken in.
     pub roster: Option<PathBuf>,
+    /// Clips of an ordinary task of a device that is added to the fleet when the run is under way. None: such devices take part from
+    /// the next run on, as they do under a strategy that admits nobody later
+    /// ([`Strategy::admits_newcomers`](fedact_federation::strategy::Strategy::admits_newcomers)).
+    pub newcomers: Option<u64>,
     /// How devices encode their updates.
     pub codec: Codec,
     /// Whether they add to an update what the last one left out.
@@ -48,6 +52,7 @@ impl Default for Settings {
         Self {
             authority: None,
             roster: None,
+            newcomers: None,
             codec: Codec::default(),
             feedback: false,
             differences: None,

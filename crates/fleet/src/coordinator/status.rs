@@ -49,6 +49,9 @@ pub struct Status {
     pub turned: BTreeMap<String, u64>,
     /// The devices.
     pub devices: Vec<DeviceStatus>,
+    /// Devices that were added when the run was under way, and take part from the next one on.
+    #[serde(default)]
+    pub next_run: Vec<Name>,
 }
 
 /// How a device stands.
@@ -196,6 +199,7 @@ impl Coordinator {
                 .map(|(reason, count)| (reason.code().to_owned(), *count))
                 .collect(),
             devices,
+            next_run: self.latecomers.clone(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What happens without a message: leases and rounds run out, devices are revoked.
+//! What happens without a message: leases and rounds run out, devices are revoked and added.
 
 use std::time::Instant;
 
@@ -78,7 +78,7 @@ impl Coordinator {
             let known = read.devices.iter().find(|known| known.name == device.name);
             device.revoked = known.is_none_or(|known| known.revoked);
         }
-        Ok(())
+        self.admit(&read)
     }
 
     /// How long ago a device was heard, in seconds, if it was at all.

@@ -13,7 +13,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use fedact_federation::aggregator::{Aggregator, Config, Rows, State};
+use fedact_federation::aggregator::{Aggregator, Client, Config, Rows, State};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -118,7 +118,12 @@ pub(super) fn read(
     if reader.hash.finalize()[..] != expected {
         return Err(damaged("its digest is wrong"));
     }
-    let aggregator = Aggregator::restore(config.clone(), head.state, parameters, &rows)
+    let mut config = config.clone();
+    let newcomers = head.progress.newcomers.iter();
+    config.clients.extend(newcomers.map(|samples| Client {
+        samples_per_task: *samples,
+    }));
+    let aggregator = Aggregator::restore(config, head.state, parameters, &rows)
         .ok_or_else(|| damaged("its parts do not fit each other"))?;
     Ok(Some((aggregator, head.progress)))
 }

@@ -24,7 +24,7 @@ mod versions;
 use std::path::{Path, PathBuf};
 
 use fedact_federation::aggregator::{
-    Action, Aggregator, ClientId, Config, Contents, Event, Update,
+    Action, Aggregator, Client, ClientId, Config, Contents, Event, Update,
 };
 use fedact_federation::message::{Decoder, Message, MessageError, apply_in_place};
 
@@ -35,6 +35,7 @@ use crate::{Digest, FleetError, files};
 pub use chronicle::{Entry, chronicle};
 pub use progress::{Member, Presence, Progress, Tested};
 pub use replay::{Replayed, replay};
+pub use rules::clients_at_start;
 
 use chronicle::Chronicle;
 use rules::RunFile;
@@ -55,7 +56,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the run in a folder, or begins one there, and brings it to where its journal ends.
+    /// Opens the run in a folder, or begins one there, and brings it to where its journal ends. The clients of `config` are those
+    /// that the run began with ([`clients_at_start`]); those that were added since are in the journal.
     ///
     /// # Errors
     /// The folder holds a run under other rules or is damaged, or a file cannot be read or written.
@@ -202,6 +204,11 @@ impl Engine {
             Happened::Lost { client } | Happened::Unreadable { client, .. } => {
                 Some(Event::ClientLost { client: *client })
             }
+            Happened::Added { samples_per_task } => Some(Event::ClientAdded {
+                client: Client {
+                    samples_per_task: *samples_per_task,
+                },
+            }),
             Happened::Deadline { round } => Some(Event::RoundDeadline { round: *round }),
             Happened::Stop { reason } => Some(Event::Stop { reason: *reason }),
             Happened::Update { client, .. } => {

@@ -16,6 +16,9 @@ pub struct Progress {
     pub journal_end: u64,
     /// By client.
     pub members: Vec<Member>,
+    /// Clips of an ordinary task of each client that was added since the run began: the last ones of `members`.
+    #[serde(default)]
+    pub newcomers: Vec<u64>,
     /// Rounds and groups that close at some time, in seconds since the run began.
     pub deadlines: Vec<(f64, u64)>,
     /// When rounds were opened, for drivers that give them a time.
@@ -103,6 +106,7 @@ impl Progress {
         Self {
             journal_end,
             members: vec![Member::default(); clients],
+            newcomers: Vec::new(),
             deadlines: Vec::new(),
             open_round: None,
             closed_round: None,
@@ -160,6 +164,10 @@ impl Progress {
                     member.presence = Presence::Away;
                     member.lost += u64::from(member.assignment.take().is_some());
                 });
+            }
+            Happened::Added { samples_per_task } => {
+                self.newcomers.push(*samples_per_task);
+                self.members.push(Member::default());
             }
             Happened::Update {
                 client,

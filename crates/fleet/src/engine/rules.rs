@@ -20,6 +20,17 @@ pub(super) struct RunFile {
     rules: serde_json::Value,
 }
 
+const SAMPLES_PER_TASK: &str = "samples_per_task";
+
+/// With how many clients the run in a folder began; nothing where none has begun.
+///
+/// # Errors
+/// The folder's `run.json` cannot be read.
+pub fn clients_at_start(folder: &Path) -> Result<Option<usize>, FleetError> {
+    let run = RunFile::read(&folder.join("run.json"))?;
+    Ok(run.and_then(|run| Some(run.rules[SAMPLES_PER_TASK].as_array()?.len())))
+}
+
 impl RunFile {
     pub fn read(path: &Path) -> Result<Option<Self>, FleetError> {
         let Some(bytes) = files::read_if_there(path)? else {
@@ -85,7 +96,7 @@ fn rules(config: &Config) -> serde_json::Value {
     let samples = config.clients.iter().map(|client| client.samples_per_task);
     serde_json::json!({
         "strategy": config.strategy,
-        "samples_per_task": samples.collect::<Vec<u64>>(),
+        SAMPLES_PER_TASK: samples.collect::<Vec<u64>>(),
         "layout": format!("{:016x}", config.layout.fingerprint()),
         "concurrency": config.concurrency,
         "budget_samples": config.budget_samples,

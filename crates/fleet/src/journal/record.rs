@@ -32,6 +32,11 @@ pub enum Happened {
         /// Which.
         client: ClientId,
     },
+    /// A device was added to the fleet and takes part from now on; its number is the next one.
+    Added {
+        /// Clips of an ordinary task of it.
+        samples_per_task: u64,
+    },
     /// The update of an open task came, whole.
     Update {
         /// Whose.

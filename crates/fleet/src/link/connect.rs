@@ -9,8 +9,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 
-use super::Line;
 use super::line::Standing;
+use super::{Line, certificate};
 use crate::FleetError;
 use crate::identity::Key;
 
@@ -57,19 +57,27 @@ pub(crate) async fn connect(door: &Door<'_>) -> Result<Line, FleetError> {
         let options = options(door, tls, told)?;
         match options.connect(addresses.clone()).await {
             Ok(client) => return Ok(Line { client, standing }),
-            Err(error) => match error.kind() {
-                ConnectErrorKind::AuthorizationViolation
-                | ConnectErrorKind::Authentication
-                | ConnectErrorKind::Tls
-                | ConnectErrorKind::ServerParse => {
-                    return Err(not_let_in(door, error.to_string()));
+            Err(error) => {
+                if let Some(reason) = certificate::out_of_date(&error) {
+                    return Err(FleetError::OutOfDate {
+                        address: door.addresses.join(", "),
+                        reason,
+                    });
                 }
-                // A certificate that is not believed comes as an error of input and output.
-                _ if tls && says_certificate(&error) => {
-                    return Err(not_let_in(door, error.to_string()));
+                match error.kind() {
+                    ConnectErrorKind::AuthorizationViolation
+                    | ConnectErrorKind::Authentication
+                    | ConnectErrorKind::Tls
+                    | ConnectErrorKind::ServerParse => {
+                        return Err(not_let_in(door, error.to_string()));
+                    }
+                    // A certificate that is not believed comes as an error of input and output.
+                    _ if tls && says_certificate(&error) => {
+                        return Err(not_let_in(door, error.to_string()));
+                    }
+                    _ => tokio::time::sleep(Duration::from_millis(300)).await,
                 }
-                _ => tokio::time::sleep(Duration::from_millis(300)).await,
-            },
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The connection to the NATS server, and the few questions that are asked of it.
 
+mod certificate;
 mod connect;
 mod line;
 

@@ -13,22 +13,29 @@
 //! cluster.secret           what the servers of a cluster know each other by    0600
 //! runs/NAME/               the coordinator's folder of a run                   (engine)
 //! runs/opened              how often a coordinator opened one                  (coordinator)
+//! changes.lock             held by whoever adds or revokes a device, or renews certificates
 //! run                      leads to the run that is served, or was last
 //! lock                     held by the process that serves one
 //! ```
 
 mod certificates;
+mod people;
 mod server;
+mod taken;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use crate::files::{self, Locked};
-use crate::identity::{Device, Join, Key, Roster};
+use crate::identity::{Key, Roster};
 use crate::{FleetError, Name};
 
 use certificates::Certificates;
+use people::admission;
+
+pub use people::Renewed;
+pub use taken::{Server, Taken};
 
 /// What a fleet is to be.
 #[derive(Debug, Clone)]
@@ -65,8 +72,7 @@ impl Setup {
 
     /// What is wrong with it is found before anything is written.
     fn check(&self) -> Result<(), FleetError> {
-        let mut devices = self.devices.iter().enumerate();
-        if let Some((_, name)) = devices.find(|(nth, name)| self.devices[..*nth].contains(name)) {
+        if let Some(name) = first_twice(&self.devices) {
             return Err(FleetError::Twice { name: name.clone() });
         }
         let servers = self.servers();
@@ -87,6 +93,13 @@ impl Setup {
         };
         std::iter::once(first).chain(self.others.clone()).collect()
     }
+}
+
+/// The first name that stands before in the list.
+fn first_twice(names: &[Name]) -> Option<&Name> {
+    let mut names_and_places = names.iter().enumerate();
+    let twice = names_and_places.find(|(nth, name)| names[..*nth].contains(name));
+    twice.map(|(_, name)| name)
 }
 
 /// An address, or labels of letters, digits, - and _ with dots between (RFC 1123, and the _ that containers have).
@@ -112,7 +125,7 @@ fn is_free(folder: &Path) -> Result<(), FleetError> {
     };
     if folder.join("fleet.toml").exists() {
         return Err(occupied(
-            "holds a fleet already, whose keys would be lost".into(),
+            "holds a fleet already, to which `fedact fleet add` adds devices".into(),
         ));
     }
     let entries = match std::fs::read_dir(folder) {
@@ -205,23 +218,9 @@ impl Fleet {
             devices: Vec::new(),
         };
         for name in &setup.devices {
-            let key = Key::generate();
-            roster.devices.push(Device {
-                name: name.clone(),
-                key: key.public(),
-                revoked: false,
-            });
-            let join = Join {
-                fleet: setup.fleet.clone(),
-                device: name.clone(),
-                address: roster.address.clone(),
-                others: roster.others.clone(),
-                authority: certificates
-                    .as_ref()
-                    .map(|certificates| certificates.authority.clone()),
-                coordinator: coordinator.public(),
-                key,
-            };
+            let authority = certificates.as_ref().map(|made| made.authority.as_str());
+            let (device, join) = admission(&roster, name, authority);
+            roster.devices.push(device);
             join.write(&fleet.join_path(name))?;
         }
         if let Some(certificates) = certificates.filter(|_| servers.len() > 1) {
@@ -230,7 +229,8 @@ impl Fleet {
                 certificates.write_server(&place.folder.join("tls"))?;
             }
         }
-        server::write(&fleet.folder, &roster, setup.store_bytes)?;
+        let reader = Key::generate().public();
+        server::write(&fleet.folder, &roster, setup.store_bytes, &reader)?;
         // The roster comes last: without it, the folder is none of a fleet and can be set up again.
         roster.write(&fleet.roster_path())?;
         Ok(fleet)
@@ -277,24 +277,6 @@ impl Fleet {
         let path = self.folder.join("tls/authority.pem");
         let bytes = files::read_if_there(&path)?;
         Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
-    }
-
-    /// Sends a device away: the server is told to know it no longer, and the coordinator gives its task up. Says whether a
-    /// server was running here to be told.
-    ///
-    /// # Errors
-    /// The fleet has no such device, or a file cannot be written.
-    pub fn revoke(&self, device: &str) -> Result<bool, FleetError> {
-        let path = self.roster_path();
-        let mut roster = self.roster()?;
-        let place = roster.place(device).ok_or_else(|| FleetError::Invalid {
-            reason: format!("there is no device `{device}`"),
-            path: path.clone(),
-        })?;
-        roster.devices[place].revoked = true;
-        server::rewrite(&self.folder, &roster)?;
-        roster.write(&path)?;
-        server::reload(&self.folder, &roster)
     }
 
     /// Where the run is that is served, or was last: a link to one of `runs`. Nothing is there before the first one.
@@ -383,6 +365,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::identity::Join;
 
     fn setup(host: &str) -> Setup {
         let devices = ["nano-1", "pi-3"].map(|name| Name::new(name).unwrap());
@@ -564,20 +547,5 @@ mod tests {
         setup.others.pop();
         let error = Fleet::init(&folder.path().join("two"), &setup).unwrap_err();
         assert!(error.to_string().contains("2 servers"), "{error}");
-    }
-
-    #[test]
-    fn a_revoked_device_is_in_the_roster_and_no_longer_in_the_servers_configuration() {
-        let folder = tempfile::tempdir().unwrap();
-        let fleet = Fleet::init(folder.path(), &setup("::1")).unwrap();
-        let key = fleet.roster().unwrap().devices[0].key.clone();
-        let configuration = || std::fs::read_to_string(fleet.server_configuration()).unwrap();
-        assert!(configuration().contains(key.as_str()));
-        // No server runs here, so none was told.
-        assert!(!fleet.revoke("nano-1").unwrap());
-        assert!(!configuration().contains(key.as_str()));
-        let roster = fleet.roster().unwrap();
-        assert_eq!(roster.place("nano-1"), Some(0));
-        assert!(roster.devices[0].revoked && !roster.devices[1].revoked);
     }
 }

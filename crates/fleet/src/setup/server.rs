@@ -22,7 +22,7 @@ pub(super) struct Place<'roster> {
     /// Where its configuration and its streams lie.
     pub folder: PathBuf,
     nth: usize,
-    address: &'roster str,
+    pub address: &'roster str,
     /// Where the other servers of its cluster are.
     others: Vec<&'roster str>,
 }
@@ -42,17 +42,23 @@ pub(super) fn places<'roster>(folder: &Path, roster: &'roster Roster) -> Vec<Pla
     (0..addresses.len()).map(place).collect()
 }
 
-/// Writes the configurations.
-pub(super) fn write(folder: &Path, roster: &Roster, store_bytes: u64) -> Result<(), FleetError> {
+/// Writes the configurations. Whoever has the key is let in by servers that go by them, and may do nothing there.
+pub(super) fn write(
+    folder: &Path,
+    roster: &Roster,
+    store_bytes: u64,
+    reader: &PublicKey,
+) -> Result<(), FleetError> {
     for place in places(folder, roster) {
         files::folder(&place.folder)?;
         let path = place.folder.join(NAME);
         if place.others.is_empty() {
             // It has no secrets in it: the server knows public keys alone.
-            let text = configuration(&place, roster, store_bytes, "");
+            let text = configuration(&place, roster, store_bytes, "", reader);
             files::write(&path, &[text.as_bytes()], Lasting::Synced)?;
         } else {
-            let text = configuration(&place, roster, store_bytes, &cluster_secret(folder)?);
+            let secret = cluster_secret(folder)?;
+            let text = configuration(&place, roster, store_bytes, &secret, reader);
             files::write_secret(&path, text.as_bytes())?;
         }
     }
@@ -75,8 +81,12 @@ fn cluster_secret(folder: &Path) -> Result<String, FleetError> {
     Ok(secret)
 }
 
-/// Writes them again for another roster.
-pub(super) fn rewrite(folder: &Path, roster: &Roster) -> Result<(), FleetError> {
+/// Writes them again for another roster, with another key to see by whether they were read.
+pub(super) fn rewrite(
+    folder: &Path,
+    roster: &Roster,
+    reader: &PublicKey,
+) -> Result<(), FleetError> {
     let first = places(folder, roster).remove(0);
     let path = first.folder.join(NAME);
     let text = std::fs::read_to_string(&path).map_err(FleetError::file(&path))?;
@@ -86,19 +96,11 @@ pub(super) fn rewrite(folder: &Path, roster: &Roster) -> Result<(), FleetError> 
         path: path.clone(),
         reason: format!("it has no line `{STORE}BYTES`; it was not written by this program"),
     })?;
-    write(folder, roster, store)
+    write(folder, roster, store, reader)
 }
 
-/// Has the servers read them again. Says whether all of them run here and were told.
-pub(super) fn reload(folder: &Path, roster: &Roster) -> Result<bool, FleetError> {
-    let mut all = true;
-    for place in places(folder, roster) {
-        all &= reload_one(&place.folder)?;
-    }
-    Ok(all)
-}
-
-fn reload_one(folder: &Path) -> Result<bool, FleetError> {
+/// Has the server of a folder read its configuration again. Says whether one runs here and was told.
+pub(super) fn tell_to_reload(folder: &Path) -> Result<bool, FleetError> {
     let Some(bytes) = files::read_if_there(&folder.join(PID))? else {
         return Ok(false);
     };
@@ -120,7 +122,18 @@ fn found_at(address: &str) -> (&str, u16) {
     (host, port.parse().unwrap_or(4222))
 }
 
-fn configuration(place: &Place<'_>, roster: &Roster, store_bytes: u64, secret: &str) -> String {
+/// The host of an address, as in certificates.
+pub(super) fn host_of(address: &str) -> &str {
+    found_at(address).0.trim_matches(['[', ']'])
+}
+
+fn configuration(
+    place: &Place<'_>,
+    roster: &Roster,
+    store_bytes: u64,
+    secret: &str,
+    reader: &PublicKey,
+) -> String {
     let subjects = Subjects::new(&roster.fleet);
     let tls = place.address.starts_with("tls://");
     let (_, port) = found_at(place.address);
@@ -138,7 +151,7 @@ fn configuration(place: &Place<'_>, roster: &Roster, store_bytes: u64, secret: &
         false => quoted(&place.folder.join(name).display().to_string()),
     };
     let mut text = String::from(
-        "# Written by `fedact fleet init`, and again by `fedact fleet revoke`; not for editing.\n",
+        "# Written by `fedact fleet init`, and again by `add`, `revoke` and `renew`; not for editing, but for max_file_store.\n",
     );
     let name = match clustered {
         true => format!("{}-{}", roster.fleet, place.nth + 1),
@@ -214,6 +227,11 @@ fn configuration(place: &Place<'_>, roster: &Roster, store_bytes: u64, secret: &
             &subjects.device_may_subscribe(name),
         );
     }
+    let _ = write!(
+        text,
+        "      # by whom it is seen that this file was read\n      \
+               {{nkey: {reader}, permissions: {{publish: {{deny: \">\"}}, subscribe: {{deny: \">\"}}}}}}\n",
+    );
     text.push_str("    ]\n  }\n}\n");
     text
 }

@@ -210,7 +210,9 @@ impl World {
             pause,
         };
         let folder = self.path(&format!("device-{device}"));
-        let client = Client::new(join, folder, trainer).telling(told);
+        let client = Client::new(join, folder, trainer)
+            .for_one_run()
+            .telling(told);
         let stop = stop.clone();
         tokio::spawn(async move { client.take_part(&stop).await })
     }

@@ -92,7 +92,8 @@ async fn device(
         .create(true)
         .append(true)
         .open(folder.join("decided"))?;
-    let client = Client::new(join, folder, trainer).telling(move |told| {
+    let client = Client::new(join, folder, trainer).for_one_run();
+    let client = client.telling(move |told| {
         if let Told::Decided(verdict) = told {
             let outcome = verdict.refused.as_deref().unwrap_or("counts");
             let line = format!("{} {outcome}\n", verdict.task);

@@ -18,6 +18,7 @@ use fedact_clips::ClipSet;
 use fedact_federation::aggregator::EndReason;
 use fedact_fleet::Stop;
 use fedact_fleet::coordinator::{Coordinator, Ended, Settings};
+use fedact_fleet::engine::clients_at_start;
 use fedact_fleet::setup::Fleet;
 use fedact_nets::quantize::QuantizedModel;
 use fedact_stage::{Job, Reporter, Stopped};
@@ -57,13 +58,10 @@ pub fn serve(
     };
     let fleet = Fleet::open(job.fleet.as_deref().ok_or_else(no_fleet)?)?;
     let roster = fleet.roster()?;
-    let devices: Vec<String> = roster
-        .devices
-        .iter()
-        .map(|device| device.name.to_string())
-        .collect();
     let layout = rules::layout_of(&model);
-    let plan = Plan::of(params, &clips, devices.len())?;
+    // A run that was begun goes on by the rules that it began with, however many devices the fleet has by now.
+    let begun = clients_at_start(&Place::path(&fleet, &job.checkpoints)?)?;
+    let plan = Plan::of(params, &clips, begun.unwrap_or(roster.devices.len()))?;
     let brief = brief::brief(&model.info, &clips, params)?;
     let place = Place::take(&fleet, &job.checkpoints)?;
 
@@ -77,6 +75,7 @@ pub fn serve(
     let settings = Settings {
         authority: fleet.authority()?,
         roster: Some(fleet.roster_path()),
+        newcomers: Some(plan.clips_per_task),
         codec: params.codec.clone(),
         feedback: params.error_feedback && !params.codec.is_exact(),
         differences: params.fleet.down.clone(),
@@ -84,7 +83,7 @@ pub fn serve(
         lease: seconds(params.fleet.lease_seconds),
         round_deadline: params.round_deadline_seconds.map(seconds),
         patience: params.fleet.patience_seconds.map(seconds),
-        max_losses_in_a_row: rules::max_losses_in_a_row(devices.len()),
+        max_losses_in_a_row: rules::max_losses_in_a_row(plan.devices),
         checkpoint_every: EVENTS_OF_AN_UPDATE.saturating_mul(params.checkpoint_every),
         trainer: brief,
         ..Settings::default()
@@ -102,6 +101,12 @@ pub fn serve(
         .telling(show::teller(progress, reporter.clone(), &plan));
     let reason = until_it_ends(&mut coordinator, reporter)?;
     let mut outcome = outcome::outcome(coordinator.engine(), reason, &plan, params);
+    let devices: Vec<String> = coordinator
+        .roster()
+        .devices
+        .iter()
+        .map(|device| device.name.to_string())
+        .collect();
     // With it goes the examiner's network, and the model is read once more.
     drop(coordinator);
     let history = job.checkpoints.join(HISTORY);

@@ -15,7 +15,8 @@ use crate::{FederateError, FederateParams, rules};
 #[derive(Debug, Clone)]
 pub struct Plan {
     strategy: Strategy,
-    devices: usize,
+    /// Devices at the beginning.
+    pub devices: usize,
     /// Clips of an ordinary task, repeats counted.
     pub clips_per_task: u64,
     /// Clips of a pass.

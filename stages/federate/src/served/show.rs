@@ -11,7 +11,7 @@ use super::plan::Plan;
 /// A device that was heard within so many seconds is there, whatever it is at.
 const LATELY: f64 = 10.0;
 
-/// Moves the bar, and has a line for every new trouble.
+/// Moves the bar, and has a line for every new trouble and every device that is added.
 pub fn teller(
     progress: Arc<Task>,
     reporter: Reporter,
@@ -19,7 +19,15 @@ pub fn teller(
 ) -> impl FnMut(&Status) + Send + 'static {
     let plan = plan.clone();
     let mut trouble = None;
+    let mut known: Option<Known> = None;
     move |status| {
+        let before = known.replace(Known::of(status));
+        if let Some(before) = before {
+            before
+                .newcomers(status)
+                .iter()
+                .for_each(|line| reporter.info(line));
+        }
         if status.trouble != trouble {
             trouble.clone_from(&status.trouble);
             if let Some(text) = &trouble {
@@ -28,6 +36,32 @@ pub fn teller(
         }
         progress.detail(detail(status));
         progress.set(plan.client_epochs_of(status.samples).floor() as u64);
+    }
+}
+
+/// Of which devices it was told before.
+struct Known {
+    devices: usize,
+    later: usize,
+}
+
+impl Known {
+    fn of(status: &Status) -> Self {
+        Self {
+            devices: status.devices.len(),
+            later: status.next_run.len(),
+        }
+    }
+
+    /// A line for every device that was added since.
+    fn newcomers(&self, status: &Status) -> Vec<String> {
+        let taken_in = status.devices.iter().skip(self.devices);
+        let taken_in = taken_in.map(|device| format!("{} was added and takes part", device.name));
+        let later = status.next_run.iter().skip(self.later);
+        let later = later.map(|name| {
+            format!("{name} was added and takes part from the next run on: this one counts on the devices that it began with")
+        });
+        taken_in.chain(later).collect()
     }
 }
 
@@ -97,6 +131,23 @@ mod tests {
             "devices": devices,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_device_that_is_added_has_its_line_once() {
+        let before = status([0.5, 30.0]);
+        let mut now = before.clone();
+        let mut device = now.devices[0].clone();
+        device.name = fedact_fleet::Name::new("pi-5").unwrap();
+        now.devices.push(device);
+        assert_eq!(
+            Known::of(&before).newcomers(&now),
+            ["pi-5 was added and takes part"]
+        );
+        now.next_run.push(fedact_fleet::Name::new("pi-6").unwrap());
+        let lines = Known::of(&before).newcomers(&now);
+        assert!(lines[1].starts_with("pi-6 was added and takes part from the next run on"));
+        assert!(Known::of(&now).newcomers(&now).is_empty());
     }
 
     #[test]

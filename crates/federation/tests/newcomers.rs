@@ -1,0 +1,136 @@
+//! Clients that come when the run is under way.
+#![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
+
+#[allow(dead_code)] // each test program uses a part
+mod kit;
+
+use std::sync::Arc;
+
+use fedact_federation::aggregator::{Action, Aggregator, Client, Config, Contents, Event, Update};
+use fedact_federation::layout::Layout;
+use fedact_federation::strategy::Strategy;
+
+const SAMPLES: u64 = 10;
+
+fn server(strategy: Strategy) -> Aggregator {
+    let client = Client {
+        samples_per_task: SAMPLES,
+    };
+    let config = Config {
+        strategy,
+        clients: vec![client; 2],
+        layout: Layout::vector(2),
+        budget_samples: 1000,
+        max_update_distance: None,
+        norm_bound: None,
+        max_samples: None,
+        max_refusals_in_a_row: 100,
+        seed: 0,
+    };
+    Aggregator::new(config, vec![0.0, 0.0])
+}
+
+fn added() -> Event {
+    Event::ClientAdded {
+        client: Client {
+            samples_per_task: 2 * SAMPLES,
+        },
+    }
+}
+
+/// The task that a client is sent by these actions, with its base version and its samples.
+fn sent(actions: &[Action], to: usize) -> Option<(u64, u64, u64)> {
+    actions.iter().find_map(|action| match *action {
+        Action::Send {
+            client,
+            task,
+            version,
+            samples,
+        } if client == to => Some((task, version, samples)),
+        _ => None,
+    })
+}
+
+/// Answers a task.
+fn answer(server: &mut Aggregator, client: usize, task: (u64, u64, u64)) -> Vec<Action> {
+    let numbers = vec![0.5, -0.5];
+    let contents = match server.config().strategy.takes_parameters() {
+        true => Contents::Parameters(numbers),
+        false => Contents::Change(numbers),
+    };
+    server.handle(Event::UpdateArrived(Update {
+        client,
+        task: task.0,
+        base_version: task.1,
+        samples: task.2,
+        layout: Layout::vector(2).fingerprint(),
+        contents,
+    }))
+}
+
+fn counts(actions: &[Action], of: usize) -> bool {
+    let mixed = |action: &Action| matches!(action, Action::Mixed { client, .. } if *client == of);
+    actions.iter().any(mixed)
+}
+
+#[test]
+fn a_newcomer_has_a_task_of_its_own_size_and_its_update_counts() {
+    let mut server = server(kit::fedasync());
+    assert_eq!(server.handle(Event::ClientReady { client: 2 }), []);
+    assert_eq!(server.handle(added()), []);
+    let task = sent(&server.handle(Event::ClientReady { client: 2 }), 2).unwrap();
+    assert_eq!(task.2, 2 * SAMPLES);
+    assert!(counts(&answer(&mut server, 2, task), 2));
+    assert_eq!(server.samples(), 2 * SAMPLES);
+    assert_eq!(server.config().clients.len(), 3);
+}
+
+#[test]
+fn a_round_that_is_open_does_not_wait_for_a_newcomer_and_the_next_one_asks_it() {
+    let mut server = server(kit::fedavg(Default::default()));
+    let first = sent(&server.handle(Event::ClientReady { client: 0 }), 0).unwrap();
+    server.handle(added());
+    assert_eq!(
+        sent(&server.handle(Event::ClientReady { client: 2 }), 2),
+        None
+    );
+    let second = sent(&server.handle(Event::ClientReady { client: 1 }), 1).unwrap();
+    answer(&mut server, 0, first);
+    let actions = answer(&mut server, 1, second);
+    assert_eq!(server.version(), 1);
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::RoundOpened { asked: 3, .. }))
+    );
+    assert!(sent(&actions, 2).is_some(), "{actions:?}");
+}
+
+#[test]
+fn a_server_goes_on_from_what_was_kept_with_its_newcomer() {
+    let mut server = server(kit::fedbuff(2, Default::default()));
+    server.handle(added());
+    let task = sent(&server.handle(Event::ClientReady { client: 2 }), 2).unwrap();
+    let (state, parameters) = (server.state().clone(), Arc::clone(server.parameters()));
+    let config = server.config().clone();
+    let restored = Aggregator::restore(config, state.clone(), parameters, &server.rows());
+    answer(&mut restored.unwrap(), 2, task);
+    // Rules of the beginning do not fit any more.
+    let mut fewer = server.config().clone();
+    fewer.clients.pop();
+    let parameters = Arc::clone(server.parameters());
+    assert!(Aggregator::restore(fewer, state, parameters, &server.rows()).is_none());
+}
+
+#[test]
+fn strategies_that_count_on_the_clients_of_the_beginning_stay_with_those() {
+    for (name, strategy) in kit::every_strategy() {
+        let admits = strategy.admits_newcomers();
+        let mut server = server(strategy);
+        server.handle(added());
+        let clients = server.config().clients.len();
+        assert_eq!(clients, if admits { 3 } else { 2 }, "{name}");
+        let served = !server.handle(Event::ClientReady { client: 2 }).is_empty();
+        assert!(admits || !served, "{name}");
+    }
+}
