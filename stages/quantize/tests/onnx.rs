@@ -73,10 +73,36 @@ fn agreement(one: &Tensor, other: &Tensor, ahead: f64) -> Option<f64> {
     })
 }
 
-/// Refuses answers that are not the model's. In float they may differ by rounding. In int8 a value may come to lie
-/// in the next step where sums were added in another order: such differences must be no more than this share of those
-/// that all roundings together make.
-fn compare(made: &Made, variant: Variant, found: &Tensor, (who, share): (&str, f64)) {
+/// How far somebody's answers may be from the model's.
+struct Tolerance {
+    /// In float they may differ by the last bits: no more than this share of the logits.
+    float: f64,
+    /// In int8 a value may come to lie in the next step where sums were added in another order: such differences must be no
+    /// more than this share of those that all roundings together make.
+    int8: f64,
+}
+
+/// Sums of whole numbers in another order: 0.00004 and 0.09 were seen at most.
+const OPERATOR_BY_OPERATOR: Tolerance = Tolerance {
+    float: 2e-4,
+    int8: 0.2,
+};
+
+/// Runtimes make integers of the biases, which moves values over the border between two bytes. Seen were 0.0003 and 0.90, the
+/// latter of R(2+1)D-50, and 0.74 of the others.
+const ONNX_RUNTIME: Tolerance = Tolerance {
+    float: 1e-3,
+    int8: 1.0,
+};
+
+/// Seen were 0.0004 and 0.24.
+const OPENVINO: Tolerance = Tolerance {
+    float: 1e-3,
+    int8: 0.4,
+};
+
+/// Refuses answers that are not the model's.
+fn compare(made: &Made, variant: Variant, found: &Tensor, (who, tolerance): (&str, Tolerance)) {
     let name = variant.file_name();
     let architecture = &made.float.info.architecture;
     let expected = expected(made, variant.precision);
@@ -96,16 +122,23 @@ fn compare(made: &Made, variant: Variant, found: &Tensor, (who, share): (&str, f
     };
     let off = root_mean_square(&(found - &expected));
     let allowed = match variant.precision {
-        Precision::Float => 1e-3 * signal,
-        Precision::Int8 => share * roundings(),
-        // Behind a ReLU half of the levels are of no use, so that it is another network, of twice the noise.
-        Precision::SymmetricInt8 => 3.0 * roundings(),
+        Precision::Float => tolerance.float * signal,
+        Precision::Int8 => tolerance.int8 * roundings(),
+        // Behind a ReLU half of the levels are of no use, so that it is another network, of twice the noise (1.7 times
+        // were seen).
+        Precision::SymmetricInt8 => 2.0 * roundings(),
     };
     assert!(
         off <= allowed,
         "{architecture} {name} {who}: off by {off} of {allowed} allowed, of {signal}"
     );
-    let agreement = agreement(&expected, found, 2.0 * allowed).unwrap_or(1.0);
+    // A single clip may be further off than all are on average.
+    let ahead = match variant.precision {
+        Precision::Float => 2e-3 * signal,
+        Precision::Int8 => 2.0 * roundings(),
+        Precision::SymmetricInt8 => 6.0 * roundings(),
+    };
+    let agreement = agreement(&expected, found, ahead).unwrap_or(1.0);
     assert!(
         agreement >= 0.99,
         "{architecture} {name} {who}: agreement {agreement}"
@@ -120,7 +153,12 @@ fn graphs_compute_what_the_model_computes() {
         for variant in source.variants() {
             let model = source.model(variant).unwrap();
             let found = interpreter::run(&model, &made.clips);
-            compare(&made, variant, &found, ("operator by operator", 0.5));
+            compare(
+                &made,
+                variant,
+                &found,
+                ("operator by operator", OPERATOR_BY_OPERATOR),
+            );
         }
     }
 }
@@ -137,10 +175,9 @@ fn a_float_model_with_batch_norm_is_folded_into_the_same_answers() {
             assert_eq!(variant.precision, Precision::Float);
             let model = source.model(variant).unwrap();
             let found = interpreter::run(&model, &made.clips);
-            // Where the values of a channel are nearly all the same, folding changes more than the last bits.
             let off = root_mean_square(&(&found - &expected));
             let signal = root_mean_square(&expected);
-            assert!(off <= 5e-3 * signal, "{settings}: off by {off} of {signal}");
+            assert!(off <= 1e-4 * signal, "{settings}: off by {off} of {signal}");
         }
     }
 }
@@ -157,7 +194,7 @@ fn both_forms_of_a_factored_network_round_alike() {
     };
     let (volumes, pictures) = (run(Form::Volumes), run(Form::Pictures));
     let off = root_mean_square(&(&volumes - &pictures));
-    assert!(off <= 0.01 * root_mean_square(&volumes), "off by {off}");
+    assert!(off <= 1e-3 * root_mean_square(&volumes), "off by {off}");
 }
 
 #[test]
@@ -180,12 +217,11 @@ fn other_runtimes_answer_what_the_model_answers() {
         let answers = std::fs::read(made.path().join("answers.json")).unwrap();
         let answers: serde_json::Value = serde_json::from_slice(&answers).unwrap();
         for variant in Source::open(made.path()).unwrap().variants() {
-            for runtime in ["onnxruntime", "openvino"] {
+            for (runtime, tolerance) in [("onnxruntime", ONNX_RUNTIME), ("openvino", OPENVINO)] {
                 let logits = &answers[variant.file_name()][runtime];
                 let logits: Vec<Vec<f32>> = serde_json::from_value(logits.clone()).unwrap();
                 let found = Tensor::from_slice(&logits.concat()).reshape([60, -1]);
-                // They make integers of the biases, which moves values over the border between two bytes.
-                compare(&made, variant, &found, (runtime, 1.0));
+                compare(&made, variant, &found, (runtime, tolerance));
             }
         }
     }

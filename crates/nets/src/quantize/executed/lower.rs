@@ -8,7 +8,10 @@
 //! A convolution over frames alone, of kernel (k, 1, 1), sees every position by itself. So all positions are put into one axis, which
 //! costs nothing where channels lie innermost, and from which oneDNN fills its registers better: 23 us instead of 60
 //! for 36 to 16 channels of 8x28x28. As such it has two axes, and over two axes oneDNN adds a shortcut itself
-//! before it rounds ([`Form::Joined`]): the sum is never written in 32 bits.
+//! before it rounds: the sum is never written in 32 bits ([`Form::JoinedFrames`]).
+//!
+//! Where a stage is down to one frame, a kernel over frames sees padding with all but its middle, so the rest is left out of
+//! the file and of the work: the sums are the same to the last bit. What remains has two axes as well ([`Form::JoinedPicture`]).
 
 use super::super::Affine;
 use crate::{BlockLayout, ConvLayout, InputGeometry, ResidualLayout, STEM_POOL, ShortcutLayout};
@@ -22,11 +25,13 @@ pub(super) struct Convolution {
     pub input: Affine,
     /// The real value of 1 in what it puts out.
     pub step: f32,
-    /// One a spatial axis, as `padding`: frames, height and width, or frames and positions.
+    /// One a spatial axis, as `padding`: frames, height and width; frames and positions; or height and width.
     pub stride: Vec<i64>,
     pub padding: Vec<i64>,
     /// What it reads of a clip: channels and the spatial axes.
     pub shape: Vec<i64>,
+    /// Which of its kernel's parts over frames is all that sees a frame, where there is only one.
+    pub middle: Option<i64>,
     pub form: Form,
 }
 
@@ -38,7 +43,9 @@ pub(super) enum Form {
     /// Of windows: see [`Lowering::windows`].
     Windows,
     /// In two dimensions, frames and positions, and added to the shortcut's bytes, in whose place the sum's bytes are left.
-    Joined,
+    JoinedFrames,
+    /// The same in height and width, where there is one frame.
+    JoinedPicture,
 }
 
 /// A line of the program.
@@ -84,6 +91,25 @@ impl State {
     fn shape(&self) -> Vec<i64> {
         [&[self.channels], &self.size[..]].concat()
     }
+
+    /// What a joined convolution sees of the value.
+    fn joined(&self) -> Vec<i64> {
+        match self.size {
+            [1, height, width] => vec![self.channels, height, width],
+            _ => self.flat(2),
+        }
+    }
+}
+
+/// A layer in front of so many frames, and which of its kernel's parts over frames is left, if not all are.
+fn in_front_of(layer: &ConvLayout, frames: i64) -> (ConvLayout, Option<i64>) {
+    let mut layer = layer.clone();
+    let (kernel, padding) = (layer.kernel[0], layer.padding[0]);
+    if frames != 1 || kernel == 1 || kernel != 2 * padding + 1 {
+        return (layer, None);
+    }
+    (layer.kernel[0], layer.padding[0]) = (1, 0);
+    (layer, Some(padding))
 }
 
 /// Whether a convolution sees every position by itself.
@@ -171,6 +197,7 @@ impl Lowering {
         output: Output,
         affine: Affine,
     ) -> State {
+        let (layer, middle) = in_front_of(layer, state.size[0]);
         let behind = State {
             channels: layer.outputs,
             size: layer.output_size(state.size),
@@ -183,9 +210,10 @@ impl Lowering {
             stride: layer.stride.to_vec(),
             padding: layer.padding.to_vec(),
             shape: state.shape(),
+            middle,
             form: Form::Volumes,
         };
-        if over_frames_alone(layer) {
+        if over_frames_alone(&layer) && state.size[0] > 1 {
             convolution.shape = state.flat(3);
             self.say(format!("flat = {}", view(source, &convolution.shape)));
             self.add(("flat", "flat"), convolution, output);
@@ -212,19 +240,25 @@ impl Lowering {
         self.lowered.convolutions.push(convolution);
     }
 
-    /// The last convolution of a block, over frames alone, with the shortcut added: the sum's bytes take the place of the
+    /// The last convolution of a block, which sees two axes, with the shortcut added: the sum's bytes take the place of the
     /// shortcut's, which nobody needs any more.
     fn join(&mut self, source: &str, layer: &ConvLayout, within: State, behind: State, ratio: f64) {
+        let (layer, middle) = in_front_of(layer, within.size[0]);
+        let (form, axes) = match within.size[0] {
+            1 => (Form::JoinedPicture, 1..3),
+            _ => (Form::JoinedFrames, 0..2),
+        };
         let convolution = Convolution {
             name: layer.conv.clone(),
             input: within.affine,
             step: behind.affine.scale,
-            stride: layer.stride[..2].to_vec(),
-            padding: layer.padding[..2].to_vec(),
-            shape: within.flat(2),
-            form: Form::Joined,
+            stride: layer.stride[axes.clone()].to_vec(),
+            padding: layer.padding[axes].to_vec(),
+            shape: within.joined(),
+            middle,
+            form,
         };
-        self.say(format!("flat = {}", view("bytes", &behind.flat(2))));
+        self.say(format!("flat = {}", view("bytes", &behind.joined())));
         self.say(format!(
             "flat = self.join({}, {}, flat, {ratio:?}, {}, {:?}, {:?})",
             self.lowered.convolutions.len(),
@@ -254,6 +288,7 @@ impl Lowering {
     /// width of them, in front of a kernel of width 1. The sums are the same to the last bit; at 32 channels
     /// of 8x56x56 they take two fifths of the time.
     fn windows(&mut self, layer: &ConvLayout, state: State, affine: Affine) -> State {
+        let (layer, middle) = in_front_of(layer, state.size[0]);
         let size = layer.output_size(state.size);
         let (width, stride, padding) = (layer.kernel[2], layer.stride[2], layer.padding[2]);
         let zero_point = state.affine.zero_point;
@@ -272,6 +307,7 @@ impl Lowering {
                 state.size[1],
                 size[2],
             ],
+            middle,
             form: Form::Windows,
         };
         self.add(("bytes", "bytes"), convolution, Output::Bytes);
@@ -315,7 +351,8 @@ impl Lowering {
         }
         let last = &block.convolutions[inner.len()];
         let ratio = f64::from(state.affine.scale) / f64::from(affine.scale);
-        if block.shortcut == ShortcutLayout::Identity && over_frames_alone(last) {
+        let two_axes = over_frames_alone(last) || within.size[0] == 1;
+        if block.shortcut == ShortcutLayout::Identity && two_axes {
             let behind = State { affine, ..state };
             self.join(source, last, within, behind, ratio);
             return behind;
@@ -373,6 +410,7 @@ impl Lowering {
             stride: vec![1; 3],
             padding: vec![0; 3],
             shape: vec![state.channels, 1, 1, 1],
+            middle: None,
             form: Form::Volumes,
         };
         self.add(("logits", "bytes"), convolution, Output::Floats);

@@ -84,11 +84,15 @@ fn constants(layer: &Layer, convolution: &Convolution) -> [(String, Tensor); 3] 
             weight = weight.reshape([&weight.size()[..], &[1; 3]].concat());
         }
         // Outputs, inputs, frames, height, width.
+        if let Some(middle) = convolution.middle {
+            weight = weight.narrow(2, middle, 1).contiguous();
+        }
         weight = match convolution.form {
             Form::Volumes => weight,
             // The width becomes channels, a window's values side by side.
             Form::Windows => weight.permute([0, 4, 1, 2, 3]).flatten(1, 2).unsqueeze(-1),
-            Form::Joined => weight.squeeze_dim(-1),
+            Form::JoinedFrames => weight.squeeze_dim(-1),
+            Form::JoinedPicture => weight.squeeze_dim(2),
         };
         let steps = |tensor: &Tensor| {
             let tensor = tensor.detach().to_device(Device::Cpu);

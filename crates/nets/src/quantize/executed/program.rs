@@ -6,8 +6,9 @@ use super::lower::{Convolution, Line, Lowered};
 pub(super) const CLASS: &str = "Int8Network";
 
 /// What every network has. `onednn::qconv_pointwise` is oneDNN's convolution of unsigned by signed bytes with sums of 32
-/// bits, and `onednn::qconv2d_pointwise` the one that adds another value, in whose memory it leaves the result; numbers of types: 0 is `uint8`,
-/// 2 `int16`, 4 `int64`, 6 `float32`, 13 `quint8`. Weights are brought into oneDNN's order once, when the
+/// bits, and `onednn::qconv2d_pointwise` the one that adds another value, in whose memory it leaves the result: without a
+/// ReLU, for which it would take its time, though no byte is below 0. Numbers of types: 0 is `uint8`, 2 `int16`, 4 `int64`,
+/// 6 `float32`, 13 `quint8`. Weights are brought into oneDNN's order once, when the
 /// archive is loaded. The scales of what convolutions read are in those of their weights, so that there is nothing to multiply by.
 /// Bytes of a quantized tensor are had by a tensor of bytes in the same memory: `int_repr` would copy them.
 const COMMON: &str = r#"class Int8Network(Module):
@@ -34,7 +35,7 @@ const COMMON: &str = r#"class Int8Network(Module):
   def convolve(self: __torch__.Int8Network, layer: int, bytes: Tensor, zero_point: int, stride: List[int], padding: List[int], type: int) -> Tensor:
     return ops.onednn.qconv_pointwise(bytes, 1., zero_point, (self.packed)[layer], (self.scales)[layer], (self.zeros)[layer], (self.biases)[layer], stride, padding, [1, 1, 1], 1, 1., 0, type, "none", annotate(List[Optional[number]], []), "")
   def join(self: __torch__.Int8Network, layer: int, bytes: Tensor, shortcut: Tensor, ratio: float, zero_point: int, stride: List[int], padding: List[int]) -> Tensor:
-    return ops.onednn.qconv2d_pointwise(bytes, 1., zero_point, (self.packed)[layer], (self.scales)[layer], (self.zeros)[layer], shortcut, (self.biases)[layer], stride, padding, [1, 1], 1, 1., 0, 0, ratio, 0, "sum", 1., "relu", annotate(List[Optional[number]], []), "")
+    return ops.onednn.qconv2d_pointwise(bytes, 1., zero_point, (self.packed)[layer], (self.scales)[layer], (self.zeros)[layer], shortcut, (self.biases)[layer], stride, padding, [1, 1], 1, 1., 0, 0, ratio, 0, "sum", 1., "none", annotate(List[Optional[number]], []), "")
   def stored(self: __torch__.Int8Network, clips: Tensor, scale: float, zero_point: int) -> Tensor:
     inner = torch.contiguous(torch.permute(clips, [0, 2, 3, 4, 1]))
     quantized = torch.quantize_per_tensor(inner, scale, zero_point, 13)
