@@ -1,7 +1,6 @@
 //! Clients that come when the run is under way.
 #![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
 
-#[allow(dead_code)] // each test program uses a part
 mod kit;
 
 use std::sync::Arc;
