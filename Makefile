@@ -38,7 +38,7 @@ distillation-study: build
 	$(FEDACT) show $(STUDENTS) $(STUDY) --metric top1 --against scratch \
 		--plot docs/distillation/generated.svg --overwrite
 
-# What docs/federation.md tells, and more: two hours on two cores; goes on where it was interrupted.
+# What docs/federation.md tells, and more: about an hour on two idle cores; goes on where it was interrupted.
 FLEET = -f pipelines/studies/federation.yaml --artifacts artifacts/federation-study
 MIXES = equal two-to-one four-to-one sixteen-to-one straggler
 SPLITS = labels-uneven labels-half labels-even quantity

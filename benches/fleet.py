@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What an update costs the coordinator of a fleet, beside Flower: no training, loopback, the same machine, one run.
 
-    cargo build --workspace --examples && python3 benches/fleet.py [--only NAME...] [--rounds N] [--json FILE]
+    cargo build --workspace --example load && python3 benches/fleet.py [--only NAME...] [--rounds N] [--json FILE]
 
 fedact with its NATS server and TLS (`crates/fleet/examples/load.rs`), Flower as `flower-superlink` and `flower-supernode` run
 it, without TLS, which is in its favour. Of Flower the first round is left out, in which everything starts. Flower is installed from PyPI into
@@ -45,7 +45,7 @@ report = ""
 
 
 def fedact(devices, numbers, updates):
-    done = subprocess.run([LOAD, "run", str(devices), str(numbers), str(updates)], capture_output=True, text=True)
+    done = subprocess.run([LOAD, "run", str(devices), str(numbers), str(updates), "whole"], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{LOAD} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
     said = json.loads(done.stdout.splitlines()[-1])

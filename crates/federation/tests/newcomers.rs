@@ -19,6 +19,7 @@ fn server(strategy: Strategy) -> Aggregator {
         strategy,
         clients: vec![client; 2],
         layout: Layout::vector(2),
+        concurrency: None,
         budget_samples: 1000,
         max_update_distance: None,
         norm_bound: None,

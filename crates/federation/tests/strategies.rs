@@ -415,7 +415,6 @@ fn a_run_at_the_centre_ends_when_it_is_good_enough() {
         clip_bytes: vec![1_000; 2],
         centre: centre.summary.clone(),
         clock: centre.clock.clone(),
-        concurrency: None,
         budget_samples: 64 * CLIPS,
         evaluate_every_samples: 8 * CLIPS,
         samples_per_client_epoch: CLIPS as f64,
