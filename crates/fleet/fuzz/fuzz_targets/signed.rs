@@ -3,6 +3,7 @@
 use arbitrary::Arbitrary;
 use fedact_fleet::Name;
 use fedact_fleet::identity::PublicKey;
+use fedact_fleet::wire::FORMAT_VERSION;
 use nkeys::KeyPair;
 
 /// A message as it comes, or signed by whoever is expected to.
@@ -42,7 +43,7 @@ impl Sender {
         if !message.signed {
             return message.body.clone();
         }
-        let head = [b'F', b'D', b'F', b'L', 1, message.kind % 8, 0, 0];
+        let head = [b'F', b'D', b'F', b'L', FORMAT_VERSION, message.kind % 8, 0, 0];
         let covered = [&b"fedact-fleet"[..], &head, &message.body].concat();
         let signature = self.pair.sign(&covered).expect("a pair with both halves");
         [&head[..], &signature, &message.body].concat()
