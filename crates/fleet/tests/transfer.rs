@@ -145,6 +145,50 @@ async fn a_server_whose_disk_is_full_slows_the_run_and_does_not_end_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_a_full_disk_stopped_half_way_leaves_nothing_there() {
+    // Room for some pieces of sixteen, which are all on their way when the server says that it has no room for the next.
+    let Some(world) = kit::world_of(1, false, 1, 1_500_000) else {
+        return;
+    };
+    let coordinator = world
+        .coordinator(rules(1, 1_000_000, 1), Settings::default())
+        .unwrap();
+    let run = coordinator.engine().run();
+    let stop = Stop::new();
+    let coordinator = serving(coordinator, &stop);
+    let mut hand = Hand::of(world.join(0), run).await;
+    let wire = world.wire("other").await;
+    let stream = hand.subjects.model_stream();
+    let ask = async |question: String, payload: Vec<u8>| -> serde_json::Value {
+        let answer = wire.request(question, payload.into()).await.unwrap();
+        serde_json::from_slice(&answer.payload).unwrap()
+    };
+    let alive = hand.alive().seal(&hand.join.key);
+    hand.say(alive).await;
+    let state = async || ask(format!("$JS.API.STREAM.INFO.{stream}"), Vec::new()).await;
+    while state().await["state"].is_null() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Others come and go meanwhile, so that there is room again for pieces after one that was refused.
+    let other = hand.subjects.chunk(run, u64::MAX, 0);
+    let mut last = 0;
+    while last < 1000 {
+        let kept = ask(other.clone(), vec![0; CHUNK_BYTES]).await;
+        if let Some(sequence) = kept["seq"].as_u64() {
+            last = sequence;
+            let which = serde_json::json!({"seq": sequence, "no_erase": true});
+            let delete = format!("$JS.API.STREAM.MSG.DELETE.{stream}");
+            ask(delete, which.to_string().into()).await;
+        }
+    }
+    stop.set();
+    let trouble = coordinator.await.unwrap().status().trouble.unwrap();
+    assert!(trouble.contains("the NATS server refuses"), "{trouble}");
+    let left = state().await;
+    assert_eq!(left["state"]["messages"], 0, "{left}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn updates_go_with_the_checkpoint_that_contains_them_unless_they_are_kept() {
     let Some(world) = kit::world(2) else { return };
     let (numbers, tasks) = (64, 60);

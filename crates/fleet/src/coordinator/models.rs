@@ -38,6 +38,24 @@ impl Lying {
     }
 }
 
+/// What became of the pieces of a parcel that was being published.
+#[derive(Default)]
+struct Trace {
+    /// The numbers in the stream of those that are there.
+    sequences: Vec<u64>,
+    /// Whether others may be there too: the server did not say.
+    any_unanswered: bool,
+}
+
+impl Trace {
+    fn note(&mut self, answer: &[u8]) {
+        match serde_json::from_slice::<Kept>(answer) {
+            Ok(kept) => self.sequences.push(kept.seq),
+            Err(_) => self.any_unanswered = true,
+        }
+    }
+}
+
 /// Why a parcel was not published.
 pub(super) enum Broken {
     Source(Unreadable),
@@ -79,8 +97,8 @@ impl Outlet {
         parcel: Parcel,
         mut source: Source<'_>,
     ) -> Result<Digest, Broken> {
-        let mut sequences = Vec::new();
-        let published = self.publish_pieces(parcel, &mut source, &mut sequences);
+        let mut trace = Trace::default();
+        let published = self.publish_pieces(parcel, &mut source, &mut trace);
         let published = match published.await {
             Ok(()) => source
                 .finish()
@@ -90,51 +108,61 @@ impl Outlet {
         match published {
             Ok(result) => {
                 let lying = Lying {
-                    sequences,
+                    sequences: trace.sequences,
                     result: Some(result),
                 };
                 self.published.insert(parcel, lying);
+                self.halves.remove(&parcel);
             }
             // Half a model helps nobody, and what it fills of a full disk may be what updates have to pass through.
             Err(_) => {
-                let _ = self.remove(sequences).await;
+                let removed = self.remove(trace.sequences).await;
+                if removed.is_err() || trace.any_unanswered {
+                    self.halves.insert(parcel);
+                }
             }
         }
         published
     }
 
-    /// Publishes piece by piece, and notes the numbers of those that are in the stream.
+    /// Publishes piece by piece, and notes what became of each of them, also of those that were on their way when one failed.
     async fn publish_pieces(
         &self,
         parcel: Parcel,
         source: &mut Source<'_>,
-        sequences: &mut Vec<u64>,
+        trace: &mut Trace,
     ) -> Result<(), Broken> {
         let mut publishing = FuturesUnordered::new();
-        let mut number = 0;
-        loop {
-            let piece = source.next().map_err(Broken::Source)?;
-            let last = piece.is_none();
-            if let Some(bytes) = piece {
-                let subject = self.piece(parcel, number);
-                let line = &self.line;
-                publishing.push(async move {
-                    line.command_within(PATIENCE_FOR_PIECE, subject, bytes.into())
-                        .await
-                });
-                number += 1;
-            }
-            while publishing.len() >= if last { 1 } else { AT_A_TIME } {
-                if let Some(published) = publishing.next().await {
-                    let answer = published.map_err(Broken::Line)?;
-                    let kept: Option<Kept> = serde_json::from_slice(&answer).ok();
-                    sequences.extend(kept.map(|kept| kept.seq));
+        let (mut number, mut ended) = (0, None);
+        while ended.is_none() || !publishing.is_empty() {
+            if ended.is_none() && publishing.len() < AT_A_TIME {
+                match source.next() {
+                    Ok(Some(bytes)) => {
+                        let subject = self.piece(parcel, number);
+                        let line = &self.line;
+                        publishing.push(async move {
+                            line.command_within(PATIENCE_FOR_PIECE, subject, bytes.into())
+                                .await
+                        });
+                        number += 1;
+                    }
+                    Ok(None) => ended = Some(Ok(())),
+                    Err(unreadable) => ended = Some(Err(Broken::Source(unreadable))),
                 }
+                continue;
             }
-            if last {
-                return Ok(());
+            match publishing.next().await {
+                Some(Ok(answer)) => trace.note(&answer),
+                Some(Err(trouble)) => {
+                    trace.any_unanswered |= matches!(trouble, Trouble::Silent);
+                    if !matches!(ended, Some(Err(_))) {
+                        ended = Some(Err(Broken::Line(trouble)));
+                    }
+                }
+                None => {}
             }
         }
+        ended.unwrap_or(Ok(()))
     }
 
     fn piece(&self, parcel: Parcel, number: u64) -> String {
@@ -148,8 +176,19 @@ impl Outlet {
         }
     }
 
-    /// Takes away what no open task needs.
+    fn pieces_of(&self, parcel: Parcel) -> Vec<String> {
+        let numbers = 0..self.pieces;
+        numbers.map(|number| self.piece(parcel, number)).collect()
+    }
+
+    /// Takes away what no open task needs, and what is left of parcels whose publication broke off.
     pub(super) async fn remove_all_but(&mut self, needed: &BTreeSet<Parcel>) {
+        while let Some(half) = self.halves.first().copied() {
+            if self.remove_subjects(self.pieces_of(half)).await.is_err() {
+                return;
+            }
+            self.halves.remove(&half);
+        }
         let published = self.published.keys().copied();
         let old: Vec<Parcel> = published
             .filter(|parcel| !needed.contains(parcel))
@@ -160,8 +199,7 @@ impl Outlet {
             };
             let removed = if lying.sequences.is_empty() {
                 // Published by an earlier process.
-                let pieces = (0..self.pieces).map(|number| self.piece(parcel, number));
-                self.remove_subjects(pieces.collect()).await
+                self.remove_subjects(self.pieces_of(parcel)).await
             } else {
                 self.remove(lying.sequences.clone()).await
             };

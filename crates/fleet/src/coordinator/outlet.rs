@@ -43,6 +43,8 @@ pub(super) struct Outlet {
     consumer: Option<PullConsumer>,
     /// What lies in the stream of this run's models and differences, each as a whole.
     pub(super) published: BTreeMap<Parcel, Lying>,
+    /// Parcels of which some pieces may lie there: their publication broke off, and the server did not say.
+    pub(super) halves: BTreeSet<Parcel>,
     /// When the streams were last looked at, and over which of the line's connections.
     looked: (Instant, u64),
 }
@@ -70,6 +72,7 @@ impl Outlet {
             pieces,
             consumer: None,
             published: BTreeMap::new(),
+            halves: BTreeSet::new(),
         }
     }
 
@@ -77,6 +80,7 @@ impl Outlet {
     pub fn forget(&mut self) {
         self.consumer = None;
         self.published.clear();
+        self.halves.clear();
     }
 
     /// Whether the server has lost a stream, or the coordinator's place in it. Asked when the connection was made anew, and
