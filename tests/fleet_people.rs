@@ -11,23 +11,17 @@ mod nats;
 use std::os::unix::fs::PermissionsExt;
 
 use bench::Bench;
-use crowd::{bench, join, json, serve, status_when};
+use crowd::{bench, join, json, scene, serve, status_when};
+use fedact_fleet::FleetError;
 use fedact_fleet::client::Ended as Left;
 use fedact_fleet::coordinator::Ended as Served;
-use fedact_fleet::{FleetError, Stop};
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 #[test]
 fn a_revoked_device_is_put_out_of_a_run_that_goes_on() {
-    let Some(program) = nats::program() else {
+    let Some((bench, _server, runtime, stop)) = scene() else {
         return;
     };
-    let port = nats::free_port();
-    let bench = bench(port);
-    let _server = nats::Server::start(&program, &bench.path("fleet"), port);
-    let runtime = Runtime::new().unwrap();
-    let stop = Stop::new();
     let serving = serve(&runtime, &bench.path("fleet"), "long", 1_000_000, &stop);
     let good = join(&runtime, &bench, "nano-1", &stop);
     let bad = join(&runtime, &bench, "pi-3", &stop);
@@ -58,14 +52,9 @@ fn a_revoked_device_is_put_out_of_a_run_that_goes_on() {
 
 #[test]
 fn a_fleet_grows_while_a_run_is_under_way_and_the_new_device_takes_part() {
-    let Some(program) = nats::program() else {
+    let Some((bench, _server, runtime, stop)) = scene() else {
         return;
     };
-    let port = nats::free_port();
-    let bench = bench(port);
-    let _server = nats::Server::start(&program, &bench.path("fleet"), port);
-    let runtime = Runtime::new().unwrap();
-    let stop = Stop::new();
     let serving = serve(&runtime, &bench.path("fleet"), "long", 1_000_000, &stop);
     let old = join(&runtime, &bench, "nano-1", &stop);
     status_when(&bench, |status| {

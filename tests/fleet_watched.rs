@@ -11,12 +11,11 @@ mod nats;
 use std::os::unix::fs::PermissionsExt;
 
 use bench::Bench;
-use crowd::{bench, join, json, serve, status_when};
+use crowd::{bench, join, json, scene, serve, status_when};
 use fedact_fleet::Stop;
 use fedact_fleet::client::Ended as Left;
 use fedact_fleet::coordinator::Ended as Served;
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
 #[test]
 fn a_new_fleet_says_what_to_do_with_it_and_keeps_its_secrets() {
@@ -175,16 +174,12 @@ fn a_fleet_without_a_run_has_devices_and_a_way_to_begin() {
 
 #[test]
 fn a_run_is_watched_from_its_first_device_to_its_end() {
-    let Some(program) = nats::program() else {
+    let Some((bench, _server, runtime, stop)) = scene() else {
         return;
     };
-    let port = nats::free_port();
-    let bench = bench(port);
-    let _server = nats::Server::start(&program, &bench.path("fleet"), port);
-    let runtime = Runtime::new().unwrap();
 
     // One device works; the others never came.
-    let (stop, leave) = (Stop::new(), Stop::new());
+    let leave = Stop::new();
     let serving = serve(&runtime, &bench.path("fleet"), "long", 1_000_000, &stop);
     let device = join(&runtime, &bench, "nano-2", &leave);
     let status = status_when(&bench, |status| {

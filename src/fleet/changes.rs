@@ -126,7 +126,13 @@ pub fn between(before: Option<&Standing>, now: &Standing) -> Vec<Change> {
         });
     }
     let before = before.map(|before| &before.status);
-    changes.extend(before.into_iter().flat_map(|before| added(before, status)));
+    let added = before
+        .into_iter()
+        .flat_map(|before| status.added_since(before));
+    changes.extend(added.map(|(device, this)| Change::Added {
+        device: device.clone(),
+        run: if this { "this" } else { "next" },
+    }));
     for (place, device) in status.devices.iter().enumerate() {
         let earlier = before.and_then(|before| before.devices.get(place));
         let (from, to) = (earlier.map_or("away", state), state(device));
@@ -184,24 +190,6 @@ pub fn between(before: Option<&Standing>, now: &Standing) -> Vec<Change> {
     changes.extend(news(|status| &status.trouble).map(|text| Change::Trouble { text }));
     changes.extend(news(|status| &status.finished).map(|reason| Change::RunFinished { reason }));
     changes
-}
-
-/// Devices that were added to the fleet between two looks at one run.
-fn added(before: &Status, now: &Status) -> Vec<Change> {
-    let known = before.devices.len();
-    let taken_in = now.devices.iter().skip(known).map(|device| &device.name);
-    let later = now.next_run.iter();
-    let later = later.filter(|name| !before.next_run.contains(name));
-    let named = |run| {
-        move |name: &Name| Change::Added {
-            device: name.clone(),
-            run,
-        }
-    };
-    taken_in
-        .map(named("this"))
-        .chain(later.map(named("next")))
-        .collect()
 }
 
 /// Looks at a fleet again and again, until it is dropped.

@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::bench::{Bench, Ended};
+use crate::nats;
 
 const NUMBERS: usize = 64;
 
@@ -38,6 +39,15 @@ pub fn bench(port: u16) -> Bench {
     ]);
     made.done();
     bench
+}
+
+/// Such a folder with its server, and what a coordinator and devices in this process need. Nothing without a `nats-server`.
+pub fn scene() -> Option<(Bench, nats::Server, Runtime, Stop)> {
+    let program = nats::program()?;
+    let port = nats::free_port();
+    let bench = bench(port);
+    let server = nats::Server::start(&program, &bench.path("fleet"), port);
+    Some((bench, server, Runtime::new().unwrap(), Stop::new()))
 }
 
 /// What a command printed.

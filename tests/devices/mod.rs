@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fedact_federate_params::fleet::Brief;
-use fedact_federation::aggregator::{Client, Config};
+use fedact_federation::aggregator::Config;
 use fedact_federation::layout::{Layout, TensorLayout};
 use fedact_federation::strategy::{FedAsync, Strategy};
 use fedact_fleet::Stop;
@@ -91,25 +91,17 @@ pub fn serve(
     (samples, tasks): (u64, u64),
 ) -> Serving {
     let roster = fleet.roster().unwrap();
-    let client = Client {
-        samples_per_task: samples,
-    };
+    let strategy = Strategy::FedAsync(FedAsync {
+        alpha: 0.6,
+        alpha_decay: Default::default(),
+        mixing: Default::default(),
+        max_staleness: None,
+    });
+    let each = vec![samples; roster.devices.len()];
     let config = Config {
-        strategy: Strategy::FedAsync(FedAsync {
-            alpha: 0.6,
-            alpha_decay: Default::default(),
-            mixing: Default::default(),
-            max_staleness: None,
-        }),
-        clients: vec![client; roster.devices.len()],
-        layout: model.layout.clone(),
-        concurrency: None,
-        budget_samples: samples * tasks,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
         max_refusals_in_a_row: 100,
         seed: 5,
+        ..Config::unbounded(strategy, each, model.layout.clone(), samples * tasks)
     };
     let settings = Settings {
         authority: fleet.authority().unwrap(),

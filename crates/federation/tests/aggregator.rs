@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are outside of test functions
 
 use fedact_federation::aggregator::{
-    Action, Aggregator, Client, Config, Contents, EndReason, Event, Update,
+    Action, Aggregator, Config, Contents, EndReason, Event, Update,
 };
 use fedact_federation::layout::Layout;
 use fedact_federation::strategy::{AlphaDecay, FedAsync, FedAvg, Mixing, Strategy};
@@ -20,22 +20,10 @@ fn fedasync() -> Strategy {
 }
 
 fn config(strategy: Strategy, clients: usize) -> Config {
+    let samples = SAMPLES.into_iter().take(clients);
     Config {
-        strategy,
-        clients: SAMPLES[..clients]
-            .iter()
-            .map(|samples| Client {
-                samples_per_task: *samples,
-            })
-            .collect(),
-        layout: Layout::vector(2),
-        concurrency: None,
-        budget_samples: 1000,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
         max_refusals_in_a_row: 100,
-        seed: 0,
+        ..Config::unbounded(strategy, samples, Layout::vector(2), 1000)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use fedact_federation::aggregator::{Client, Config, EndReason};
+use fedact_federation::aggregator::{Config, EndReason};
 use fedact_federation::clock::{DeviceClock, TaskTimes};
 use fedact_federation::device::{Availability, Catalogue, DeviceProfile};
 use fedact_federation::energy::EnergyMeter;
@@ -88,16 +88,9 @@ fn run(strategy: Strategy) -> (Simulation, Vec<Record>) {
     };
     let samples_per_task = SAMPLES;
     let config = Config {
-        strategy,
-        clients: vec![Client { samples_per_task }; CLIENTS],
-        layout,
-        concurrency: None,
-        budget_samples: 120 * SAMPLES,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
         max_refusals_in_a_row: 10,
         seed: 1,
+        ..Config::unbounded(strategy, [samples_per_task; CLIENTS], layout, 120 * SAMPLES)
     };
     let start = Record::Start {
         strategy: "test".into(),

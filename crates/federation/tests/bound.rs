@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 
-use fedact_federation::aggregator::{Client, Config};
+use fedact_federation::aggregator::Config;
 use fedact_federation::bound::{Problem as Known, Schedule, guarantee};
 use fedact_federation::clock::{DeviceClock, derived_rng};
 use fedact_federation::device::Catalogue;
@@ -242,27 +242,16 @@ fn run<P: Problem>(
         uplink: Uplink::default(),
         max_losses_in_a_row: 1000,
     };
+    let strategy = Strategy::FedAsync(FedAsync {
+        alpha,
+        alpha_decay: AlphaDecay::default(),
+        mixing: Mixing::default(),
+        max_staleness: None,
+    });
     let config = Config {
-        strategy: Strategy::FedAsync(FedAsync {
-            alpha,
-            alpha_decay: AlphaDecay::default(),
-            mixing: Mixing::default(),
-            max_staleness: None,
-        }),
-        clients: vec![
-            Client {
-                samples_per_task: 1
-            };
-            CLIENTS.len()
-        ],
-        layout,
-        concurrency: None,
-        budget_samples: versions,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
         max_refusals_in_a_row: 1,
         seed: 1,
+        ..Config::unbounded(strategy, [1; CLIENTS.len()], layout, versions)
     };
     let opening = Record::Start {
         strategy: "fedasync".into(),

@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 
-use fedact_federation::aggregator::{Client, Config};
+use fedact_federation::aggregator::Config;
 use fedact_federation::clock::{DeviceClock, derived_rng};
 use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
@@ -172,22 +172,17 @@ fn run(data: &Data, codec: &Codec, feedback: bool, seed: u64) -> (f64, f64, u64)
         })
         .collect();
     let samples_per_task = EXAMPLES as u64;
+    let strategy = Strategy::FedAsync(FedAsync {
+        alpha: 0.5,
+        alpha_decay: AlphaDecay::default(),
+        mixing: Mixing::default(),
+        max_staleness: None,
+    });
+    let samples = [samples_per_task; CLIENTS];
     let config = Config {
-        strategy: Strategy::FedAsync(FedAsync {
-            alpha: 0.5,
-            alpha_decay: AlphaDecay::default(),
-            mixing: Mixing::default(),
-            max_staleness: None,
-        }),
-        clients: vec![Client { samples_per_task }; CLIENTS],
-        layout: layout.clone(),
-        concurrency: None,
-        budget_samples: TASKS * samples_per_task,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
         max_refusals_in_a_row: 100,
         seed,
+        ..Config::unbounded(strategy, samples, layout.clone(), TASKS * samples_per_task)
     };
     let setting = Setting {
         participants,

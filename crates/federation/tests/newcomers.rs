@@ -12,20 +12,9 @@ use fedact_federation::strategy::Strategy;
 const SAMPLES: u64 = 10;
 
 fn server(strategy: Strategy) -> Aggregator {
-    let client = Client {
-        samples_per_task: SAMPLES,
-    };
     let config = Config {
-        strategy,
-        clients: vec![client; 2],
-        layout: Layout::vector(2),
-        concurrency: None,
-        budget_samples: 1000,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
         max_refusals_in_a_row: 100,
-        seed: 0,
+        ..Config::unbounded(strategy, [SAMPLES; 2], Layout::vector(2), 1000)
     };
     Aggregator::new(config, vec![0.0, 0.0])
 }

@@ -6,7 +6,7 @@ mod kit;
 use std::collections::BTreeMap;
 
 use fedact_federation::aggregator::{
-    Action, Aggregator, Client, Config, Contents, EndReason, Event, Update,
+    Action, Aggregator, Config, Contents, EndReason, Event, Update,
 };
 use fedact_federation::central::{CentralRun, CentralSetting};
 use fedact_federation::clock::DeviceClock;
@@ -25,21 +25,8 @@ use kit::{
 /// A server for a model of one number, which is 0, and clients of so many samples each.
 fn server(strategy: Strategy, samples: &[u64]) -> Aggregator {
     let config = Config {
-        strategy,
-        clients: samples
-            .iter()
-            .map(|samples| Client {
-                samples_per_task: *samples,
-            })
-            .collect(),
-        layout: Layout::vector(1),
-        concurrency: None,
-        budget_samples: 1000,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
         max_refusals_in_a_row: 100,
-        seed: 0,
+        ..Config::unbounded(strategy, samples.iter().copied(), Layout::vector(1), 1000)
     };
     Aggregator::new(config, vec![0.0])
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fedact_federation::aggregator::{Client as Member, Config};
+use fedact_federation::aggregator::Config;
 use fedact_federation::layout::Layout;
 use fedact_federation::message::{Codec, Numbers};
 use fedact_federation::strategy::{AlphaDecay, FedAsync, Mixing, Strategy};
@@ -57,16 +57,12 @@ fn main() -> Done<()> {
 
 /// How differences are encoded.
 fn differences(down: &str) -> Done<Option<Codec>> {
-    let exact = Codec {
-        zstd: Some(1),
-        ..Codec::default()
-    };
     match down {
         "whole" => Ok(None),
-        "exact" => Ok(Some(exact)),
+        "exact" => Ok(Some(Codec::exact())),
         "int8" => Ok(Some(Codec {
             numbers: Numbers::Int8,
-            ..exact
+            ..Codec::exact()
         })),
         _ => Err("models go down whole, exact or int8".into()),
     }
@@ -190,27 +186,16 @@ fn open(
     (devices, numbers, tasks): (usize, usize, u64),
     differences: Option<Codec>,
 ) -> Done<Coordinator> {
+    let strategy = Strategy::FedAsync(FedAsync {
+        alpha: 0.6,
+        alpha_decay: AlphaDecay::default(),
+        mixing: Mixing::default(),
+        max_staleness: None,
+    });
     let config = Config {
-        strategy: Strategy::FedAsync(FedAsync {
-            alpha: 0.6,
-            alpha_decay: AlphaDecay::default(),
-            mixing: Mixing::default(),
-            max_staleness: None,
-        }),
-        clients: vec![
-            Member {
-                samples_per_task: 1
-            };
-            devices
-        ],
-        layout: Layout::vector(numbers),
-        concurrency: None,
-        budget_samples: tasks,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
         max_refusals_in_a_row: 1000,
         seed: 5,
+        ..Config::unbounded(strategy, vec![1; devices], Layout::vector(numbers), tasks)
     };
     let settings = Settings {
         authority: fleet.authority()?,

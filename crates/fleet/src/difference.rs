@@ -153,17 +153,10 @@ mod tests {
         piece: 3,
     };
 
-    fn exact() -> Codec {
-        Codec {
-            zstd: Some(1),
-            ..Codec::default()
-        }
-    }
-
     fn int8() -> Codec {
         Codec {
             numbers: Numbers::Int8,
-            ..exact()
+            ..Codec::exact()
         }
     }
 
@@ -196,7 +189,7 @@ mod tests {
             let bytes = |words: Vec<u32>| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
             let (there, wanted): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
             let (there, wanted) = (bytes(there), bytes(wanted));
-            let made = PLACE.make(&exact(), 5, Digest::of(&there), &there, &wanted).unwrap();
+            let made = PLACE.make(&Codec::exact(), 5, Digest::of(&there), &there, &wanted).unwrap();
             prop_assert_eq!(&made.result, &wanted);
             prop_assert_eq!(PLACE.apply(true, &there, &made.message).unwrap(), wanted);
         }

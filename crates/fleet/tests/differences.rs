@@ -17,17 +17,10 @@ use kit::{World, bits, distance_from_wishes, serve};
 
 const LIMIT: Duration = Duration::from_secs(180);
 
-fn exact() -> Codec {
-    Codec {
-        zstd: Some(1),
-        ..Codec::default()
-    }
-}
-
 fn int8() -> Codec {
     Codec {
         numbers: Numbers::Int8,
-        ..exact()
+        ..Codec::exact()
     }
 }
 
@@ -68,7 +61,7 @@ async fn exact_differences_give_the_model_that_whole_ones_give_bit_for_bit() {
     let expected = coordinator.engine().aggregator().parameters().to_vec();
     drop(coordinator);
     let Some(world) = kit::world(1) else { return };
-    let (coordinator, share) = run(&world, numbers, tasks, by(Some(exact()))).await;
+    let (coordinator, share) = run(&world, numbers, tasks, by(Some(Codec::exact()))).await;
     let model = coordinator.engine().aggregator().parameters();
     assert_eq!(bits(model), bits(&expected));
     assert!(share < 0.75, "{share}");
@@ -154,7 +147,7 @@ impl Second {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_has_lost_its_model_is_given_the_whole_one_for_the_same_task() {
     let numbers = 1000;
-    let Some(mut second) = Second::of(numbers, exact()).await else {
+    let Some(mut second) = Second::of(numbers, Codec::exact()).await else {
         return;
     };
     let task = second.task();
@@ -185,7 +178,7 @@ async fn a_device_that_has_lost_its_model_is_given_the_whole_one_for_the_same_ta
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_difference_is_fetched_and_made_into_the_model_that_was_signed() {
-    let Some(second) = Second::of(100_000, exact()).await else {
+    let Some(second) = Second::of(100_000, Codec::exact()).await else {
         return;
     };
     let coordinator = second.left_to_a_device().await;

@@ -88,6 +88,7 @@ mod tests {
         assert_eq!(square((161, 121), 1.0, whole), rectangle(20, 0, 121, 121));
         assert_eq!(square((1, 1), 1.0, geometry), rectangle(0, 0, 1, 1));
     }
+
     #[test]
     fn of_a_whole_picture_no_more_is_cut_than_its_proportions_ask() {
         let size = |width, height| Size { width, height };

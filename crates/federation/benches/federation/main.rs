@@ -21,7 +21,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fedact_federation::aggregator::{Aggregator, Client, Config, Contents, Event, Update};
+use fedact_federation::aggregator::{Aggregator, Config, Contents, Event, Update};
 use fedact_federation::clock::{DeviceClock, derived_rng};
 use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
@@ -160,21 +160,13 @@ fn start() -> Record {
 
 fn config(strategy: Strategy, clients: usize, numbers: usize, budget_samples: u64) -> Config {
     Config {
-        strategy,
-        clients: vec![
-            Client {
-                samples_per_task: 1
-            };
-            clients
-        ],
-        layout: Layout::vector(numbers),
-        concurrency: None,
-        budget_samples,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
-        max_refusals_in_a_row: u64::MAX,
         seed: 1,
+        ..Config::unbounded(
+            strategy,
+            vec![1; clients],
+            Layout::vector(numbers),
+            budget_samples,
+        )
     }
 }
 

@@ -84,6 +84,31 @@ pub struct Config {
 }
 
 impl Config {
+    /// Rules without a bound: of clients whose ordinary tasks process so many samples, as many at a time as are ready. No number
+    /// of refusals ends the run, and the seed is 0.
+    pub fn unbounded(
+        strategy: Strategy,
+        samples_per_task: impl IntoIterator<Item = u64>,
+        layout: Layout,
+        budget_samples: u64,
+    ) -> Self {
+        let clients = samples_per_task.into_iter();
+        Self {
+            strategy,
+            clients: clients
+                .map(|samples_per_task| Client { samples_per_task })
+                .collect(),
+            layout,
+            concurrency: None,
+            budget_samples,
+            max_update_distance: None,
+            norm_bound: None,
+            max_samples: None,
+            max_refusals_in_a_row: u64::MAX,
+            seed: 0,
+        }
+    }
+
     /// Samples of an ordinary task of a client, as far as they count.
     fn capped(&self, client: &Client) -> u64 {
         let cap = self.max_samples.unwrap_or(u64::MAX);

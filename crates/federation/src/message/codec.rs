@@ -83,6 +83,14 @@ impl fmt::Display for Codec {
 }
 
 impl Codec {
+    /// All numbers bit for bit, in as few bytes as zstd makes of them at little cost.
+    pub fn exact() -> Self {
+        Self {
+            zstd: Some(1),
+            ..Self::default()
+        }
+    }
+
     /// Whether what is decoded is what was encoded, bit for bit.
     pub fn is_exact(&self) -> bool {
         self.numbers == Numbers::Fp32 && self.keep.is_none()

@@ -54,7 +54,7 @@ mod sparse;
 pub use channel::{Channel, Delivery};
 pub use codec::{Codec, Numbers};
 pub use decode::{Decoder, Message};
-pub use encode::{Encoder, delta};
+pub use encode::{Encoder, delta, delta_in_place};
 pub use error::MessageError;
 pub use feedback::Feedback;
 pub use header::{FORMAT_VERSION, Header};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use fedact_federation::aggregator::{Client, Config};
+use fedact_federation::aggregator::Config;
 use fedact_federation::clock::{DeviceClock, derived_rng};
 use fedact_federation::device::Catalogue;
 use fedact_federation::history::{ClientSummary, Record};
@@ -54,22 +54,11 @@ pub fn rules(
 ) -> (Config, Setting) {
     let layout = Layout::vector(parameters);
     let bytes = layout.message_bytes();
+    let samples = vec![CLIPS; participants.len()];
     let config = Config {
-        strategy,
-        clients: vec![
-            Client {
-                samples_per_task: CLIPS
-            };
-            participants.len()
-        ],
-        layout,
-        concurrency: None,
-        budget_samples: client_epochs * CLIPS,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
         max_refusals_in_a_row: 1000,
         seed: 5,
+        ..Config::unbounded(strategy, samples, layout, client_epochs * CLIPS)
     };
     let setting = Setting {
         participants,

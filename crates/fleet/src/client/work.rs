@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use fedact_federation::message::{Decoder, Encoder, Feedback, Header};
+use fedact_federation::message::{Decoder, Encoder, Feedback, Header, delta_in_place};
 
 use super::keep::Computed;
 use super::session::{Session, is_open};
@@ -41,11 +41,8 @@ impl Session {
                 let trained = self.train(description, assignment, base, trainer).await;
                 took.training_ms = began.elapsed().as_millis() as u64;
                 match trained {
-                    Ok(Some((base, trained))) => {
-                        let mut learned = trained;
-                        for (number, base) in learned.iter_mut().zip(&base) {
-                            *number -= base;
-                        }
+                    Ok(Some((base, mut learned))) => {
+                        delta_in_place(&base, &mut learned);
                         // The update is made beside neither of them: a device may have little memory.
                         drop(base);
                         self.compute(description, &assignment, learned, took)?

@@ -5,7 +5,6 @@
 //! gets the whole model. There is one file for each model that some device has or is about to have: at most two a device.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::{Digest, FleetError, files};
@@ -37,17 +36,16 @@ impl Held {
         self.path(digest).exists()
     }
 
-    /// Keeps a model that lies elsewhere.
+    /// Keeps a model that lies elsewhere, unless it is there already.
     pub fn link(&self, digest: Digest, from: &Path) -> Result<(), FleetError> {
         let path = self.path(digest);
-        match std::fs::hard_link(from, &path) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            // A file system without links.
-            Err(_) => std::fs::copy(from, &path)
-                .map(|_| ())
-                .map_err(FleetError::file(&path)),
+        if path.exists() || std::fs::hard_link(from, &path).is_ok() {
+            return Ok(());
         }
+        // A file system without links.
+        std::fs::copy(from, &path)
+            .map(|_| ())
+            .map_err(FleetError::file(&path))
     }
 
     pub fn forget(&self, digest: Digest) -> Result<(), FleetError> {

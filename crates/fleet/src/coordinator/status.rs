@@ -153,6 +153,21 @@ impl Status {
     }
 }
 
+impl Status {
+    /// The devices that were added since an earlier look at the same run, and whether they take part in this run or from the next
+    /// one on.
+    pub fn added_since<'a>(
+        &'a self,
+        before: &'a Self,
+    ) -> impl Iterator<Item = (&'a Name, bool)> + 'a {
+        let taken_in = self.devices.iter().skip(before.devices.len());
+        let later = self.next_run.iter();
+        let later = later.filter(|name| !before.next_run.contains(name));
+        let taken_in = taken_in.map(|device| (&device.name, true));
+        taken_in.chain(later.map(|name| (name, false)))
+    }
+}
+
 impl Coordinator {
     /// How the run stands.
     pub fn status(&self) -> Status {

@@ -11,7 +11,9 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
+use super::server;
 use crate::files::{self, Lasting};
+use crate::identity::Roster;
 use crate::{FleetError, Name};
 
 const YEARS: i32 = 10;
@@ -93,14 +95,23 @@ impl Certificates {
         })
     }
 
-    /// Writes them into a folder.
-    pub fn write(&self, folder: &Path) -> Result<(), FleetError> {
-        self.write_server(folder)?;
-        files::write_secret(&folder.join("authority.key"), self.authority_key.as_bytes())
+    /// Writes them into the folder of a fleet, and for each server of a cluster into its own.
+    pub fn hand_out(&self, fleet: &Path, roster: &Roster) -> Result<(), FleetError> {
+        let own = fleet.join("tls");
+        files::write_secret(&own.join("authority.key"), self.authority_key.as_bytes())?;
+        self.write_server(&own)?;
+        for place in server::places(fleet, roster) {
+            let tls = place.folder.join("tls");
+            if tls != own {
+                files::folder(&tls)?;
+                self.write_server(&tls)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes what a server needs into a folder.
-    pub fn write_server(&self, folder: &Path) -> Result<(), FleetError> {
+    fn write_server(&self, folder: &Path) -> Result<(), FleetError> {
         let public = [
             ("authority.pem", &self.authority),
             ("server.pem", &self.server),

@@ -204,9 +204,6 @@ impl Fleet {
         } else {
             None
         };
-        if let Some(certificates) = &certificates {
-            certificates.write(&fleet.folder.join("tls"))?;
-        }
         let coordinator = Key::generate();
         files::write_secret(&fleet.seed_path(), coordinator.seed()?.as_bytes())?;
         let mut addresses = servers.iter().map(|server| address(server, tls));
@@ -223,11 +220,8 @@ impl Fleet {
             roster.devices.push(device);
             join.write(&fleet.join_path(name))?;
         }
-        if let Some(certificates) = certificates.filter(|_| servers.len() > 1) {
-            for place in server::places(&fleet.folder, &roster) {
-                files::folder(&place.folder.join("tls"))?;
-                certificates.write_server(&place.folder.join("tls"))?;
-            }
+        if let Some(certificates) = certificates {
+            certificates.hand_out(&fleet.folder, &roster)?;
         }
         let reader = Key::generate().public();
         server::write(&fleet.folder, &roster, setup.store_bytes, &reader)?;

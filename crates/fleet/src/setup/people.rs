@@ -90,10 +90,7 @@ impl Fleet {
         let hosts: Vec<String> = hosts.map(str::to_owned).collect();
         let own = self.folder().join("tls");
         let certificates = Certificates::renew(&roster.fleet, &hosts, &own)?;
-        certificates.write(&own)?;
-        for place in server::places(self.folder(), &roster) {
-            certificates.write_server(&place.folder.join("tls"))?;
-        }
+        certificates.hand_out(self.folder(), &roster)?;
         let servers = Change::write(self, &roster)?.tell()?;
         Ok(Renewed {
             until: certificates.until,

@@ -52,6 +52,7 @@ mod up;
 pub use chunk::Chunk;
 pub(crate) use down::Excess;
 pub use down::{Assignment, Description, Difference, Down, Orders, Verdict, Wanted};
+pub use seal::FORMAT_VERSION;
 pub use subjects::Subjects;
 pub use turned::Turned;
 pub use up::{Alive, Failed, Offer, Took, Up};

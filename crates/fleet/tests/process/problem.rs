@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use fedact_federation::aggregator::{Client, Config};
+use fedact_federation::aggregator::Config;
 use fedact_federation::layout::Layout;
 use fedact_federation::strategy::{AlphaDecay, FedAsync, Mixing, Strategy};
 use fedact_fleet::client::{Trainer, TrainerError, Work};
@@ -14,27 +14,17 @@ pub const SAMPLES: u64 = 3;
 
 /// The rules of a run that ends after so many tasks.
 pub fn rules(devices: usize, numbers: usize, tasks: u64) -> Config {
+    let strategy = Strategy::FedAsync(FedAsync {
+        alpha: 0.6,
+        alpha_decay: AlphaDecay::default(),
+        mixing: Mixing::default(),
+        max_staleness: None,
+    });
+    let (samples, layout) = (vec![SAMPLES; devices], Layout::vector(numbers));
     Config {
-        strategy: Strategy::FedAsync(FedAsync {
-            alpha: 0.6,
-            alpha_decay: AlphaDecay::default(),
-            mixing: Mixing::default(),
-            max_staleness: None,
-        }),
-        clients: vec![
-            Client {
-                samples_per_task: SAMPLES
-            };
-            devices
-        ],
-        layout: Layout::vector(numbers),
-        concurrency: None,
-        budget_samples: tasks * SAMPLES,
-        max_update_distance: None,
-        norm_bound: None,
-        max_samples: None,
         max_refusals_in_a_row: 1000,
         seed: 5,
+        ..Config::unbounded(strategy, samples, layout, tasks * SAMPLES)
     }
 }
 

@@ -56,8 +56,7 @@ async fn coordinator(folder: &Path, numbers: usize, tasks: u64) -> Result<(), Fl
         lease: Duration::from_secs(3),
         differences: Some(Codec {
             numbers: Numbers::Int8,
-            zstd: Some(1),
-            ..Codec::default()
+            ..Codec::exact()
         }),
         checkpoint_every: 16,
         keep_updates: true,

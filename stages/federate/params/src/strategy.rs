@@ -176,18 +176,19 @@ impl FederateParams {
             let fits = (0.0..=100.0).contains(&rho);
             OutOfRange::unless(fits, "rho", rho, "between 0 and 100")?;
         }
+        // How many devices a fleet has, its roster says.
+        let most = match self.transport {
+            Transport::Simulation => self.clients,
+            Transport::Nats => usize::MAX,
+        };
         for (key, clients) in [
             ("clients_per_round", self.clients_per_round),
             ("concurrency", self.concurrency),
         ] {
-            // How many devices a fleet has, its roster says.
-            let most = match self.transport {
-                Transport::Simulation => self.clients,
-                Transport::Nats => usize::MAX,
-            };
-            let clients = clients.unwrap_or(1);
-            let fits = (1..=most).contains(&clients);
-            OutOfRange::unless(fits, key, clients, "between 1 and `clients`")?;
+            if let Some(clients) = clients {
+                let fits = (1..=most).contains(&clients);
+                OutOfRange::unless(fits, key, clients, "between 1 and `clients`")?;
+            }
         }
         let more = self.over_selection;
         let fits = (0.0..=10.0).contains(&more);

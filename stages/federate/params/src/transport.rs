@@ -54,10 +54,7 @@ impl Default for FleetParams {
             clips_per_task: None,
             lease_seconds: 60.0,
             patience_seconds: None,
-            down: Some(Codec {
-                zstd: Some(1),
-                ..Codec::default()
-            }),
+            down: Some(Codec::exact()),
         }
     }
 }

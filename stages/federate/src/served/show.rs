@@ -19,14 +19,10 @@ pub fn teller(
 ) -> impl FnMut(&Status) + Send + 'static {
     let plan = plan.clone();
     let mut trouble = None;
-    let mut known: Option<Known> = None;
+    let mut before: Option<Status> = None;
     move |status| {
-        let before = known.replace(Known::of(status));
-        if let Some(before) = before {
-            before
-                .newcomers(status)
-                .iter()
-                .for_each(|line| reporter.info(line));
+        if let Some(before) = before.replace(status.clone()) {
+            newcomers(&before, status).for_each(|line| reporter.info(line));
         }
         if status.trouble != trouble {
             trouble.clone_from(&status.trouble);
@@ -39,30 +35,14 @@ pub fn teller(
     }
 }
 
-/// Of which devices it was told before.
-struct Known {
-    devices: usize,
-    later: usize,
-}
-
-impl Known {
-    fn of(status: &Status) -> Self {
-        Self {
-            devices: status.devices.len(),
-            later: status.next_run.len(),
-        }
-    }
-
-    /// A line for every device that was added since.
-    fn newcomers(&self, status: &Status) -> Vec<String> {
-        let taken_in = status.devices.iter().skip(self.devices);
-        let taken_in = taken_in.map(|device| format!("{} was added and takes part", device.name));
-        let later = status.next_run.iter().skip(self.later);
-        let later = later.map(|name| {
-            format!("{name} was added and takes part from the next run on: this one counts on the devices that it began with")
-        });
-        taken_in.chain(later).collect()
-    }
+/// A line for every device that was added between two looks.
+fn newcomers<'a>(before: &'a Status, now: &'a Status) -> impl Iterator<Item = String> + 'a {
+    now.added_since(before).map(|(name, this)| match this {
+        true => format!("{name} was added and takes part"),
+        false => format!(
+            "{name} was added and takes part from the next run on: this one counts on the devices that it began with"
+        ),
+    })
 }
 
 /// As in `2 of 3 devices, version 12, staleness 1.5, top-1 61.0%, 0.8 updates a second, 12.3 MB up`.
@@ -140,14 +120,12 @@ mod tests {
         let mut device = now.devices[0].clone();
         device.name = fedact_fleet::Name::new("pi-5").unwrap();
         now.devices.push(device);
-        assert_eq!(
-            Known::of(&before).newcomers(&now),
-            ["pi-5 was added and takes part"]
-        );
+        let lines: Vec<String> = newcomers(&before, &now).collect();
+        assert_eq!(lines, ["pi-5 was added and takes part"]);
         now.next_run.push(fedact_fleet::Name::new("pi-6").unwrap());
-        let lines = Known::of(&before).newcomers(&now);
+        let lines: Vec<String> = newcomers(&before, &now).collect();
         assert!(lines[1].starts_with("pi-6 was added and takes part from the next run on"));
-        assert!(Known::of(&now).newcomers(&now).is_empty());
+        assert_eq!(newcomers(&now, &now).count(), 0);
     }
 
     #[test]
