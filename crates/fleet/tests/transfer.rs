@@ -130,7 +130,9 @@ async fn a_server_whose_disk_is_full_slows_the_run_and_does_not_end_it() {
         .coordinator(config.clone(), Settings::default())
         .unwrap();
     let stop = Stop::new();
-    let devices = [0, 1, 2].map(|device| world.device(device, numbers, Duration::ZERO, &stop));
+    // Long enough for all three to have come, and to work on three versions.
+    let pause = Duration::from_millis(100);
+    let devices = [0, 1, 2].map(|device| world.device(device, numbers, pause, &stop));
     let ended = serve(&mut coordinator, &stop, LIMIT).await;
     assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
     let trouble = coordinator.status().trouble.unwrap_or_default();
@@ -142,6 +144,48 @@ async fn a_server_whose_disk_is_full_slows_the_run_and_does_not_end_it() {
     assert_eq!(replayed.mixed.len() as u64, tasks);
     let model = coordinator.engine().aggregator().parameters();
     assert_eq!(bits(&replayed.parameters), bits(model));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_told_what_is_missing_though_another_ones_model_has_no_room() {
+    // Room for one model of a megabyte, where two are needed.
+    let Some(world) = kit::world_of(2, false, 1, 1_500_000) else {
+        return;
+    };
+    let (numbers, tasks) = (250_000, 3);
+    let config = rules(2, numbers, tasks);
+    let coordinator = world.coordinator(config.clone(), Settings::default());
+    let coordinator = coordinator.unwrap();
+    let run = coordinator.engine().run();
+    let stop = Stop::new();
+    let coordinator = serving(coordinator, &stop);
+    let mut first = Hand::of(world.join(0), run).await;
+    let mut second = Hand::of(world.join(1), run).await;
+    let (task, slow) = (first.assignment().await, second.assignment().await);
+    // The next model of the first device waits until the update of the second one is there.
+    first.answer(&task, numbers).await;
+    let update = second.update(&slow, numbers);
+    let chunks = Hand::chunks(&slow, &update);
+    second
+        .say(second.offer(&slow, &update).seal(&second.join.key))
+        .await;
+    second.say(chunks[0].clone()).await;
+    second.say(chunks[2].clone()).await;
+    let wants_the_second = |orders: &Orders| {
+        let wanted = orders.wanted.map(|wanted| wanted.from);
+        wanted == Some(CHUNK_BYTES as u64)
+    };
+    second
+        .orders_when("the second piece is wanted", wants_the_second)
+        .await;
+    for chunk in &chunks[1..] {
+        second.say(chunk.clone()).await;
+    }
+    let next = |orders: &Orders| orders.assignment.is_some_and(|open| open.task > slow.task);
+    first.orders_when("there is a new task", next).await;
+    stop.set();
+    let coordinator = coordinator.await.unwrap();
+    assert_eq!(coordinator.engine().aggregator().version(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,8 +204,13 @@ async fn a_model_that_a_full_disk_stopped_half_way_leaves_nothing_there() {
     let wire = world.wire("other").await;
     let stream = hand.subjects.model_stream();
     let ask = async |question: String, payload: Vec<u8>| -> serde_json::Value {
-        let answer = wire.request(question, payload.into()).await.unwrap();
-        serde_json::from_slice(&answer.payload).unwrap()
+        loop {
+            // The server, or the stream, may not be there yet.
+            if let Ok(answer) = wire.request(question.clone(), payload.clone().into()).await {
+                return serde_json::from_slice(&answer.payload).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     };
     let alive = hand.alive().seal(&hand.join.key);
     hand.say(alive).await;

@@ -183,12 +183,6 @@ impl Outlet {
 
     /// Takes away what no open task needs, and what is left of parcels whose publication broke off.
     pub(super) async fn remove_all_but(&mut self, needed: &BTreeSet<Parcel>) {
-        while let Some(half) = self.halves.first().copied() {
-            if self.remove_subjects(self.pieces_of(half)).await.is_err() {
-                return;
-            }
-            self.halves.remove(&half);
-        }
         let published = self.published.keys().copied();
         let old: Vec<Parcel> = published
             .filter(|parcel| !needed.contains(parcel))
@@ -197,16 +191,17 @@ impl Outlet {
             let Some(lying) = self.published.remove(&parcel) else {
                 continue;
             };
-            let removed = if lying.sequences.is_empty() {
-                // Published by an earlier process.
-                self.remove_subjects(self.pieces_of(parcel)).await
-            } else {
-                self.remove(lying.sequences.clone()).await
-            };
-            if removed.is_err() {
-                self.published.insert(parcel, lying);
-                break;
+            // One that an earlier process published is looked for.
+            let found = lying.sequences.is_empty();
+            if found || self.remove(lying.sequences).await.is_err() {
+                self.halves.insert(parcel);
             }
+        }
+        while let Some(half) = self.halves.first().copied() {
+            if self.remove_subjects(self.pieces_of(half)).await.is_err() {
+                return;
+            }
+            self.halves.remove(&half);
         }
     }
 }

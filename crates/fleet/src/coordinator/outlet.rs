@@ -8,6 +8,7 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{self, DiscardPolicy, RetentionPolicy};
 use async_nats::jetstream::{self, Message};
 use bytes::Bytes;
+use fedact_federation::aggregator::ClientId;
 use futures_util::StreamExt;
 use serde::Deserialize;
 
@@ -248,29 +249,39 @@ impl Coordinator {
         }
         // First, to make room on a disk that may be full.
         outlet.remove_all_but(&needed).await;
-        let any = !self.due.is_empty();
-        while let Some(client) = self.due.first().copied() {
-            let assignment = self.engine.progress().members[client].assignment;
+        let due: Vec<ClientId> = self.due.iter().copied().collect();
+        let mut is_full = false;
+        for client in &due {
+            let assignment = self.engine.progress().members[*client].assignment;
             let published = match assignment {
-                Some(open) => self.provide(outlet, client, &open).await?,
+                // One refusal is enough: what follows would fill the room that updates come through.
+                Some(open) if is_full && !self.is_provided(outlet, *client, &open) => continue,
+                Some(open) => self.provide(outlet, *client, &open).await?,
                 None => Ok(()),
             };
             let published = match published {
                 Ok(()) => {
-                    let orders = self.orders(client).seal(&self.key);
-                    let device = &self.roster.devices[client].name;
+                    let orders = self.orders(*client).seal(&self.key);
+                    let device = &self.roster.devices[*client].name;
                     let subject = self.subjects.down(device);
                     outlet.line.command(subject, orders.into()).await
                 }
                 Err(trouble) => Err(trouble),
             };
-            if let Err(trouble) = published {
-                self.trouble = Some(trouble.to_string());
-                return Ok(());
+            match published {
+                Ok(_) => drop(self.due.remove(client)),
+                Err(trouble) => {
+                    self.trouble = Some(trouble.to_string());
+                    // With no room for one device's model, what another one is told may be what makes room: which piece of its
+                    // update is missing.
+                    is_full = matches!(trouble, Trouble::Refused(_));
+                    if !is_full {
+                        return Ok(());
+                    }
+                }
             }
-            self.due.remove(&client);
         }
-        if any {
+        if !due.is_empty() {
             self.forget_unheld()?;
         }
         Ok(())

@@ -76,6 +76,16 @@ impl Coordinator {
             .collect()
     }
 
+    /// Whether a device has the model of an open task, or can fetch what makes it from the stream.
+    pub(super) fn is_provided(&self, outlet: &Outlet, client: ClientId, open: &Assignment) -> bool {
+        let base = self.base_of(client, open);
+        let parcel = Parcel {
+            version: open.version,
+            base,
+        };
+        base == Some(open.model) || outlet.published.contains_key(&parcel)
+    }
+
     /// Sees to it that the model of an open task lies in the stream in some way, and notes for the device's orders in which.
     pub(super) async fn provide(
         &mut self,
