@@ -43,7 +43,16 @@ impl Sender {
         if !message.signed {
             return message.body.clone();
         }
-        let head = [b'F', b'D', b'F', b'L', FORMAT_VERSION, message.kind % 8, 0, 0];
+        let head = [
+            b'F',
+            b'D',
+            b'F',
+            b'L',
+            FORMAT_VERSION,
+            message.kind % 8,
+            0,
+            0,
+        ];
         let covered = [&b"fedact-fleet"[..], &head, &message.body].concat();
         let signature = self.pair.sign(&covered).expect("a pair with both halves");
         [&head[..], &signature, &message.body].concat()
