@@ -1,5 +1,6 @@
 //! `fedact onnx`: a model as ONNX files.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -15,6 +16,10 @@ pub struct Arguments {
     /// The folder of a model (with model.json in it), or a step that made one.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
+    /// How many clips the files take at a time, for runtimes and converters that want to know all sizes (TFLite,
+    /// ncnn); otherwise any number.
+    #[arg(long, value_name = "N")]
+    clips: Option<NonZeroU32>,
     /// The folder to write into; it is made where there is none.
     #[arg(long, value_name = "DIR", default_value = ".")]
     output: PathBuf,
@@ -35,7 +40,10 @@ pub struct Arguments {
 /// There is no such model, or it is damaged; a file is there, or cannot be written.
 pub fn command(arguments: &Arguments) -> Result<Code, Refusal> {
     let folder = model_folder(&arguments.model, &arguments.artifacts)?;
-    let source = Source::open(&folder)?;
+    let mut source = Source::open(&folder)?;
+    if let Some(clips) = arguments.clips {
+        source = source.for_clips(clips);
+    }
     let variants = source.variants();
     let path = |name: &str| arguments.output.join(name);
     let there = |name: &&str| !arguments.overwrite && path(name).exists();

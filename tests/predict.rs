@@ -216,6 +216,18 @@ fn models_are_written_for_other_runtimes() {
     assert!(bench.path("float/model.onnx").exists());
     assert!(!bench.path("float/model.int8.onnx").exists());
     bench
+        .fedact(&["onnx", "quantized", "--output", "one", "--clips", "1"])
+        .done();
+    let one = std::fs::read(bench.path("one/model.2d.onnx")).unwrap();
+    assert_ne!(
+        one,
+        std::fs::read(bench.path("device/model.2d.onnx")).unwrap()
+    );
+    bench
+        .fedact(&["onnx", "quantized", "--output", "none", "--clips", "0"])
+        .refused(2, &["--clips", "0"]);
+    assert!(!bench.path("none").exists());
+    bench
         .fedact(&["onnx", "clips"])
         .refused(3, &["`clips` makes no model"]);
 }

@@ -9,7 +9,7 @@ use crate::proto::{
 };
 use crate::value::{Arrangement, Value};
 use crate::weights::Weights;
-use crate::{Form, Precision};
+use crate::{Form, Precision, Variant};
 
 /// What is put in.
 pub(crate) const INPUT: &str = "clips";
@@ -22,6 +22,8 @@ pub(crate) struct Graph<'a> {
     pub weights: &'a Weights,
     pub precision: Precision,
     pub form: Form,
+    /// How many clips are put in; none: any number.
+    clips: Option<i64>,
     /// Whether the model has no batch norm of its own any more.
     pub folded: bool,
     nodes: Vec<NodeProto>,
@@ -36,8 +38,8 @@ impl<'a> Graph<'a> {
     pub fn new(
         description: &'a Description,
         weights: &'a Weights,
-        precision: Precision,
-        form: Form,
+        Variant { precision, form }: Variant,
+        clips: Option<i64>,
     ) -> Self {
         let quantization = description.quantization.as_ref();
         let places = match precision {
@@ -53,6 +55,7 @@ impl<'a> Graph<'a> {
             weights,
             precision,
             form,
+            clips,
             folded: quantization.is_some(),
             nodes: Vec::new(),
             constants: Vec::new(),
@@ -83,10 +86,8 @@ impl<'a> Graph<'a> {
         attributes: Vec<AttributeProto>,
     ) {
         self.raw_operation(kind, inputs, &output.name, attributes);
-        let shape = output.dimensions();
-        let info = value_info(&output.name, kind::FLOAT, &output.batch(), &shape);
         if output.name != OUTPUT {
-            self.values.push(info);
+            self.values.push(self.info_of(output, kind::FLOAT));
         }
     }
 
@@ -100,9 +101,26 @@ impl<'a> Graph<'a> {
         attributes: Vec<AttributeProto>,
     ) {
         self.raw_operation(operation, inputs, &output.name, attributes);
-        let shape = output.dimensions();
-        let info = value_info(&output.name, kind, &output.batch(), &shape);
-        self.values.push(info);
+        self.values.push(self.info_of(output, kind));
+    }
+
+    fn info_of(&self, value: &Value, kind: i32) -> ValueInfoProto {
+        let first = self.first_side(value.of_a_clip());
+        value_info(&value.name, kind, first, &value.dimensions())
+    }
+
+    /// The side along which clips lie, so often each.
+    fn first_side(&self, of_a_clip: i64) -> Length {
+        match (self.clips, of_a_clip) {
+            (Some(clips), _) => Length::Value(clips * of_a_clip),
+            (None, 1) => Length::Name("clips".to_owned()),
+            (None, _) => Length::Name(format!("clips x {of_a_clip}")),
+        }
+    }
+
+    /// The same in the shape that a tensor is brought into.
+    pub fn first_of_shape(&self, of_a_clip: i64) -> i64 {
+        self.clips.map_or(-1, |clips| clips * of_a_clip)
     }
 
     /// The same for an output that nobody needs to know the type of: constants that become others.
@@ -130,10 +148,11 @@ impl<'a> Graph<'a> {
             self.description.input.height,
             self.description.input.width,
         ];
-        let [_, height, width] = size;
+        let [frames, height, width] = size;
         let mut state = INPUT.to_owned();
         if self.form == Form::Pictures {
-            let shape = self.integers("pictures", &[-1, height, width, 3]);
+            let pictures = self.first_of_shape(frames);
+            let shape = self.integers("pictures", &[pictures, height, width, 3]);
             state = self.plain("Reshape", &[&state, &shape], "clips/pictures", Vec::new());
         }
         let to_float = vec![integer("to", i64::from(kind::FLOAT))];
@@ -212,15 +231,19 @@ impl<'a> Graph<'a> {
     /// The graph as it stands in the file.
     pub fn finish(self) -> GraphProto {
         let input = self.description.input;
-        let clips = [input.frames, input.height, input.width, 3].map(Some);
-        let clips: Vec<_> = std::iter::once(None).chain(clips).collect();
-        let logits = [None, Some(self.description.classes.len() as i64)];
+        let clips = [input.frames, input.height, input.width, 3];
+        let logits = [self.description.classes.len() as i64];
+        let info = |name, kind, sides: &[i64]| value_info(name, kind, self.first_side(1), sides);
+        let (input, output) = (
+            info(INPUT, kind::UINT8, &clips),
+            info(OUTPUT, kind::FLOAT, &logits),
+        );
         GraphProto {
             node: self.nodes,
             name: self.description.architecture.to_string(),
             initializer: self.constants,
-            input: vec![value_info(INPUT, kind::UINT8, "clips", &clips)],
-            output: vec![value_info(OUTPUT, kind::FLOAT, "clips", &logits)],
+            input: vec![input],
+            output: vec![output],
             value_info: self.values,
         }
     }
@@ -246,17 +269,14 @@ pub(crate) fn integers(name: &str, values: &[i64]) -> AttributeProto {
     }
 }
 
-fn value_info(name: &str, kind: i32, batch: &str, shape: &[Option<i64>]) -> ValueInfoProto {
-    let dimension = |side: &Option<i64>| Dimension {
-        value: Some(match side {
-            Some(length) => Length::Value(*length),
-            None => Length::Name(batch.to_owned()),
-        }),
-    };
+fn value_info(name: &str, kind: i32, first: Length, others: &[i64]) -> ValueInfoProto {
+    let others = others.iter().copied().map(Length::Value);
+    let sides = std::iter::once(first).chain(others);
+    let dimension = |side| Dimension { value: Some(side) };
     let tensor = TensorTypeProto {
         elem_type: kind,
         shape: Some(TensorShapeProto {
-            dim: shape.iter().map(dimension).collect(),
+            dim: sides.map(dimension).collect(),
         }),
     };
     ValueInfoProto {

@@ -186,7 +186,7 @@ impl Graph<'_> {
         let starts = vec![0; axes.len()];
         let ends: Vec<i64> = axes
             .iter()
-            .filter_map(|axis| input.dimensions()[*axis as usize])
+            .map(|axis| input.dimensions()[*axis as usize - 1])
             .collect();
         let output = Value {
             size: std::array::from_fn(|axis| (input.size[axis] + steps[axis] - 1) / steps[axis]),
@@ -223,7 +223,7 @@ impl Graph<'_> {
             channels: input.channels + channels,
             ..input.named(self.fresh(format!("{}/padded", input.name)))
         };
-        let axes = input.dimensions().len();
+        let axes = input.dimensions().len() + 1;
         let mut zeros = vec![0; 2 * axes];
         zeros[axes + 1] = channels;
         self.padded(input, &output, &zeros);
@@ -289,9 +289,10 @@ impl Graph<'_> {
         };
         match (input.arrangement, wanted) {
             (Arrangement::Pictures, Arrangement::Times) => {
+                let clips = self.first_of_shape(1);
                 let shape = self.integers(
                     &format!("shape {frames} {channels} {}", height * width),
-                    &[-1, frames, channels, height * width],
+                    &[clips, frames, channels, height * width],
                 );
                 let rows = self.fresh(format!("{}/frames", input.name));
                 self.raw_operation("Reshape", &[&input.name, &shape], &rows, Vec::new());
@@ -302,9 +303,10 @@ impl Graph<'_> {
             }
             (Arrangement::Times, Arrangement::Pictures) => {
                 let rows = turned(self, &input.name, &format!("{}/frames", input.name));
+                let pictures = self.first_of_shape(frames);
                 let shape = self.integers(
                     &format!("shape {channels} {height} {width}"),
-                    &[-1, channels, height, width],
+                    &[pictures, channels, height, width],
                 );
                 let output = output(self, "pictures");
                 self.operation("Reshape", &[&rows, &shape], &output, Vec::new());

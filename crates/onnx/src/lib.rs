@@ -55,7 +55,7 @@ pub enum Form {
     /// Three-dimensional ones, where the network has them.
     Volumes,
     /// Two-dimensional ones alone, over pictures and over the frames of each position: for runtimes that have
-    /// no others (TFLite, XNNPACK, ncnn). R(2+1)D and TSM have this form.
+    /// no others (TFLite, XNNPACK). R(2+1)D and TSM have this form.
     Pictures,
 }
 

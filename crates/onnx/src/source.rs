@@ -1,5 +1,6 @@
 //! A model's folder, and the ONNX files that can be made of it.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use fedact_recipe::Layout;
@@ -25,6 +26,7 @@ pub struct Source {
     description: Description,
     layout: Layout,
     weights: Weights,
+    clips: Option<NonZeroU32>,
 }
 
 impl Source {
@@ -39,7 +41,18 @@ impl Source {
             weights: Weights::read(folder)?,
             folder: folder.to_owned(),
             description,
+            clips: None,
         })
+    }
+
+    /// With files that take so many clips at a time instead of any number: all sizes in them are known, as some
+    /// runtimes and most converters want it.
+    #[must_use]
+    pub fn for_clips(self, clips: NonZeroU32) -> Self {
+        Self {
+            clips: Some(clips),
+            ..self
+        }
     }
 
     /// All forms in which the model can be written: float first, and of each precision that with 3-D
@@ -91,7 +104,9 @@ impl Source {
             Layout::Tsm(_) => Form::Pictures,
             Layout::Residual(_) | Layout::X3d(_) => form,
         };
-        let mut graph = Graph::new(&self.description, &self.weights, precision, form);
+        let clips = self.clips.map(|clips| i64::from(clips.get()));
+        let written = Variant { precision, form };
+        let mut graph = Graph::new(&self.description, &self.weights, written, clips);
         match &self.layout {
             Layout::Residual(layout) => graph.residual(layout)?,
             Layout::X3d(layout) => graph.x3d(layout)?,
@@ -135,10 +150,12 @@ impl Source {
     /// What to put in and what comes out, for people.
     fn words(&self) -> String {
         let input = self.description.input;
+        let clips = self.clips.map(|clips| format!("{clips} "));
         format!(
-            "{}: takes clips as RGB bytes [clips, {} frames, {} rows, {} columns, 3] and gives the logits of {} \
+            "{}: takes clips as RGB bytes [{}clips, {} frames, {} rows, {} columns, 3] and gives the logits of {} \
              classes, whose names are in the metadata; the softmax of the logits are probabilities",
             self.description.architecture,
+            clips.unwrap_or_default(),
             input.frames,
             input.height,
             input.width,
@@ -164,6 +181,9 @@ impl Source {
             ("precision", variant.precision.name().to_owned()),
             ("source_sha256", self.weights.digest.clone()),
         ];
+        if let Some(clips) = self.clips {
+            entries.push(("clips", clips.to_string()));
+        }
         if let Some(sampling) = &description.sampling {
             entries.push(("sampling", sampling.to_string()));
         }

@@ -32,25 +32,22 @@ impl Value {
         }
     }
 
-    /// Length of each side; `None` for that of the clips, which is whatever is put in.
-    pub fn dimensions(&self) -> Vec<Option<i64>> {
+    /// Length of each side behind that of the clips.
+    pub fn dimensions(&self) -> Vec<i64> {
         let [frames, height, width] = self.size;
-        let known = match self.arrangement {
+        match self.arrangement {
             Arrangement::Volumes => vec![self.channels, frames, height, width],
             Arrangement::Pictures => vec![self.channels, height, width],
             Arrangement::Times => vec![self.channels, frames, height * width],
             Arrangement::Features => vec![self.channels],
-        };
-        std::iter::once(None)
-            .chain(known.into_iter().map(Some))
-            .collect()
+        }
     }
 
-    /// What the side of the clips is called.
-    pub fn batch(&self) -> String {
+    /// How often a clip lies along the first side.
+    pub fn of_a_clip(&self) -> i64 {
         match self.arrangement {
-            Arrangement::Pictures => format!("clips x {}", self.size[0]),
-            _ => "clips".to_owned(),
+            Arrangement::Pictures => self.size[0],
+            _ => 1,
         }
     }
 }

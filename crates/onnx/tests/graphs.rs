@@ -5,6 +5,7 @@
 mod models;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use fedact_onnx::proto::{GraphProto, Length, ModelProto, ValueInfoProto, kind};
@@ -159,6 +160,48 @@ fn clips_are_bytes_of_any_number_and_logits_have_the_classes() {
         let tensor = graph.input[0].r#type.as_ref().unwrap();
         assert_eq!(tensor.tensor_type.as_ref().unwrap().elem_type, kind::UINT8);
     });
+}
+
+#[test]
+fn files_for_a_number_of_clips_leave_no_size_open_and_differ_in_nothing_else() {
+    let clips = NonZeroU32::new(3).unwrap();
+    for settings in settings() {
+        let case = Case::new(settings);
+        let folders = [Some(case.float()), case.quantized(&[])];
+        for folder in folders.into_iter().flatten() {
+            let any = Source::open(folder.path()).unwrap();
+            let three = Source::open(folder.path()).unwrap().for_clips(clips);
+            for variant in any.variants() {
+                let (any, three) = (any.model(variant).unwrap(), three.model(variant).unwrap());
+                let said = |model: &ModelProto| {
+                    let mut entries = model.metadata_props.iter();
+                    let entry = entries.find(|entry| entry.key == "clips");
+                    entry.map(|entry| entry.value.clone())
+                };
+                assert_eq!((said(&any), said(&three)), (None, Some("3".to_owned())));
+                let (any, three) = (any.graph.unwrap(), three.graph.unwrap());
+                let operations = |graph: &GraphProto| {
+                    let nodes = graph.node.iter();
+                    let operation = nodes.map(|node| (node.name.clone(), node.attribute.clone()));
+                    operation.collect::<Vec<_>>()
+                };
+                assert_eq!(operations(&any), operations(&three), "{case} {variant:?}");
+                let values = |graph: &GraphProto| {
+                    let values = graph.input.iter().chain(&graph.output);
+                    let values = values.chain(&graph.value_info);
+                    values
+                        .map(|value| (value.name.clone(), shape(value)))
+                        .collect::<Vec<_>>()
+                };
+                for ((name, any), (same, three)) in values(&any).into_iter().zip(values(&three)) {
+                    assert_eq!(name, same);
+                    let first = three[0].unwrap();
+                    assert!(first > 0 && first % 3 == 0, "{case}: {name}: {three:?}");
+                    assert_eq!(any[1..], three[1..], "{case}: {name}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

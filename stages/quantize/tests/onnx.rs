@@ -9,6 +9,7 @@ mod interpreter;
 mod models;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::Command;
 
@@ -195,6 +196,21 @@ fn both_forms_of_a_factored_network_round_alike() {
     let (volumes, pictures) = (run(Form::Volumes), run(Form::Pictures));
     let off = root_mean_square(&(&volumes - &pictures));
     assert!(off <= 1e-3 * root_mean_square(&volumes), "off by {off}");
+}
+
+#[test]
+fn files_for_a_number_of_clips_answer_what_those_for_any_number_answer() {
+    let clips = NonZeroU32::new(12).unwrap();
+    for (settings, input) in settings() {
+        let made = make(settings, input, 12);
+        let any = Source::open(made.path()).unwrap();
+        let twelve = Source::open(made.path()).unwrap().for_clips(clips);
+        for variant in any.variants() {
+            let run =
+                |source: &Source| interpreter::run(&source.model(variant).unwrap(), &made.clips);
+            assert!(run(&any).equal(&run(&twelve)), "{settings} {variant:?}");
+        }
+    }
 }
 
 #[test]
