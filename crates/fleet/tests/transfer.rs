@@ -153,9 +153,9 @@ async fn a_device_is_told_what_is_missing_though_another_ones_model_has_no_room(
         return;
     };
     let (numbers, tasks) = (250_000, 3);
-    let config = rules(2, numbers, tasks);
-    let coordinator = world.coordinator(config.clone(), Settings::default());
-    let coordinator = coordinator.unwrap();
+    let coordinator = world
+        .coordinator(rules(2, numbers, tasks), Settings::default())
+        .unwrap();
     let run = coordinator.engine().run();
     let stop = Stop::new();
     let coordinator = serving(coordinator, &stop);

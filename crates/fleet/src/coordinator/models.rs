@@ -191,10 +191,12 @@ impl Outlet {
             let Some(lying) = self.published.remove(&parcel) else {
                 continue;
             };
-            // One that an earlier process published is looked for.
-            let found = lying.sequences.is_empty();
-            if found || self.remove(lying.sequences).await.is_err() {
+            if lying.sequences.is_empty() {
+                // Published by an earlier process: looked for below.
                 self.halves.insert(parcel);
+            } else if self.remove(lying.sequences).await.is_err() {
+                self.halves.insert(parcel);
+                return;
             }
         }
         while let Some(half) = self.halves.first().copied() {

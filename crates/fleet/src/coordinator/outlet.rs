@@ -281,7 +281,7 @@ impl Coordinator {
                 }
             }
         }
-        if !due.is_empty() {
+        if self.due.len() < due.len() {
             self.forget_unheld()?;
         }
         Ok(())

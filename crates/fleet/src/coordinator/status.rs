@@ -151,9 +151,7 @@ impl Status {
             reason: error.to_string(),
         })
     }
-}
 
-impl Status {
     /// The devices that were added since an earlier look at the same run, and whether they take part in this run or from the next
     /// one on.
     pub fn added_since<'a>(

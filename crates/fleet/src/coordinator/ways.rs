@@ -62,28 +62,29 @@ impl Coordinator {
         }
     }
 
+    /// What a device makes the model of its open task of, or that model as a whole.
+    fn parcel_of(&self, client: ClientId, open: &Assignment) -> Parcel {
+        Parcel {
+            version: open.version,
+            base: self.base_of(client, open),
+        }
+    }
+
     /// All that must lie in the stream for the open tasks.
     pub(super) fn needed(&self) -> BTreeSet<Parcel> {
         let members = self.engine.progress().members.iter().enumerate();
         members
             .filter_map(|(client, member)| {
                 let open = member.assignment?;
-                Some(Parcel {
-                    version: open.version,
-                    base: self.base_of(client, &open),
-                })
+                Some(self.parcel_of(client, &open))
             })
             .collect()
     }
 
     /// Whether a device has the model of an open task, or can fetch what makes it from the stream.
     pub(super) fn is_provided(&self, outlet: &Outlet, client: ClientId, open: &Assignment) -> bool {
-        let base = self.base_of(client, open);
-        let parcel = Parcel {
-            version: open.version,
-            base,
-        };
-        base == Some(open.model) || outlet.published.contains_key(&parcel)
+        let parcel = self.parcel_of(client, open);
+        parcel.base == Some(open.model) || outlet.published.contains_key(&parcel)
     }
 
     /// Sees to it that the model of an open task lies in the stream in some way, and notes for the device's orders in which.
