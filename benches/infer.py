@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """A clip through an int8 network, beside other runtimes: the same weights, clips and threads, in one run.
 
-    cargo build --workspace --lib --example inference
+    cargo build --workspace --lib --example inference --example onednn
     python3 benches/infer.py [--quick] [--only NAME ...] [--threads N ...] [--rounds N] [--python PROGRAM] [--json FILE]
 
-Networks of 18 layers and 12 classes on clips of 8x56x56, with fresh weights: what takes time does not hang on what they learned. fedact's
-int8 network is its `model.pt`; the peers get the folded weights as ONNX, in float and in eight bits as
-ONNX Runtime's own `quantize_static` makes it (QDQ, weights per channel). OpenVINO gets the same files. fedact's process is started as the
-command starts those of steps, with its own allocator; `fedact, glibc` is the same with the C library's. One clip at a time,
+Networks of 18 layers and 12 classes on clips of 8x56x56, with fresh weights: what takes time does not hang on what they learned. `fedact int8` is
+what `fedact predict` does, oneDNN without libtorch, from bytes of pixels; `fedact model.pt` is the file for devices, by libtorch, its process started as the
+command starts those of steps, with its own allocator. The peers get the folded weights as ONNX, in float and in eight bits as
+ONNX Runtime's own `quantize_static` makes it (QDQ, weights per channel), and normalised floats. OpenVINO gets the same files. One clip at a time,
 as on a device; libtorch in float takes four, because its convolution of a single clip goes a slow way. Each contender is a process of its own; contenders take
 turns, round by round. A figure is the median of all batches of all rounds, and in brackets the quickest, which other work on the machine
 disturbs least; a ratio is the median over rounds of the ratio within a round, to fedact. Below 1 is faster than fedact.
@@ -28,13 +28,14 @@ from runtimes import MODES
 
 PEERS = ("onnx==1.23.2", "onnxruntime==1.32.0", "openvino==2026.4.1", "safetensors==0.8.0", "numpy==2.4.6")
 PROGRAM = ROOT / "target" / "debug" / "examples" / "inference"
+ONEDNN = PROGRAM.with_name("onednn")
 FRAMES, SIDE, REPEATS = 8, 56, 30
 # Clips at a time for libtorch in float.
 SEVERAL = 4
 CASES = {f"{arch}-18, width {width}": {"arch": arch, "depth": 18, "width": width}
          for arch in ("r3d", "r2plus1d") for width in (16, 32, 64)}
 OURS = "fedact int8"
-PLAIN = "fedact, glibc"
+ARCHIVE = "fedact model.pt"
 
 
 def prepare(name, settings, python):
@@ -49,8 +50,8 @@ def contenders(folder, python, threads):
     """Command and file by name."""
     numbers = [str(threads), str(REPEATS)]
     commands = {
-        PLAIN: ([PROGRAM, "int8", folder, "1", *numbers], "model.pt"),
-        OURS: ([PROGRAM, "int8", folder, "1", *numbers], "model.pt"),
+        OURS: ([ONEDNN, folder, "1", *numbers], "model.safetensors"),
+        ARCHIVE: ([PROGRAM, "int8", folder, "1", *numbers], "model.pt"),
         "libtorch float": ([PROGRAM, "float", folder, str(SEVERAL), str(threads), str(REPEATS // SEVERAL)], None),
     }
     for mode in MODES:
@@ -88,7 +89,7 @@ def main():
     parser.add_argument("--python", type=Path, metavar="PROGRAM")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     arguments = parser.parse_args()
-    for needed in (PROGRAM, ALLOCATOR):
+    for needed in (PROGRAM, ONEDNN, ALLOCATOR):
         if not needed.is_file():
             sys.exit(f"{needed} is not there; see the first lines of this file")
     python = arguments.python or environment("infer", PEERS) / "python"
@@ -103,7 +104,7 @@ def main():
             rounds = {contender: [] for contender in commands}
             for _ in range(count):
                 for contender, (command, _file) in commands.items():
-                    rounds[contender].append(measure(command, STEP if contender == OURS else None))
+                    rounds[contender].append(measure(command, STEP if contender == ARCHIVE else None))
             files = {contender: file for contender, (_command, file) in commands.items()}
             results.append(table(f"{name}, threads: {threads}", folder, files, rounds))
     if arguments.json:

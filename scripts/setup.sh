@@ -5,8 +5,10 @@
 #      with `--tests`, where there is such a package;
 #   2. libtorch 2.11 for the CPU, under .deps/libtorch (git-ignored), unless LIBTORCH or a Python
 #      that has torch 2.11 offers one;
-#   3. .cargo/config.toml (git-ignored), which tells plain `cargo build`, `cargo test` and `cargo run`
-#      where libtorch is and puts that place into the binaries, so that they start without
+#   3. on x86-64, oneDNN 3 under .deps/onednn, which runs quantized models without libtorch and in less time; elsewhere, and
+#      where it cannot be had, libtorch runs them;
+#   4. .cargo/config.toml (git-ignored), which tells plain `cargo build`, `cargo test` and `cargo run`
+#      where both are and puts those places into the binaries, so that they start without
 #      LD_LIBRARY_PATH.
 #
 # x86-64 and aarch64, Debian 12 / Ubuntu 22.04 or newer. Where it may not install, it says what to.
@@ -139,6 +141,17 @@ END
     esac
 }
 
+# Downloads the wheels that requirements.txt in the folder names.
+download() {
+    local machine
+    machine=$(uname -m)
+    python3 -m pip download --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
+        --implementation cp --python-version 3.11 \
+        --platform "manylinux_2_28_$machine" --platform "manylinux_2_25_$machine" \
+        --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" --platform "manylinux1_$machine" \
+        --dest "$1" -r "$1/requirements.txt" >&2
+}
+
 fetch_libtorch() {
     local machine work free
     machine=$(uname -m)
@@ -156,11 +169,7 @@ fetch_libtorch() {
 
     say "downloading libtorch $torch_version ($machine, about 0.5 GB)"
     requirements "$machine" >"$work/requirements.txt"
-    python3 -m pip download --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes \
-        --implementation cp --python-version 3.11 \
-        --platform "manylinux_2_28_$machine" --platform "manylinux_2_25_$machine" \
-        --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
-        --dest "$work" -r "$work/requirements.txt" >&2 ||
+    download "$work" ||
         fail "libtorch could not be downloaded with pip (message above)" \
             "check the network, or set LIBTORCH to a libtorch $torch_version"
 
@@ -196,15 +205,44 @@ END
     mv "$work/libtorch" .deps/libtorch
 }
 
-# --- 3. cargo ----------------------------------------------------------------------------------
+# --- 3. oneDNN ---------------------------------------------------------------------------------
+
+onednn=$root/.deps/onednn/libdnnl.so.3
+
+# Nothing fails without it, and it is tried once. The wheel is that of OpenMP, which libtorch has as well.
+fetch_onednn() {
+    [ "$(uname -m)" = x86_64 ] && [ ! -d "${onednn%/*}" ] || return 0
+    local work
+    mkdir -p .deps
+    exec 9>.deps/lock
+    flock 9
+    [ ! -d "${onednn%/*}" ] || return 0
+    rm -rf .deps/unpacking-*
+    work=$(mktemp -d "$root/.deps/unpacking-XXXXXX")
+    echo 'onednn-cpu-gomp==2023.2.0 --hash=sha256:2f22a54d6a890ed14bfa185d42a4be65d8b5b1df85dc1f0f3a9abe31620416fb' \
+        >"$work/requirements.txt"
+    say "downloading oneDNN (39 MB)"
+    mkdir "$work/onednn"
+    if ! { download "$work" && (cd "$work" && python3 -m zipfile -e ./*.whl .) &&
+        mv "$work"/*/data/lib/libdnnl.so.3 "$work/onednn"; }; then
+        say "oneDNN could not be had; libtorch will run quantized models, in about half again the time (remove .deps/onednn to try again)"
+    fi
+    mv "$work/onednn" "${onednn%/*}"
+    rm -rf "$work"
+    flock -u 9
+}
+
+# --- 4. cargo ----------------------------------------------------------------------------------
 
 configure_cargo() {
-    local libtorch=$1 wanted
+    local libtorch=$1 wanted named=
+    [ ! -f "$onednn" ] || named="
+FEDACT_ONEDNN = \"$onednn\""
     [ -z "${RUSTFLAGS:-}" ] || say "RUSTFLAGS overrides .cargo/config.toml: add -C link-arg=-Wl,-rpath,$libtorch/lib to it"
     wanted=$(cat <<END
 # Written by scripts/setup.sh; not for editing.
 [env]
-LIBTORCH = { value = "$libtorch", force = true }
+LIBTORCH = { value = "$libtorch", force = true }$named
 
 [build]
 rustflags = ["-C", "link-arg=-Wl,-rpath,$libtorch/lib"]
@@ -228,4 +266,5 @@ if ! libtorch=$(usable_libtorch); then
     fetch_libtorch
     libtorch=$root/.deps/libtorch
 fi
+fetch_onednn
 configure_cargo "$libtorch"

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use fedact_code::{Loaded, LoadedFfmpeg, LoadedLibtorch};
+use fedact_code::{Loaded, LoadedFfmpeg, LoadedLibtorch, LoadedOnednn};
 use fedact_federation::device::Measurement;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,6 +26,8 @@ pub struct Examination {
     libtorch: Libtorch,
     /// None where the library of the stages cannot be loaded.
     ffmpeg: Option<LoadedFfmpeg>,
+    /// Likewise.
+    onednn: Option<LoadedOnednn>,
     /// Empty where all is well.
     problems: Vec<Problem>,
 }
@@ -71,9 +73,14 @@ pub fn examine(artifacts: &Path) -> Examination {
         Ok(loaded) => (Some(loaded), None),
         Err(unusable) => (None, Some(unusable)),
     };
-    let (libtorch, ffmpeg) = loaded
-        .map(|loaded| (loaded.libtorch, loaded.ffmpeg))
-        .unzip();
+    let (libtorch, ffmpeg, onednn) = match loaded {
+        Some(loaded) => (
+            Some(loaded.libtorch),
+            Some(loaded.ffmpeg),
+            Some(loaded.onednn),
+        ),
+        None => (None, None, None),
+    };
     let mut examination = Examination {
         fedact: env!("CARGO_PKG_VERSION"),
         processor: processor(),
@@ -84,6 +91,7 @@ pub fn examine(artifacts: &Path) -> Examination {
             loaded: libtorch,
         },
         ffmpeg,
+        onednn,
         problems: Vec::new(),
     };
     examination.problems = problems(&examination);
@@ -291,6 +299,7 @@ impl fmt::Display for Examination {
             disk,
             libtorch,
             ffmpeg,
+            onednn,
             ..
         } = self;
         writeln!(f, "fedact     {}", self.fedact)?;
@@ -340,6 +349,13 @@ impl fmt::Display for Examination {
                 writeln!(f, "  encodes  {}", list(&ffmpeg.encoders))?;
             }
             None => writeln!(f, "FFmpeg     {}, not loaded", fedact_code::FFMPEG)?,
+        }
+        if let Some(LoadedOnednn { version, missing }) = onednn {
+            let words = version
+                .as_deref()
+                .or(missing.as_deref())
+                .unwrap_or("unknown");
+            writeln!(f, "oneDNN     {words}")?;
         }
         if self.healthy() {
             return writeln!(f, "\nNothing is wrong.");

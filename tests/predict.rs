@@ -7,7 +7,7 @@ mod bench;
 
 use std::collections::BTreeSet;
 
-use bench::Bench;
+use bench::{Bench, Ended};
 use serde_json::Value;
 
 /// Two classes that a tiny network tells apart at once, a model of them, and the model in int8.
@@ -117,6 +117,75 @@ fn videos_are_answered_by_models_of_both_kinds_and_broken_ones_have_a_line_of_th
     let text = &said.done().stdout;
     let answered = text.lines().filter(|line| line.contains("4 clips")).count();
     assert_eq!(answered, 24, "{text}");
+}
+
+#[test]
+fn a_quantized_model_answers_by_onednn_and_where_there_is_none_by_libtorch_with_the_same_answers() {
+    let bench = trained();
+    let (walk, squat) = (video(&bench, "Walk"), video(&bench, "Squat"));
+    let asked = [
+        "predict",
+        "quantized",
+        &walk,
+        &squat,
+        "--json",
+        "--top",
+        "2",
+    ];
+    let answers = |onednn: Option<&str>| {
+        let mut command = bench.command(&asked);
+        if let Some(path) = onednn {
+            command.env("FEDACT_ONEDNN", path);
+        }
+        let said = Ended::of(command.output().unwrap());
+        lines(&said.done().stdout)
+    };
+    let without = answers(Some("/no/such/libdnnl.so.3"));
+    let doctor = bench.fedact(&["doctor", "--json"]);
+    let doctor: Value = serde_json::from_str(&doctor.stdout).unwrap();
+    let here = &doctor["onednn"]["version"];
+    let with = answers(None);
+    for (with, without) in with.iter().zip(&without) {
+        assert_eq!(without["runtime"], "libtorch", "{without}");
+        let expected = if here.is_string() {
+            "onednn"
+        } else {
+            "libtorch"
+        };
+        assert_eq!(with["runtime"], expected, "{with}");
+        assert_eq!(
+            (&with["execution"], &without["execution"]),
+            (&"int8".into(), &"int8".into())
+        );
+        assert_eq!(with["class"], without["class"]);
+        // A value in the middle between two steps may be rounded to the other one.
+        let probability = |line: &Value| line["probability"].as_f64().unwrap();
+        assert!(
+            (probability(with) - probability(without)).abs() < 0.02,
+            "{with} {without}"
+        );
+    }
+    if here.is_null() {
+        eprintln!("SKIPPED half of it: {}", doctor["onednn"]["missing"]);
+    }
+
+    // What is wrong with a model is said alike.
+    let weights = bench.path("artifacts/quantized/model.safetensors");
+    let damaged = bench.path("damaged");
+    std::fs::create_dir(&damaged).unwrap();
+    std::fs::copy(
+        weights.with_file_name("model.json"),
+        damaged.join("model.json"),
+    )
+    .unwrap();
+    let whole = std::fs::read(&weights).unwrap();
+    std::fs::write(damaged.join("model.safetensors"), &whole[..whole.len() - 5]).unwrap();
+    let said = bench.fedact(&["predict", "damaged", &walk]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(
+        said.stderr.contains("damaged/model.safetensors"),
+        "{said:?}"
+    );
 }
 
 #[test]

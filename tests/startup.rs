@@ -28,7 +28,7 @@ fn the_command_needs_neither_libtorch_nor_ffmpeg_to_start() {
     let needed = needed();
     assert!(needed.contains("libc.so"), "{needed}");
     for library in [
-        "torch", "c10", "gomp", "avcodec", "avformat", "avutil", "swscale",
+        "torch", "c10", "gomp", "dnnl", "avcodec", "avformat", "avutil", "swscale",
     ] {
         assert!(!needed.contains(library), "{library}:\n{needed}");
     }
@@ -44,7 +44,7 @@ fn the_library_of_the_stages_that_need_ffmpeg_loads_no_libtorch() {
     let needed = String::from_utf8(output.stdout).unwrap();
     assert!(needed.contains("avcodec"), "{needed}");
     assert!(
-        !needed.contains("libtorch") && !needed.contains("libc10"),
+        !needed.contains("libtorch") && !needed.contains("libc10") && !needed.contains("libdnnl"),
         "{needed}"
     );
 }

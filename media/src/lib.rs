@@ -1,8 +1,10 @@
-//! The work of the stages that need FFmpeg and not libtorch: a library that the process of a step loads at once.
+//! The work of the stages that do not need libtorch: a library that the process of a step loads at once. FFmpeg is linked to
+//! it; oneDNN, where a quantized model is asked, is loaded then.
 //!
 //! It has the same C functions as `fedact-work`; a stage's definition says which libraries it needs, and the command
 //! chooses by that. Only C types cross the boundary, and no panic does.
 
+mod answer;
 mod canvas;
 mod caption;
 mod render;
@@ -18,6 +20,7 @@ static STAGES: &[(&Definition, Run)] = &[
     (&fedact_synthesize::DEFINITION, fedact_synthesize::run),
     (&fedact_extract::DEFINITION, fedact_extract::run),
     (&fedact_predict::CUT, fedact_extract::cut_videos),
+    (&fedact_predict::ANSWER_INT8, answer::run),
     (&fedact_predict::RENDER, render::run),
 ];
 

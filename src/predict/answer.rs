@@ -1,6 +1,6 @@
 //! What the command says of a video.
 
-use fedact_predict::{CutVideo, Execution};
+use fedact_predict::{CutVideo, Execution, Runtime};
 use serde::Serialize;
 
 /// What is said of a video: a line of `predict --json`.
@@ -24,6 +24,7 @@ pub struct Answered {
     top: Vec<Ranked>,
     clips: Vec<ClipAnswer>,
     execution: Execution,
+    runtime: Runtime,
     milliseconds_per_clip: f64,
     clips_per_second: f64,
     decode_seconds: f64,
@@ -65,12 +66,12 @@ struct Problem {
 
 impl Line {
     /// What is said of a video, of which so many classes are named. `probabilities` are those of its clips, which
-    /// took the network so many seconds, computed like this.
+    /// took the network so many seconds, computed like this and by these kernels.
     pub fn of(
         video: String,
         cut: CutVideo,
         probabilities: &[Vec<f64>],
-        (seconds, execution): (f64, Execution),
+        (seconds, execution, runtime): (f64, Execution, Runtime),
         (classes, top): (&[String], usize),
     ) -> Self {
         match cut {
@@ -106,6 +107,7 @@ impl Line {
                     top,
                     clips: clips.collect(),
                     execution,
+                    runtime,
                     milliseconds_per_clip: 1e3 * seconds / count,
                     clips_per_second: count / seconds.max(1e-9),
                     decode_seconds,
@@ -203,7 +205,7 @@ mod tests {
             "a.mp4".into(),
             cut,
             probabilities,
-            (0.01, Execution::Int8),
+            (0.01, Execution::Int8, Runtime::Onednn),
             (&classes, 2),
         )
     }
@@ -230,7 +232,13 @@ mod tests {
             reason: "not-a-video".into(),
             message: "it is text".into(),
         };
-        let line = Line::of("b.mp4".into(), cut, &[], (0.0, Execution::Int8), (&[], 1));
+        let line = Line::of(
+            "b.mp4".into(),
+            cut,
+            &[],
+            (0.0, Execution::Int8, Runtime::Onednn),
+            (&[], 1),
+        );
         assert!(line.answered().is_none());
         assert_eq!(line.to_string(), "b.mp4: no answer, it is text\n");
     }

@@ -1,20 +1,22 @@
 //! `fedact predict`: what a model says of videos.
 //!
-//! One process cuts clips (with FFmpeg), another answers (with libtorch), as in a run; this one joins what they say. Many
+//! One process cuts clips (with FFmpeg), another answers (with oneDNN, where the model is quantized and oneDNN is here, else with
+//! libtorch), as in a run; this one joins what they say. Many
 //! videos are answered in rounds, so that their clips never fill the disk.
 
 mod answer;
 mod model;
 mod videos;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use fedact_pipeline::{Launcher, RunEvent, Stop, Unfinished, process};
 use fedact_predict::{
-    ANSWER, ANSWERS, Answers, CLIPS, CUT, Caption, CutRequest, CutVideo, Execution, RENDER,
-    RenderRequest, VIDEOS,
+    ANSWER, ANSWER_INT8, ANSWERS, Answers, Attempt, CLIPS, CUT, Caption, CutRequest, CutVideo,
+    Execution, RENDER, RenderRequest, Runtime, VIDEOS,
 };
 use fedact_stage::{Definition, Input};
 use serde_json::{Value, json};
@@ -161,6 +163,8 @@ struct Workshop {
     stop: Stop,
     threads: usize,
     quiet: bool,
+    /// Whether this machine has answered without libtorch, as far as it is known.
+    without_libtorch: Cell<bool>,
 }
 
 impl Workshop {
@@ -173,6 +177,7 @@ impl Workshop {
             stop: signals::stop()?,
             threads: arguments.threads.map_or_else(run::all_cores, usize::from),
             quiet: arguments.json,
+            without_libtorch: Cell::new(true),
         })
     }
 
@@ -201,16 +206,17 @@ impl Workshop {
                 input("model", asked.folder.clone()),
                 input(CLIPS, cut.join(CLIPS)),
             ]);
-            let Some(folder) = self.run(&ANSWER, json!(clips), inputs)? else {
-                return Ok(None);
-            };
-            self.read(&folder, ANSWERS)?
+            match self.ask(asked, clips, inputs)? {
+                Some(answers) => answers,
+                None => return Ok(None),
+            }
         } else {
             Answers {
                 probabilities: Vec::new(),
                 seconds: Vec::new(),
                 threads: self.threads,
                 execution: Execution::default(),
+                runtime: Runtime::default(),
             }
         };
         let mut probabilities = answers.probabilities.chunks(clips);
@@ -223,9 +229,38 @@ impl Workshop {
             };
             let video = path.display().to_string();
             let (said, took) = (said.unwrap_or_default(), took.unwrap_or_default());
-            Line::of(video, cut, said, (took, answers.execution), classes)
+            Line::of(
+                video,
+                cut,
+                said,
+                (took, answers.execution, answers.runtime),
+                classes,
+            )
         };
         Ok(Some(videos.iter().zip(outcomes).map(line).collect()))
+    }
+
+    /// What the model says of the clips that were cut; `None` where the user interrupted.
+    fn ask(
+        &self,
+        asked: &Asked,
+        clips: usize,
+        inputs: BTreeMap<String, Vec<Input>>,
+    ) -> Result<Option<Answers>, Refusal> {
+        if asked.quantized && self.without_libtorch.get() {
+            let Some(folder) = self.run(&ANSWER_INT8, json!(clips), inputs.clone())? else {
+                return Ok(None);
+            };
+            match self.read(&folder, ANSWERS)? {
+                Attempt::Answered(answers) => return Ok(Some(answers)),
+                // `fedact doctor` says why; the answers are the same.
+                Attempt::Unable(_) => self.without_libtorch.set(false),
+            }
+        }
+        match self.run(&ANSWER, json!(clips), inputs)? {
+            Some(folder) => self.read(&folder, ANSWERS).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Draws the answers of clips on their video; false where the user interrupted.

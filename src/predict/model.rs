@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fedact_extract_params::ExtractParams;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use crate::exit::{Code, Refusal};
@@ -18,6 +19,7 @@ struct Description {
     input: Input,
     window_of: Option<u32>,
     sampling: Option<Sampling>,
+    quantization: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,6 +42,8 @@ pub struct Asked {
     pub folder: PathBuf,
     /// Names of the classes, in the order of its answers.
     pub classes: Vec<String>,
+    /// Whether it computes with bytes.
+    pub quantized: bool,
     /// Seconds that a clip should cover, where the model says so.
     pub seconds: Option<f64>,
     /// How clips are cut: params of `extract`.
@@ -88,6 +92,7 @@ impl Asked {
         Ok(Self {
             folder,
             classes,
+            quantized: description.quantization.is_some(),
             seconds: known.map(|known| known.seconds),
             settings,
             seen: f64::from(cut.size) / f64::from(cut.resize()),

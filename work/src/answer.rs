@@ -7,7 +7,7 @@ use fedact_clips::{ClipSet, Split};
 use fedact_nets::data::{Loader, LoaderSettings};
 use fedact_nets::quantize::ExecutedModel;
 use fedact_nets::{Classifier, Model, ModelInfo, NetsError, set_threads};
-use fedact_predict::{ANSWERS, Answers, CLIPS, Execution, request, write};
+use fedact_predict::{ANSWERS, Answers, CLIPS, Execution, Runtime, request, write};
 use fedact_stage::{Job, Metrics, Reporter, StageError};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -53,6 +53,7 @@ fn answers(job: &Job, clips_of_video: usize, reporter: &Reporter) -> Result<Answ
         seconds: Vec::new(),
         threads: job.threads,
         execution: model.execution(),
+        runtime: Runtime::Libtorch,
     };
     let settings = LoaderSettings::in_order(clips_of_video, model.info());
     Loader::new(&clips, &indices, settings)?.run(0, |batch| {

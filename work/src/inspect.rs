@@ -2,13 +2,22 @@
 
 use std::path::PathBuf;
 
-use fedact_code::{Loaded, LoadedFfmpeg, LoadedLibtorch};
+use fedact_code::{Loaded, LoadedFfmpeg, LoadedLibtorch, LoadedOnednn};
 
 /// What this process has of libtorch and FFmpeg.
 pub fn loaded() -> Loaded {
     Loaded {
         libtorch: libtorch(),
         ffmpeg: ffmpeg(),
+        onednn: onednn(),
+    }
+}
+
+fn onednn() -> LoadedOnednn {
+    let version = fedact_int8::version().map(str::to_owned);
+    LoadedOnednn {
+        missing: version.as_ref().err().map(ToString::to_string),
+        version: version.ok(),
     }
 }
 

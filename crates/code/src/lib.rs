@@ -11,7 +11,7 @@ mod built {
 }
 
 pub use built::{FFMPEG, LIBTORCH, STAGES, WORK};
-pub use loaded::{Loaded, LoadedFfmpeg, LoadedLibtorch, Pace, ReferencePace};
+pub use loaded::{Loaded, LoadedFfmpeg, LoadedLibtorch, LoadedOnednn, Pace, ReferencePace};
 
 /// The digest of the code of a stage's package, as in `fedact-extract`; `None` where there is no such stage.
 pub fn of_stage(package: &str) -> Option<&'static str> {

@@ -11,6 +11,8 @@ pub struct Loaded {
     pub libtorch: LoadedLibtorch,
     /// FFmpeg.
     pub ffmpeg: LoadedFfmpeg,
+    /// oneDNN, which runs quantized models without libtorch.
+    pub onednn: LoadedOnednn,
 }
 
 /// How fast this machine runs a network, one clip at a time.
@@ -57,4 +59,13 @@ pub struct LoadedFfmpeg {
     pub decoders: Vec<String>,
     /// The encoders that videos are written with, where it has them.
     pub encoders: Vec<String>,
+}
+
+/// oneDNN, as this process found it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedOnednn {
+    /// Its version, where it can be used.
+    pub version: Option<String>,
+    /// Why it cannot, where it is so: libtorch runs quantized models then, and takes longer.
+    pub missing: Option<String>,
 }

@@ -68,32 +68,26 @@ fn save(architecture: Architecture, frames: usize, side: usize, folder: &Path) {
     model.save(folder).expect("a model");
 }
 
-/// Clips to logits.
-type Run = Box<dyn Fn(&Tensor) -> Tensor>;
-
-/// What the network of a folder takes, and the network as the mode wants it.
-fn network(mode: &str, folder: &Path) -> (InputGeometry, Run) {
+/// The network of a folder as the mode wants it, with clips to answer.
+fn network(mode: &str, folder: &Path, batch: usize) -> Box<dyn FnMut()> {
     let execution = match mode {
         "int8" => {
             let model = ExecutedModel::load(&folder.join(files::EXECUTED)).expect("an archive");
-            let input = model.info.input;
-            let run = move |clips: &Tensor| model.logits(clips).expect("logits");
-            return (input, Box::new(run));
+            let clips = random_clips(model.info.input, batch);
+            return Box::new(move || drop(model.logits(&clips).expect("logits")));
         }
         "float" => Execution::Float,
         "simulated" => Execution::Simulated,
         other => panic!("{other} is no mode: int8, float or simulated"),
     };
     let model = QuantizedModel::load(folder, Device::Cpu).expect("a model");
-    let input = model.info.input;
-    let run = move |clips: &Tensor| no_grad(|| model.logits(clips, execution));
-    (input, Box::new(run))
+    let clips = random_clips(model.info.input, batch);
+    Box::new(move || drop(no_grad(|| model.logits(&clips, execution))))
 }
 
 #[allow(clippy::print_stdout)] // Printing is what it is for.
 fn measure(mode: &str, folder: &Path, batch: usize, repeats: usize) {
-    let (input, run) = network(mode, folder);
-    let clips = random_clips(input, batch);
+    let mut run = network(mode, folder, batch);
     let mut milliseconds = Vec::with_capacity(repeats);
     let mut before = used();
     for round in 0..WARM_UP + repeats {
@@ -101,7 +95,7 @@ fn measure(mode: &str, folder: &Path, batch: usize, repeats: usize) {
             before = used();
         }
         let started = Instant::now();
-        let _ = run(&clips);
+        run();
         if round >= WARM_UP {
             milliseconds.push(1e3 * started.elapsed().as_secs_f64() / batch as f64);
         }

@@ -5,6 +5,7 @@
 use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
+use fedact_int8::Int8Network;
 use fedact_nets::quantize::{
     CalibrationSettings, Examples, ExecutedModel, ImproveSettings, Improving, QuantizedModel,
     Traced, archive,
@@ -120,6 +121,56 @@ fn every_place_of_every_residual_network_is_the_simulated_one_within_a_step() {
                 executed.logits(&clips).unwrap().equal(&traced.logits),
                 "{what}"
             );
+        }
+    }
+}
+
+/// Pixels of clips, each its own, and what a network sees of them.
+fn pixels(info: &ModelInfo, count: usize) -> (Vec<u8>, Tensor) {
+    let soft = clips(info.input, count, 4.0).permute([0, 2, 3, 4, 1]);
+    let bytes = (soft * 63.0 + 127.0).round().clamp(0, 255);
+    let pixels = Vec::<f32>::try_from(bytes.flatten(0, -1)).unwrap();
+    let pixels = pixels.into_iter().map(|pixel| pixel as u8).collect();
+    let along_colours = |numbers: [f64; 3]| Tensor::from_slice(&numbers);
+    let normalised =
+        (bytes.to_kind(Kind::Double) / 255.0 - along_colours(info.mean)) / along_colours(info.std);
+    let clips = normalised.permute([0, 4, 1, 2, 3]).to_kind(Kind::Float);
+    (pixels, clips)
+}
+
+#[test]
+fn onednn_alone_makes_the_bytes_of_the_simulation_from_pixels_within_a_step() {
+    if let Err(error) = fedact_int8::version() {
+        eprintln!("SKIPPED: {error}");
+        return;
+    }
+    for (architecture, input) in architectures().flat_map(|a| [(a, INPUT), (a, ODD)]) {
+        let model = quantized(architecture, input);
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path()).unwrap();
+        let mut network = Int8Network::open(folder.path()).unwrap();
+        // The second number of clips is compiled beside the first, which goes on.
+        for count in [1, 4, 1] {
+            let what = format!("{architecture}, {count} clips of {input}");
+            let (pixels, clips) = pixels(&model.info, count);
+            let found = network.trace(&pixels).unwrap();
+            assert_eq!(network.logits(&pixels).unwrap(), found.logits, "{what}");
+            let expected = model.trace(&clips);
+            let places = found.places.iter().zip(&expected.places);
+            let places = places.map(|(bytes, expected)| {
+                let sides = expected.size();
+                let flat = Tensor::from_slice(bytes);
+                if let [clips, channels] = sides[..] {
+                    return flat.reshape([clips, channels]);
+                }
+                let last = [&sides[..1], &sides[2..], &sides[1..2]].concat();
+                flat.reshape(last).permute([0, 4, 1, 2, 3])
+            });
+            let traced = Traced {
+                places: places.collect(),
+                logits: Tensor::from_slice(&found.logits).reshape([count as i64, -1]),
+            };
+            agree(&what, &model, &clips, &traced);
         }
     }
 }

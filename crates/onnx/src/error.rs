@@ -3,22 +3,16 @@
 use std::path::PathBuf;
 
 use fedact_recipe::OutOfRange;
+use fedact_stored::StoredError;
 
 /// Why a model could not be written as an ONNX file; every message names the file or the tensor and the
 /// way out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnnxError {
-    /// A file that cannot be read.
-    #[error(
-        "cannot read {path}; is this the folder of a model, as `fedact distill` or `fedact quantize` makes it?"
-    )]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
+    /// A model that cannot be read.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
     /// A file that cannot be written.
     #[error("cannot write {path}")]
     Write {
@@ -26,22 +20,6 @@ pub enum OnnxError {
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
-    },
-    /// A `model.json` that does not parse.
-    #[error("{path}: {message}")]
-    Info {
-        /// The `model.json`.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
-    },
-    /// Weights that are no safetensors file, or do not fit the network.
-    #[error("{path}: {message}; the model is damaged, make it again")]
-    Weights {
-        /// The `model.safetensors`.
-        path: PathBuf,
-        /// What is wrong.
-        message: String,
     },
     /// A network that cannot be.
     #[error(transparent)]

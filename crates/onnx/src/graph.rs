@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::description::{Affine, Description};
+use fedact_stored::{Affine, Description, Weights};
+
 use crate::proto::{
     AttributeProto, Dimension, GraphProto, INT, INTS, Length, NodeProto, TensorProto,
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, kind,
 };
 use crate::value::{Arrangement, Value};
-use crate::weights::Weights;
 use crate::{Form, Precision, Variant};
 
 /// What is put in.

@@ -9,7 +9,6 @@
 //! with colours in another order, gives answers that look like answers. What comes out are logits \[clips,
 //! classes\].
 
-mod description;
 mod error;
 mod graph;
 mod layers;
@@ -19,7 +18,6 @@ mod rounding;
 mod source;
 mod tsm;
 mod value;
-mod weights;
 mod x3d;
 
 use std::path::{Path, PathBuf};

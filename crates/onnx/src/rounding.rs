@@ -13,11 +13,11 @@
 //! narrow networks that moves so many values over the border between two bytes that the logits differ by half as much as by all
 //! roundings together. ONNX Runtime makes integers of them by itself (since 1.21).
 
-use crate::description::Affine;
+use fedact_stored::{Affine, Bytes, Floats};
+
 use crate::graph::{Graph, integer};
 use crate::proto::kind;
 use crate::value::Value;
-use crate::weights::{Bytes, Floats};
 use crate::{OnnxError, Precision};
 
 impl Graph<'_> {
@@ -38,7 +38,7 @@ impl Graph<'_> {
     /// Rounds a value to bytes, and makes numbers of them again.
     pub fn rounded(&mut self, place: &str, affine: Affine, value: &Value) -> Value {
         let (scale, zero, kind) = match self.precision {
-            Precision::SymmetricInt8 => (affine.symmetric_scale(), 0, kind::INT8),
+            Precision::SymmetricInt8 => (symmetric_scale(affine), 0, kind::INT8),
             Precision::Float | Precision::Int8 => (affine.scale, affine.zero_point, kind::UINT8),
         };
         let step = self.floats(&format!("{place}/scale"), &[], &[scale]);
@@ -79,5 +79,31 @@ impl Graph<'_> {
     /// The bias of a layer as a constant.
     pub fn bias(&mut self, layer: &str, bias: &[f32]) -> String {
         self.floats(&format!("{layer}.bias"), &[bias.len() as i64], bias)
+    }
+}
+
+/// The step of the signed bytes −127..=127 around 0 that reach as far as the unsigned ones.
+fn symmetric_scale(affine: Affine) -> f32 {
+    let below = f32::from(affine.zero_point);
+    let above = f32::from(u8::MAX - affine.zero_point);
+    affine.scale * below.max(above) / 127.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symmetric_bytes_reach_as_far_as_the_unsigned_ones() {
+        let rectified = Affine {
+            scale: 0.02,
+            zero_point: 0,
+        };
+        assert!((symmetric_scale(rectified) * 127.0 - 5.1).abs() < 1e-5);
+        let lopsided = Affine {
+            scale: 1.0,
+            zero_point: 200,
+        };
+        assert!((symmetric_scale(lopsided) * 127.0 - 200.0).abs() < 1e-4);
     }
 }

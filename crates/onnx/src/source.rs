@@ -4,13 +4,12 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use fedact_recipe::Layout;
+use fedact_stored::{DESCRIPTION, Description, Weights};
 use prost::Message;
 
-use crate::description::{self, Description};
 use crate::graph::Graph;
 use crate::layers::has_pictures_form;
 use crate::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
-use crate::weights::Weights;
 use crate::{Form, OnnxError, Precision, Variant};
 
 /// The version of the format: that of ONNX 1.8, with which operator set 13 came.
@@ -38,7 +37,7 @@ impl Source {
         let description = Description::read(folder)?;
         Ok(Self {
             layout: description.architecture.layout()?,
-            weights: Weights::read(folder)?,
+            weights: Weights::open(folder)?,
             folder: folder.to_owned(),
             description,
             clips: None,
@@ -115,7 +114,7 @@ impl Source {
         if !graph.places.is_empty() {
             let names: Vec<String> = graph.places.into_keys().collect();
             return Err(OnnxError::UnknownPlaces {
-                path: self.folder.join(description::FILE),
+                path: self.folder.join(DESCRIPTION),
                 names: names.join(", "),
             });
         }
@@ -129,7 +128,7 @@ impl Source {
                 domain: String::new(),
                 version: OPERATORS,
             }],
-            metadata_props: self.metadata(variant),
+            metadata_props: self.metadata(variant)?,
         })
     }
 
@@ -164,7 +163,7 @@ impl Source {
     }
 
     /// All that a program on a device needs to know beside the graph, values as JSON.
-    fn metadata(&self, variant: Variant) -> Vec<StringStringEntryProto> {
+    fn metadata(&self, variant: Variant) -> Result<Vec<StringStringEntryProto>, OnnxError> {
         let description = &self.description;
         let input = description.input;
         let mut entries = vec![
@@ -179,7 +178,7 @@ impl Source {
             ("mean", serde_json::json!(description.mean).to_string()),
             ("std", serde_json::json!(description.std).to_string()),
             ("precision", variant.precision.name().to_owned()),
-            ("source_sha256", self.weights.digest.clone()),
+            ("source_sha256", self.weights.digest()?),
         ];
         if let Some(clips) = self.clips {
             entries.push(("clips", clips.to_string()));
@@ -191,6 +190,6 @@ impl Source {
             key: key.to_owned(),
             value,
         };
-        entries.into_iter().map(entry).collect()
+        Ok(entries.into_iter().map(entry).collect())
     }
 }

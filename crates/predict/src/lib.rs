@@ -17,6 +17,9 @@ pub static CUT: Definition = job("cut-videos", &[Library::Ffmpeg], Kind::Clips);
 /// Asks a model about clips.
 pub static ANSWER: Definition = job("answer-clips", &[Library::Libtorch], Kind::Answers);
 
+/// Asks a quantized model about clips, without libtorch; leaves an [`Attempt`].
+pub static ANSWER_INT8: Definition = job("answer-clips-in-int8", &[], Kind::Answers);
+
 /// Writes words on a video.
 pub static RENDER: Definition = job("render-video", &[Library::Ffmpeg], Kind::Videos);
 
@@ -26,7 +29,7 @@ pub const CLIPS: &str = "clips";
 /// What became of the videos: a list of [`CutVideo`] in the output of [`CUT`].
 pub const VIDEOS: &str = "videos.json";
 
-/// The [`Answers`] in the output of [`ANSWER`].
+/// The [`Answers`] in the output of [`ANSWER`], or the [`Attempt`] in that of [`ANSWER_INT8`].
 pub const ANSWERS: &str = "answers.json";
 
 /// Its params are a request below.
@@ -79,6 +82,28 @@ pub struct Answers {
     pub threads: usize,
     /// How it was computed.
     pub execution: Execution,
+    /// By whose kernels.
+    pub runtime: Runtime,
+}
+
+/// What became of a try to do without libtorch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Attempt {
+    /// The model has answered.
+    Answered(Answers),
+    /// Why this machine cannot; [`ANSWER`] may.
+    Unable(String),
+}
+
+/// By whose kernels answers were computed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    /// libtorch's.
+    #[default]
+    Libtorch,
+    /// oneDNN's, without libtorch.
+    Onednn,
 }
 
 /// How answers were computed.
@@ -197,6 +222,7 @@ mod tests {
     fn each_job_has_the_library_that_it_needs() {
         assert_eq!(CUT.libraries, [Library::Ffmpeg]);
         assert_eq!(ANSWER.libraries, [Library::Libtorch]);
+        assert!(ANSWER_INT8.libraries.is_empty());
         assert_eq!(RENDER.libraries, [Library::Ffmpeg]);
     }
 }

@@ -78,6 +78,18 @@ impl ConvLayout {
         })
     }
 
+    /// The layer as it stands in front of so many frames, and the middle of its kernel where that is all that sees one: of
+    /// a single frame, what a kernel over frames sees beside it is padding.
+    pub fn in_front_of(&self, frames: i64) -> (Self, Option<i64>) {
+        let mut layer = self.clone();
+        let (kernel, padding) = (layer.kernel[0], layer.padding[0]);
+        if frames != 1 || kernel == 1 || kernel != 2 * padding + 1 {
+            return (layer, None);
+        }
+        (layer.kernel[0], layer.padding[0]) = (1, 0);
+        (layer, Some(padding))
+    }
+
     /// Names and shapes of its part of the checkpoint.
     pub(super) fn state(&self) -> Vec<(String, Vec<i64>)> {
         let mut state = vec![(format!("{}.weight", self.conv), self.weight_shape())];

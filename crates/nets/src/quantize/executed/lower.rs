@@ -101,17 +101,6 @@ impl State {
     }
 }
 
-/// A layer in front of so many frames, and which of its kernel's parts over frames is left, if not all are.
-fn in_front_of(layer: &ConvLayout, frames: i64) -> (ConvLayout, Option<i64>) {
-    let mut layer = layer.clone();
-    let (kernel, padding) = (layer.kernel[0], layer.padding[0]);
-    if frames != 1 || kernel == 1 || kernel != 2 * padding + 1 {
-        return (layer, None);
-    }
-    (layer.kernel[0], layer.padding[0]) = (1, 0);
-    (layer, Some(padding))
-}
-
 /// Whether a convolution sees every position by itself.
 fn over_frames_alone(layer: &ConvLayout) -> bool {
     layer.kernel[1..] == [1, 1] && layer.stride[1..] == [1, 1]
@@ -197,7 +186,7 @@ impl Lowering {
         output: Output,
         affine: Affine,
     ) -> State {
-        let (layer, middle) = in_front_of(layer, state.size[0]);
+        let (layer, middle) = layer.in_front_of(state.size[0]);
         let behind = State {
             channels: layer.outputs,
             size: layer.output_size(state.size),
@@ -243,7 +232,7 @@ impl Lowering {
     /// The last convolution of a block, which sees two axes, with the shortcut added: the sum's bytes take the place of the
     /// shortcut's, which nobody needs any more.
     fn join(&mut self, source: &str, layer: &ConvLayout, within: State, behind: State, ratio: f64) {
-        let (layer, middle) = in_front_of(layer, within.size[0]);
+        let (layer, middle) = layer.in_front_of(within.size[0]);
         let (form, axes) = match within.size[0] {
             1 => (Form::JoinedPicture, 1..3),
             _ => (Form::JoinedFrames, 0..2),
@@ -288,7 +277,7 @@ impl Lowering {
     /// width of them, in front of a kernel of width 1. The sums are the same to the last bit; at 32 channels
     /// of 8x56x56 they take two fifths of the time.
     fn windows(&mut self, layer: &ConvLayout, state: State, affine: Affine) -> State {
-        let (layer, middle) = in_front_of(layer, state.size[0]);
+        let (layer, middle) = layer.in_front_of(state.size[0]);
         let size = layer.output_size(state.size);
         let (width, stride, padding) = (layer.kernel[2], layer.stride[2], layer.padding[2]);
         let zero_point = state.affine.zero_point;

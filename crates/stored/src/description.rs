@@ -1,74 +1,86 @@
-//! What of `model.json` a graph needs.
+//! What of `model.json` decides what a network computes.
 
 use std::path::Path;
 
 use fedact_recipe::Architecture;
 use serde::Deserialize;
 
-use crate::OnnxError;
+use crate::StoredError;
 
 /// The file in which a model says what it is.
-pub(crate) const FILE: &str = "model.json";
+pub const FILE: &str = "model.json";
 
-/// The part of `model.json` that decides a graph.
+/// The part of `model.json` that decides what a network computes.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Description {
+pub struct Description {
+    /// The network.
     pub architecture: Architecture,
+    /// Names of the classes, in the order of its logits.
     pub classes: Vec<String>,
+    /// The clips that it takes.
     pub input: Input,
+    /// What is taken from red, green and blue in 0..=1 before they are divided by `std`.
     pub mean: [f64; 3],
+    /// What they are divided by.
     pub std: [f64; 3],
+    /// Frames of the clips that it was trained on, where it takes a window of them.
+    #[serde(default)]
+    pub window_of: Option<i64>,
     /// How the clips that it was trained on were cut, where that is known.
     #[serde(default)]
     pub sampling: Option<serde_json::Value>,
+    /// How its activations are stored, where it is quantized.
     pub quantization: Option<Quantization>,
 }
 
 /// The clips that the network takes.
 #[derive(Debug, Clone, Copy, Deserialize)]
-pub(crate) struct Input {
+pub struct Input {
+    /// Frames of a clip.
     pub frames: i64,
+    /// Pixels of a frame, top to bottom.
     pub height: i64,
+    /// Pixels of a frame, left to right.
     pub width: i64,
 }
 
+/// How a quantized model stores its activations.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Quantization {
+pub struct Quantization {
+    /// At each place, in the order of execution.
     pub activations: Vec<Activation>,
 }
 
 /// How the activation at one place is stored.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Activation {
+pub struct Activation {
+    /// The place, as in `layer1.0.conv1`.
     pub name: String,
+    /// How bytes stand for values there.
     pub affine: Affine,
 }
 
 /// `value = scale × (byte − zero_point)`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub(crate) struct Affine {
+pub struct Affine {
+    /// The real value of one step.
     pub scale: f32,
+    /// The byte that stands for 0.
     pub zero_point: u8,
-}
-
-impl Affine {
-    /// The step of the signed bytes −127..=127 around 0 that reach as far.
-    pub fn symmetric_scale(self) -> f32 {
-        let below = f32::from(self.zero_point);
-        let above = f32::from(u8::MAX - self.zero_point);
-        self.scale * below.max(above) / 127.0
-    }
 }
 
 impl Description {
     /// Reads `model.json` in the folder of a model.
-    pub fn read(folder: &Path) -> Result<Self, OnnxError> {
+    ///
+    /// # Errors
+    /// Names the file that is missing or that does not parse.
+    pub fn read(folder: &Path) -> Result<Self, StoredError> {
         let path = folder.join(FILE);
-        let text = std::fs::read(&path).map_err(|source| OnnxError::Read {
+        let text = std::fs::read(&path).map_err(|source| StoredError::Read {
             path: path.clone(),
             source,
         })?;
-        let refuse = |message: String| OnnxError::Info {
+        let refuse = |message: String| StoredError::Info {
             path: path.clone(),
             message,
         };
@@ -85,24 +97,5 @@ impl Description {
             )));
         }
         Ok(description)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn symmetric_bytes_reach_as_far_as_the_unsigned_ones() {
-        let rectified = Affine {
-            scale: 0.02,
-            zero_point: 0,
-        };
-        assert!((rectified.symmetric_scale() * 127.0 - 5.1).abs() < 1e-5);
-        let lopsided = Affine {
-            scale: 1.0,
-            zero_point: 200,
-        };
-        assert!((lopsided.symmetric_scale() * 127.0 - 200.0).abs() < 1e-4);
     }
 }
