@@ -94,8 +94,10 @@ fn agree(what: &str, model: &QuantizedModel, clips: &Tensor, found: &Traced) {
         let difference = (&found - expected).abs();
         let steps = largest(&difference);
         assert!(steps <= 1.0, "{what}: {steps} steps");
-        let off = difference.mean(Kind::Double).double_value(&[]);
-        assert!(off < 0.002, "{what}: {off} of the values differ");
+        // Of few values, one may lie next to the middle; which does, the processor decides, whose floats the weights come from.
+        let off = difference.sum(Kind::Double).double_value(&[]);
+        let most = (0.002 * difference.numel() as f64).max(1.0);
+        assert!(off <= most, "{what}: {off} of the values differ");
         assert!(largest(&found) > 0.0, "{what} is dead");
     }
     let difference = largest(&(&found.logits - &expected.logits));

@@ -219,10 +219,10 @@ impl Weights {
         Ok(self.floats(&format!("{layer}.bias"), &[channels])?.values)
     }
 
-    /// The bytes of a layer's weight and their scales.
+    /// The bytes of a layer's weight and their scales, held against the weight itself.
     ///
     /// # Errors
-    /// Names the tensor that is missing or of another shape, or the scale that is not above 0.
+    /// Names the tensor that is missing, of another shape or not what it should be, or the scale that is not above 0.
     pub fn bytes(&self, layer: &str, shape: &[i64]) -> Result<Bytes, StoredError> {
         let name = format!("{layer}.weight_int8");
         let values = self.tensor(&name, Dtype::I8, shape)?;
@@ -231,10 +231,24 @@ impl Weights {
         if let Some(bad) = scales.iter().find(|scale| **scale <= 0.0) {
             return Err(self.refuse(format!("`{name}` holds the scale {bad}")));
         }
-        Ok(Bytes {
-            values: values.into_iter().map(u8::cast_signed).collect(),
-            scales,
-        })
+        let values: Vec<i8> = values.into_iter().map(u8::cast_signed).collect();
+        // A bit that fell over in a file is seen here: the two say the same.
+        let weight = self.floats(&format!("{layer}.weight"), shape)?.values;
+        let each = (weight.len() / scales.len().max(1)).max(1);
+        let channels = weight.chunks_exact(each).zip(&scales);
+        let rounded = channels.flat_map(|(weights, scale)| {
+            let steps = 1.0 / scale;
+            let level = move |weight: &f32| (weight * steps).round_ties_even();
+            weights
+                .iter()
+                .map(move |weight| level(weight).clamp(-127.0, 127.0) as i8)
+        });
+        if !rounded.eq(values.iter().copied()) {
+            return Err(self.refuse(format!(
+                "{layer}.weight_int8 is not {layer}.weight divided by {layer}.weight_scale and rounded"
+            )));
+        }
+        Ok(Bytes { values, scales })
     }
 }
 
