@@ -9,9 +9,9 @@
 //!   rounded: int8 kernels keep them in 32 bits.
 //! * Biases and logits: 32 bits.
 //!
-//! [`QuantizedModel::logits`] with [`Execution::Simulated`] computes what int8 kernels compute, in
-//! float, and has gradients; [`Execution::Float`] is the same network without any rounding. [`ExecutedModel`] is those
-//! kernels themselves.
+//! [`QuantizedModel::trace`], and a quantized [`Classifier`](crate::Classifier), compute what int8 kernels compute, in whole numbers that
+//! floats hold; [`ExecutedModel`] is those kernels themselves. [`QuantizedModel::logits`] with [`Execution::Simulated`] rounds
+//! at the same places and has gradients, up to last bits; [`Execution::Float`] is the same network without any rounding.
 //!
 //! Where that loses too much, [`QuantizedModel::improve`] does something about it.
 //!
@@ -36,6 +36,7 @@ mod scheme;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod whole;
 
 pub use executed::{ExecutedModel, archive};
 pub use fedact_recipe::{

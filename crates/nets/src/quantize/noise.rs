@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor, no_grad};
 
-use super::network::{Plain, Rounding, Visitor};
+use super::network::{Plain, Visitor};
 use super::{Execution, QuantizedModel};
 
 /// What a ratio of signal to noise is given as where there is no noise at all.
@@ -57,13 +57,15 @@ impl NoiseMeter {
         clips: &Tensor,
     ) -> Compared {
         no_grad(|| {
-            let mut plain = Recording::new(Plain);
+            let mut plain = Recording(Vec::new());
             let float = reference.forward(clips, Execution::Float, &mut plain);
-            let affines = model.affines();
-            let mut rounded = Recording::new(Rounding(&affines));
-            let simulated = model.forward(clips, Execution::Simulated, &mut rounded);
-            let exact = plain.values.iter().chain([&float]);
-            let rough = rounded.values.iter().chain([&simulated]);
+            let (affines, mut rounded) = (model.affines(), Vec::new());
+            let simulated = model.whole(clips, |nth, levels| {
+                rounded.push(&levels * f64::from(affines[nth].scale));
+                levels
+            });
+            let exact = plain.0.iter().chain([&float]);
+            let rough = rounded.iter().chain([&simulated]);
             for ((place, exact), rough) in self.places.iter_mut().zip(exact).zip(rough) {
                 place.1 += energy(exact);
                 place.2 += energy(&(exact - rough));
@@ -92,23 +94,13 @@ impl NoiseMeter {
     }
 }
 
-/// Keeps what another visitor returned.
-struct Recording<V> {
-    inner: V,
-    values: Vec<Tensor>,
-}
+/// Rectifies, and keeps every value.
+struct Recording(Vec<Tensor>);
 
-impl<V> Recording<V> {
-    fn new(inner: V) -> Self {
-        let values = Vec::new();
-        Self { inner, values }
-    }
-}
-
-impl<V: Visitor> Visitor for Recording<V> {
+impl Visitor for Recording {
     fn visit(&mut self, point: usize, value: Tensor, relu: bool) -> Tensor {
-        let value = self.inner.visit(point, value, relu);
-        self.values.push(value.shallow_clone());
+        let value = Plain.visit(point, value, relu);
+        self.0.push(value.shallow_clone());
         value
     }
 }

@@ -1,9 +1,8 @@
 //! The bytes at every place of a network, on the way to its logits.
 
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, Tensor};
 
-use super::network::{Rounding, Visitor};
-use super::{Execution, QuantizedModel};
+use super::QuantizedModel;
 
 /// Logits, and the bytes at every place.
 #[derive(Debug)]
@@ -16,8 +15,8 @@ pub struct Traced {
 }
 
 impl QuantizedModel {
-    /// What the simulation makes of normalised clips \[clips, 3, frames, height, width\], and the bytes that stand
-    /// for its values on the way.
+    /// What int8 kernels make of normalised clips \[clips, 3, frames, height, width\], computed in whole numbers, and the bytes on the
+    /// way.
     ///
     /// # Panics
     /// With clips of another shape than the model takes.
@@ -25,7 +24,7 @@ impl QuantizedModel {
         self.record(clips, None)
     }
 
-    /// What the simulation makes of each place where all places before it hold these bytes, and of the logits: so each layer is
+    /// What is made of each place where all places before it hold these bytes, and of the logits: so each layer is
     /// compared by itself with that of another program, whatever came before.
     ///
     /// # Panics
@@ -36,42 +35,39 @@ impl QuantizedModel {
 
     fn record(&self, clips: &Tensor, given: Option<&[Tensor]>) -> Traced {
         let affines = self.affines();
-        let mut bytes = Bytes {
-            rounding: Rounding(&affines),
-            given,
-            places: Vec::new(),
-        };
-        let logits = no_grad(|| self.forward(clips, Execution::Simulated, &mut bytes));
-        Traced {
-            logits,
-            places: bytes.places,
-        }
-    }
-}
-
-struct Bytes<'a> {
-    rounding: Rounding<'a>,
-    given: Option<&'a [Tensor]>,
-    places: Vec<Tensor>,
-}
-
-impl Visitor for Bytes<'_> {
-    fn visit(&mut self, point: usize, value: Tensor, relu: bool) -> Tensor {
-        let affine = self.rounding.0[point];
-        let (scale, zero_point) = (f64::from(affine.scale), i64::from(affine.zero_point));
-        let value = self.rounding.visit(point, value, relu);
-        let levels = (&value / scale).round() + zero_point;
-        let mut bytes = levels.to_kind(Kind::Uint8);
-        while bytes.dim() < 5 {
-            bytes = bytes.unsqueeze(-1);
-        }
-        self.places.push(bytes);
-        match self.given {
-            Some(given) => {
-                let levels = given[point].to_kind(Kind::Float) - zero_point;
-                (levels * scale).reshape(value.size())
+        let mut places = Vec::new();
+        let logits = self.whole(clips, |nth, levels| {
+            let zero_point = i64::from(affines[nth].zero_point);
+            let mut bytes = (&levels + zero_point).to_kind(Kind::Uint8);
+            while bytes.dim() < 5 {
+                bytes = bytes.unsqueeze(-1);
             }
-            None => value,
-        }
+            places.push(bytes);
+            match given {
+                Some(given) => {
+                    let levels_given = given[nth].to_kind(Kind::Float) - zero_point;
+                    levels_given.reshape(levels.size())
+                }
+                None => levels,
+            }
+        });
+        Traced { logits, places }
+    }
+
+    /// The network in whole numbers; `place` as for [`Network::in_whole_numbers`](super::network::Network::in_whole_numbers).
+    pub(super) fn whole(
+        &self,
+        clips: &Tensor,
+        place: impl FnMut(usize, Tensor) -> Tensor,
+    ) -> Tensor {
+        self.network.in_whole_numbers(clips, &self.affines(), place)
+    }
+
+    /// Logits \[clips, classes\] of normalised clips, as int8 kernels compute them; without gradients.
+    ///
+    /// # Panics
+    /// With clips of another shape than the model takes.
+    pub fn rounded_logits(&self, clips: &Tensor) -> Tensor {
+        self.whole(clips, |_, levels| levels)
     }
 }

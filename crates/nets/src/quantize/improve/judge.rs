@@ -43,7 +43,7 @@ impl<'a> Judge<'a> {
         let (mut lost, mut clips) = (0, 0);
         let batches = self.judged.clips.iter().zip(&self.judged.labels);
         for ((batch, labels), exact) in batches.zip(&self.float) {
-            let rough = no_grad(|| model.logits(batch, Execution::Simulated));
+            let rough = model.rounded_logits(batch);
             signal += energy(exact);
             noise += energy(&(exact - &rough));
             lost += right(exact, labels) - right(&rough, labels);
