@@ -5,9 +5,8 @@
 //! describes tensors, looks a primitive up and allocates anew, which in small networks takes longer than the
 //! convolutions; here everything is laid out once, and a clip is a row of calls.
 //!
-//! What it computes is what the simulation says: every place is rounded once, and residual sums are added in 32 bits.
-//! The sums of products are whole numbers here and floats there, so a value next to the middle between two steps may be
-//! rounded to the other one. On a processor without VNNI, oneDNN adds pairs of products in 16 bits and cuts off what is larger.
+//! What it computes is what `nets` says in whole numbers, to the byte: every place is rounded once, and residual sums are added
+//! in 32 bits. On a processor without VNNI, oneDNN adds pairs of products in 16 bits and cuts off what is larger.
 //!
 //! * [`Int8Network`]: a model, from pixels to logits
 //! * `program`: the network's layers as steps, pure data

@@ -8,9 +8,9 @@
 //! * `program`: those as TorchScript
 //! * `pickle`, `archive`: the file
 //!
-//! What it computes is what [`Execution::Simulated`](super::Execution::Simulated) says: every place is rounded once, residual sums are
-//! added in 32 bits. The sums of products are whole numbers here and floats there, so a value next to the middle between
-//! two steps may be rounded to the other one.
+//! What it computes is what [`QuantizedModel::trace`](super::QuantizedModel::trace) says, to the byte: every place is rounded once, residual sums are
+//! added in 32 bits. (Training, [`Execution::Simulated`](super::Execution::Simulated), adds up floats where these are whole numbers, so that a
+//! value next to the middle between two steps may be rounded to the other one.)
 //!
 //! Why not `quantized::conv3d` with `quantized::add_relu`: both operands of a residual sum would have to be rounded first,
 //! to places that the simulation, and whoever fine-tunes through it, does not have.
