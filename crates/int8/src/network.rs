@@ -135,7 +135,7 @@ impl Int8Network {
         (input.frames * input.height * input.width) as usize * 3
     }
 
-    /// How many threads networks are computed with, by who calls from this thread.
+    /// Threads that compute, where it is asked from this thread.
     pub fn set_threads(&self, threads: usize) {
         self.engine.set_threads(threads);
     }

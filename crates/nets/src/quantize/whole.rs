@@ -21,27 +21,20 @@ impl Network {
         &self,
         clips: &Tensor,
         affines: &[Affine],
-        mut place: impl FnMut(usize, Tensor) -> Tensor,
+        place: impl FnMut(usize, Tensor) -> Tensor,
     ) -> Tensor {
+        let mut places = Places {
+            affines,
+            nth: 0,
+            place,
+        };
         no_grad(|| {
-            let mut rest = affines.iter().enumerate();
-            // The affine of the next place, and what becomes of a value in its steps.
-            let mut next = || {
-                let (nth, affine) = rest.next().unwrap_or((affines.len(), &affines[0]));
-                (nth, *affine)
-            };
-            let mut round = |(nth, affine): (usize, Affine), mut steps: Tensor, relu: bool| {
-                let zero_point = i64::from(affine.zero_point);
-                let lowest = if relu { 0 } else { -zero_point };
-                let highest = ACTIVATION_MAXIMUM - zero_point;
-                place(nth, steps.round_().clamp_(lowest, highest))
-            };
-            let mut here = next();
-            let clips = innermost_channels(clips) * f64::from(1.0 / here.1.scale);
-            let mut state = round(here, clips, false);
+            let mut here = places.next();
+            let clips = innermost_channels(clips) * f64::from(1.0 / here.scale);
+            let mut state = places.round(clips, false);
             for layer in &self.stem {
-                let behind = next();
-                state = round(behind, layer.in_steps(&state, here.1, behind.1.scale), true);
+                let behind = places.next();
+                state = places.round(layer.in_steps(&state, here, behind.scale), true);
                 here = behind;
             }
             if self.pool {
@@ -51,33 +44,55 @@ impl Network {
                 let last = block.convolutions.len() - 1;
                 let (mut within, mut inner) = (here, state.shallow_clone());
                 for layer in &block.convolutions[..last] {
-                    let behind = next();
-                    inner = round(
-                        behind,
-                        layer.in_steps(&inner, within.1, behind.1.scale),
-                        true,
-                    );
+                    let behind = places.next();
+                    inner = places.round(layer.in_steps(&inner, within, behind.scale), true);
                     within = behind;
                 }
-                let behind = next();
-                let step = behind.1.scale;
-                let mut sum = block.convolutions[last].in_steps(&inner, within.1, step);
-                let ratio = f64::from(here.1.scale) / f64::from(step);
+                let behind = places.next();
+                let mut sum = block.convolutions[last].in_steps(&inner, within, behind.scale);
                 let around = match &block.shortcut {
-                    Shortcut::Identity => &state * ratio,
-                    Shortcut::Convolution(layer) => layer.in_steps(&state, here.1, step),
+                    Shortcut::Identity => &state * ratio(here, behind),
+                    Shortcut::Convolution(layer) => layer.in_steps(&state, here, behind.scale),
                     Shortcut::Pad { stride, channels } => {
-                        padded_shortcut(&state, *stride, *channels) * ratio
+                        padded_shortcut(&state, *stride, *channels) * ratio(here, behind)
                     }
                 };
-                state = round(behind, sum.g_add_(&around), true);
+                state = places.round(sum.g_add_(&around), true);
                 here = behind;
             }
-            let behind = next();
-            let ratio = f64::from(here.1.scale) / f64::from(behind.1.scale);
-            let features = round(behind, mean_of(&state) * ratio, false);
-            self.head.in_steps(&features, behind.1, UNIT)
+            let behind = places.next();
+            let features = places.round(mean_of(&state) * ratio(here, behind), false);
+            self.head.in_steps(&features, behind, UNIT)
         })
+    }
+}
+
+/// How many steps of the second are one of the first.
+fn ratio(first: Affine, second: Affine) -> f64 {
+    f64::from(first.scale) / f64::from(second.scale)
+}
+
+/// The places of a network, one after the other.
+struct Places<'a, F> {
+    affines: &'a [Affine],
+    nth: usize,
+    place: F,
+}
+
+impl<F: FnMut(usize, Tensor) -> Tensor> Places<'_, F> {
+    /// How the next place is stored.
+    fn next(&self) -> Affine {
+        self.affines[self.nth]
+    }
+
+    /// What is counted in its steps, rounded; `relu` says that it is still to be rectified.
+    fn round(&mut self, mut steps: Tensor, relu: bool) -> Tensor {
+        let zero_point = i64::from(self.next().zero_point);
+        let lowest = if relu { 0 } else { -zero_point };
+        let highest = ACTIVATION_MAXIMUM - zero_point;
+        let levels = steps.round_().clamp_(lowest, highest);
+        self.nth += 1;
+        (self.place)(self.nth - 1, levels)
     }
 }
 
