@@ -289,14 +289,21 @@ fn training_goes_on_from_pretrained_weights_and_says_what_it_took() {
 fn every_family_learns() {
     let clips = tempfile::tempdir().unwrap();
     write_clips(clips.path(), &CLASSES, 24, 12);
-    for model in [
-        json!({"arch": "mc3", "depth": 10, "width": 4}),
-        json!({"arch": "r2plus1d", "depth": 10, "width": 4}),
-        json!({"depth": 50, "width": 2, "stem": "hara", "shortcut": "pad"}),
-        json!({"arch": "x3d", "width": 8}),
-        json!({"arch": "tsm", "width": 8}),
+    // The long ones need epochs for it. With five seeds the mean of the last three losses was at most three quarters of the first.
+    for (model, epochs) in [
+        (json!({"arch": "mc3", "depth": 10, "width": 4}), 6),
+        (json!({"arch": "r2plus1d", "depth": 10, "width": 4}), 6),
+        (
+            json!({"depth": 50, "width": 4, "stem": "hara", "shortcut": "pad"}),
+            14,
+        ),
+        (json!({"arch": "x3d", "width": 8}), 6),
+        (json!({"arch": "tsm", "width": 8}), 14),
     ] {
-        let learning = changed(|params| params["model"] = model.clone());
+        let learning = changed(|params| {
+            params["model"] = model.clone();
+            params["epochs"] = json!(epochs);
+        });
         let execution = Execution::new(learning, clips.path(), &[]);
         execution.run().unwrap();
         let text = String::from_utf8(execution.output("training.jsonl")).unwrap();
@@ -304,7 +311,8 @@ fn every_family_learns() {
             .lines()
             .map(|line| serde_json::from_str::<EpochRecord>(line).unwrap().loss)
             .collect();
-        assert!(losses[5] < 0.9 * losses[0], "{model}: {losses:?}");
+        let last = losses[epochs - 3..].iter().sum::<f64>() / 3.0;
+        assert!(last < 0.9 * losses[0], "{model}: {losses:?}");
     }
 }
 
