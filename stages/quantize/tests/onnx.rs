@@ -251,6 +251,17 @@ fn other_runtimes_answer_what_the_model_answers() {
         let answers: serde_json::Value = serde_json::from_slice(&answers).unwrap();
         for variant in Source::open(made.path()).unwrap().variants() {
             for (runtime, tolerance) in [("onnxruntime", ONNX_RUNTIME), ("openvino", OPENVINO)] {
+                // Of the file for TensorRT, OpenVINO 2026.4.1 makes other answers for one clip than for sixty (off by nine times the
+                // signal, and by a fifth of it, on a Zen 5), so there are none to compare with.
+                let contradicts_itself =
+                    settings.contains(r#""r2plus1d", "depth": 10, "width": 8, "shortcut": "pad""#);
+                if runtime == "openvino"
+                    && variant.precision == Precision::SymmetricInt8
+                    && contradicts_itself
+                {
+                    eprintln!("SKIPPED: {settings} {} in OpenVINO", variant.file_name());
+                    continue;
+                }
                 let logits = &answers[variant.file_name()][runtime];
                 let logits: Vec<Vec<f32>> = serde_json::from_value(logits.clone()).unwrap();
                 let found = Tensor::from_slice(&logits.concat()).reshape([60, -1]);
