@@ -61,10 +61,17 @@ impl Shown {
             return;
         }
         match told {
-            Told::ServerAway => {
+            Told::ServerAway { disbelief: None } => {
                 state.away = true;
                 let text = format!("waiting for the server {}: it is away", state.address);
                 state.doing(&text);
+            }
+            Told::ServerAway {
+                disbelief: Some(why),
+            } => {
+                state.away = true;
+                let text = format!("waiting for the server {}: {why}", state.address);
+                state.say(Level::Warning, &text);
             }
             Told::ServerThere => {
                 let again = if state.away { " again" } else { "" };
@@ -247,8 +254,10 @@ fn level_of(told: &Told) -> log::Level {
 /// What was told, as a line of JSON; docs/json.md has the fields.
 fn line(told: &Told) -> Value {
     match told {
-        Told::ServerAway => json!({"event": "server", "there": false}),
-        Told::ServerThere => json!({"event": "server", "there": true}),
+        Told::ServerAway { disbelief } => {
+            json!({"event": "server", "there": false, "reason": disbelief})
+        }
+        Told::ServerThere => json!({"event": "server", "there": true, "reason": null}),
         Told::Waits(Awaited::Run) => json!({"event": "waiting", "for": "run"}),
         Told::Waits(Awaited::Task) => json!({"event": "waiting", "for": "task"}),
         Told::Waits(Awaited::NextRun) => json!({"event": "waiting", "for": "next-run"}),

@@ -54,7 +54,10 @@ pub enum Ended {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Told {
     /// The server cannot be reached, and is tried again and again.
-    ServerAway,
+    ServerAway {
+        /// What is wrong with its certificate, if it is that, and what to do.
+        disbelief: Option<String>,
+    },
     /// The server can be reached.
     ServerThere,
     /// There is nothing to do yet, and this is missing.
