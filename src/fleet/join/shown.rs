@@ -83,6 +83,11 @@ impl Shown {
             Told::Waits(Awaited::NextRun) => {
                 state.doing("waiting for the next run: the last one is over");
             }
+            Told::Waits(Awaited::SameVersion) => {
+                let text = "the coordinator speaks another version of the messages; give all machines of the fleet the same \
+                            version of fedact";
+                state.say(Level::Warning, text);
+            }
             Told::Task(task) => {
                 state.doing(&format!(
                     "task {}: {} clips from version {}",
@@ -245,7 +250,8 @@ impl State {
 /// How much what was told matters.
 fn level_of(told: &Told) -> log::Level {
     match told {
-        Told::ServerAway | Told::GivenBack { .. } => log::Level::Warning,
+        Told::ServerAway { .. } | Told::GivenBack { .. } => log::Level::Warning,
+        Told::Waits(Awaited::SameVersion) => log::Level::Warning,
         Told::Decided(verdict) if verdict.refused.is_some() => log::Level::Warning,
         _ => log::Level::Info,
     }
@@ -261,6 +267,7 @@ fn line(told: &Told) -> Value {
         Told::Waits(Awaited::Run) => json!({"event": "waiting", "for": "run"}),
         Told::Waits(Awaited::Task) => json!({"event": "waiting", "for": "task"}),
         Told::Waits(Awaited::NextRun) => json!({"event": "waiting", "for": "next-run"}),
+        Told::Waits(Awaited::SameVersion) => json!({"event": "waiting", "for": "same-version"}),
         Told::Task(task) => json!({
             "event": "task",
             "task": task.task,

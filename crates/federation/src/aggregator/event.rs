@@ -19,6 +19,13 @@ pub enum Event {
         /// What is known of it.
         client: Client,
     },
+    /// An ordinary task of a client has so many samples from now on; a task that is open keeps its length.
+    ClientHolds {
+        /// Which.
+        client: ClientId,
+        /// Clips that such a task processes, repeats counted.
+        samples_per_task: u64,
+    },
     /// An update came in.
     UpdateArrived(Update),
     /// A client is gone, and its task with it, until it says that it is ready.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -85,6 +86,12 @@ impl Coordinator {
         let (fleet, run) = (&self.roster.fleet, self.engine.run());
         match Up::open(&message.payload, fleet, run, &device.name, &device.key) {
             Err(reason) => {
+                if reason == Turned::OtherFormatVersion {
+                    self.trouble = Some(format!(
+                        "{} speaks another version of the messages; give all machines of the fleet the same version of fedact",
+                        device.name
+                    ));
+                }
                 self.turn_away(Some(client), reason);
                 Ok(())
             }
@@ -106,15 +113,26 @@ impl Coordinator {
             self.turn_away(Some(client), Turned::Replayed);
             return Ok(());
         }
+        if alive.orders <= self.first_sequence {
+            // Of a device that has read nothing of this process's yet, or kept from an earlier one: only the device can answer to orders.
+            self.due.insert(client);
+            return Ok(());
+        }
         self.devices[client].count = alive.count;
         self.hear(client);
         self.note_held(client, alive.holds);
-        let progress = self.engine.progress();
-        let away = progress.members[client].presence == Presence::Away;
-        if progress.finished.is_none() && away {
-            self.commit(Happened::Ready { client }, None)?;
+        self.note_clips(client, alive.clips);
+        let away = self.engine.progress().members[client].presence == Presence::Away;
+        if away && alive.ready {
+            self.ready(client)?;
         }
         Ok(())
+    }
+
+    /// Notes how many clips a device has, for its next task.
+    fn note_clips(&mut self, client: ClientId, clips: Option<NonZeroU64>) {
+        let device = &mut self.devices[client];
+        device.clips = clips.or(device.clips);
     }
 
     fn take_failed(&mut self, client: ClientId, failed: &Failed) -> Result<(), FleetError> {
@@ -154,6 +172,7 @@ impl Coordinator {
         }
         self.hear(client);
         self.note_held(client, offer.holds);
+        self.note_clips(client, offer.clips);
         if let Some(reason) = self.misfit(client, offer) {
             self.turn_away(Some(client), reason);
             return self.close_unread(client, offer.task, reason.code());
@@ -279,7 +298,7 @@ impl Coordinator {
             took: spool.took,
         };
         self.commit(update, Some(message))?;
-        self.ready_again(client)
+        self.ready(client)
     }
 
     /// Closes a task whose update can never count; else its device would offer it for ever.
@@ -290,13 +309,30 @@ impl Coordinator {
             code: code.to_owned(),
         };
         self.commit(unreadable, None)?;
-        self.ready_again(client)
+        self.ready(client)
     }
 
-    /// Whoever has just sent an update is there and can work.
-    fn ready_again(&mut self, client: ClientId) -> Result<(), FleetError> {
+    /// A device can work: one that was away, or has just sent an update. What it has said of its clips counts from here on; were it in the
+    /// journal whenever it is said, a device could fill that by saying something else each time.
+    fn ready(&mut self, client: ClientId) -> Result<(), FleetError> {
         if self.engine.progress().finished.is_some() {
             return Ok(());
+        }
+        if let Some(said) = self.devices[client].clips {
+            let own_clips = self.settings.own_clips;
+            let clips = own_clips.map_or(said.get(), |own| said.get().min(own.most));
+            let ordinary = self.engine.aggregator().config().clients[client].samples_per_task;
+            let samples_per_task =
+                own_clips.map_or(ordinary, |own| clips.saturating_mul(own.passes));
+            let member = &self.engine.progress().members[client];
+            if member.clips != Some(clips) || samples_per_task != ordinary {
+                let holds = Happened::Holds {
+                    client,
+                    clips,
+                    samples_per_task,
+                };
+                self.commit(holds, None)?;
+            }
         }
         self.commit(Happened::Ready { client }, None)
     }

@@ -18,6 +18,7 @@ mod watch;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
@@ -29,11 +30,11 @@ use crate::files::{self, Locked};
 use crate::identity::{Key, Roster};
 use crate::journal::{Happened, Journal, Record};
 use crate::link::{self, Door};
-use crate::wire::{Subjects, Turned, Wanted};
+use crate::wire::{Orders, Subjects, Turned, Wanted};
 use crate::{Digest, FleetError, Name, Stop};
 
 pub use judge::Judge;
-pub use settings::Settings;
+pub use settings::{OwnClips, Settings};
 pub use status::{DeviceStatus, Status, is_served};
 
 use held::Held;
@@ -45,9 +46,6 @@ use ways::Way;
 
 /// Messages of one pull.
 const PULLED: usize = 32;
-
-/// A process numbers its orders from its own number times two to this power on.
-const ORDERS_OF_A_PROCESS: u32 = 40;
 
 /// How a coordinator's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +99,8 @@ struct Seen {
     sequence: u64,
     /// The model that it has, as it says.
     holds: Option<Digest>,
+    /// The clips that it has, as it says.
+    clips: Option<NonZeroU64>,
     /// How it gets the model of its last task.
     way: Option<Way>,
     spool: Option<Spool>,
@@ -150,7 +150,7 @@ impl Coordinator {
         // Those that were added since are looked at as those are that come later.
         roster.devices.truncate(clients);
         let now = Instant::now();
-        let sequence = opened(folder)? << ORDERS_OF_A_PROCESS;
+        let sequence = Orders::first_of(opened(folder)?);
         let devices = roster.devices.iter();
         let devices = devices.map(|_| Seen::new(now, sequence)).collect();
         Ok(Self {
@@ -294,6 +294,7 @@ impl Coordinator {
                 self.due.insert(client);
             }
             Happened::Added { .. }
+            | Happened::Holds { .. }
             | Happened::Deadline { .. }
             | Happened::Stop { .. }
             | Happened::Tested(_) => {}
@@ -335,6 +336,7 @@ impl Seen {
             count: 0,
             sequence,
             holds: None,
+            clips: None,
             way: None,
             spool: None,
             wanted: None,

@@ -209,6 +209,14 @@ impl Engine {
                     samples_per_task: *samples_per_task,
                 },
             }),
+            Happened::Holds {
+                client,
+                samples_per_task,
+                ..
+            } => Some(Event::ClientHolds {
+                client: *client,
+                samples_per_task: *samples_per_task,
+            }),
             Happened::Deadline { round } => Some(Event::RoundDeadline { round: *round }),
             Happened::Stop { reason } => Some(Event::Stop { reason: *reason }),
             Happened::Update { client, .. } => {

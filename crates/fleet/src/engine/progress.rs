@@ -56,6 +56,12 @@ pub struct Progress {
 pub struct Member {
     /// Whether it is there.
     pub presence: Presence,
+    /// Clips that it has, as it said last; no more than are counted.
+    #[serde(default)]
+    pub clips: Option<u64>,
+    /// Clips of an ordinary task of it, since it has said how many it has.
+    #[serde(default)]
+    pub samples_per_task: Option<u64>,
     /// Its open task.
     pub assignment: Option<Assignment>,
     /// When that was given out, in seconds since the run began.
@@ -169,6 +175,14 @@ impl Progress {
                 self.newcomers.push(*samples_per_task);
                 self.members.push(Member::default());
             }
+            Happened::Holds {
+                client,
+                clips,
+                samples_per_task,
+            } => self.change(*client, |member| {
+                member.clips = Some(*clips);
+                member.samples_per_task = Some(*samples_per_task);
+            }),
             Happened::Update {
                 client,
                 task,

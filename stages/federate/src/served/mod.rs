@@ -76,6 +76,7 @@ pub fn serve(
         authority: fleet.authority()?,
         roster: Some(fleet.roster_path()),
         newcomers: Some(plan.clips_per_task),
+        own_clips: plan.own_clips,
         codec: params.codec.clone(),
         feedback: params.error_feedback && !params.codec.is_exact(),
         differences: params.fleet.down.clone(),
@@ -101,11 +102,13 @@ pub fn serve(
         .telling(show::teller(progress, reporter.clone(), &plan));
     let reason = until_it_ends(&mut coordinator, reporter)?;
     let mut outcome = outcome::outcome(coordinator.engine(), reason, &plan, params);
-    let devices: Vec<String> = coordinator
-        .roster()
-        .devices
-        .iter()
-        .map(|device| device.name.to_string())
+    let members = &coordinator.engine().progress().members;
+    let devices = coordinator.roster().devices.iter().zip(members);
+    let devices: Vec<history::Device> = devices
+        .map(|(device, member)| history::Device {
+            name: device.name.to_string(),
+            clips: member.clips,
+        })
         .collect();
     // With it goes the examiner's network, and the model is read once more.
     drop(coordinator);

@@ -6,19 +6,22 @@ use fedact_clips::{ClipSet, Split};
 use fedact_federation::aggregator::Config;
 use fedact_federation::layout::Layout;
 use fedact_federation::strategy::Strategy;
+use fedact_fleet::coordinator::OwnClips;
 use fedact_stage::OutOfRange;
 
 use crate::{FederateError, FederateParams, rules};
 
-/// What the params come to for so many devices. A device's clips are its own: what they are taken to be is what a task of
-/// `local_epochs` passes holds.
+/// What the params come to for so many devices. What a device holds it says itself; the budget and the tasks of one that has not said so
+/// go by what a device is taken to hold.
 #[derive(Debug, Clone)]
 pub struct Plan {
     strategy: Strategy,
     /// Devices at the beginning.
     pub devices: usize,
-    /// Clips of an ordinary task, repeats counted.
+    /// Clips of an ordinary task of a device that has not said how many it has, repeats counted.
     pub clips_per_task: u64,
+    /// What follows from what the others say; none where all tasks have one length.
+    pub own_clips: Option<OwnClips>,
     /// Clips of a pass.
     pub samples_per_client_epoch: f64,
     /// The budget in whole rounds of all devices.
@@ -56,11 +59,16 @@ impl Plan {
         let groups: BTreeSet<&str> = train.iter().map(|clip| clips.group(*clip)).collect();
         let clips_per_task = params.clips_per_task(train.len(), groups.len());
         let epochs = u64::from(params.local_epochs);
+        let max_clips = params.max_clips(train.len(), groups.len());
         let tasks = rules::rounds(params, devices) * devices as u64;
         Ok(Self {
             strategy,
             devices,
             clips_per_task,
+            own_clips: max_clips.map(|most| OwnClips {
+                passes: epochs,
+                most,
+            }),
             samples_per_client_epoch: clips_per_task as f64 / epochs as f64,
             client_epochs: tasks * epochs,
             budget_samples: tasks * clips_per_task,
