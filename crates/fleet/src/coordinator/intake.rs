@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fedact_federation::aggregator::ClientId;
+use sha2::{Digest as _, Sha256};
 
 use super::Coordinator;
 use crate::engine::Presence;
@@ -15,7 +16,7 @@ use crate::wire::{Alive, Chunk, Failed, Offer, Took, Turned, Up, Wanted};
 use crate::{Digest, FleetError, files};
 
 /// An update that is coming in: a file that grows from its first byte to its last. What is there survives
-/// a restart, and its digest is checked when it is complete.
+/// a restart; its digest grows with it, and is checked when it is complete.
 #[derive(Debug)]
 pub(super) struct Spool {
     task: u64,
@@ -23,6 +24,8 @@ pub(super) struct Spool {
     bytes: u64,
     took: Took,
     received: u64,
+    /// SHA-256 of what was received.
+    hash: Sha256,
     path: PathBuf,
     file: File,
 }
@@ -51,12 +54,18 @@ impl Spool {
             file.set_len(0).map_err(FleetError::file(&path))?;
             received = 0;
         }
+        // What an earlier process has received.
+        let hash = match received {
+            0 => Sha256::new(),
+            _ => files::Pieces::open(&path)?.hash()?,
+        };
         Ok(Self {
             task: offer.task,
             digest: offer.digest,
             bytes: offer.bytes,
             took: offer.took,
             received,
+            hash,
             path,
             file,
         })
@@ -243,6 +252,7 @@ impl Coordinator {
             .file
             .write_all(chunk.bytes)
             .map_err(FleetError::file(&spool.path))?;
+        spool.hash.update(chunk.bytes);
         spool.received += length;
         let complete = spool.received == spool.bytes;
         device.wanted = None;
@@ -268,21 +278,19 @@ impl Coordinator {
         let (Some(spool), Some(open)) = (self.devices[client].spool.take(), open) else {
             return Ok(());
         };
-        let bytes = std::fs::read(&spool.path).map_err(FleetError::file(&spool.path))?;
-        if Digest::of(&bytes) != spool.digest {
+        if spool.hash.finalize()[..] != spool.digest.as_bytes()[..] {
             files::remove(&spool.path)?;
             self.turn_away(Some(client), Turned::Damaged);
             self.want(client, spool.task, 0, true);
             return Ok(());
         }
-        let message = match self.engine.decode(client, &open, &bytes) {
+        let message = match self.engine.decode(client, &open, &spool.path)? {
             Ok(message) => message,
             Err(unfit) => {
                 files::remove(&spool.path)?;
                 return self.close_unread(client, spool.task, unfit.code());
             }
         };
-        drop(bytes);
         spool
             .file
             .sync_all()

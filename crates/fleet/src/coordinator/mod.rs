@@ -2,7 +2,7 @@
 //!
 //! One loop does one thing after the other. What it says is derived from the journal: orders and models that could
 //! not be published because the server was away are published when it is back, and all of them when the coordinator
-//! starts again. Its memory is bounded by the aggregator's, one model more, one chunk a message of a pull, and some words a
+//! starts again. Its memory is bounded by the aggregator's, one model more, the chunks of a pull, and some words a
 //! device; differences between models are made chunk by chunk.
 
 mod held;
@@ -30,7 +30,7 @@ use crate::files::{self, Locked};
 use crate::identity::{Key, Roster};
 use crate::journal::{Happened, Journal, Record};
 use crate::link::{self, Door};
-use crate::wire::{Orders, Subjects, Turned, Wanted};
+use crate::wire::{MOST_UP_BYTES, Orders, Subjects, Turned, Wanted};
 use crate::{Digest, FleetError, Name, Stop};
 
 pub use judge::Judge;
@@ -44,8 +44,11 @@ use outlet::Outlet;
 use status::{Pace, Told};
 use ways::Way;
 
-/// Messages of one pull.
+/// Messages of one pull, where they are short.
 const PULLED: usize = 32;
+
+/// Where they are long, no more than so many bytes are pulled: they lie in memory until they are looked at.
+const PULLED_BYTES: usize = 8 * MOST_UP_BYTES;
 
 /// How a coordinator's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,12 +226,15 @@ impl Coordinator {
         };
         self.trouble = None;
         let servers = self.roster.addresses().len();
+        let numbers = self.engine.aggregator().parameters().len();
+        let longest = MOST_UP_BYTES.min(numbers * 4 + 1024);
+        let pulled = (PULLED_BYTES / longest).clamp(1, PULLED);
         let mut outlet = Outlet::new(
             line.clone(),
             self.subjects.clone(),
             self.engine.run(),
             servers,
-            self.engine.aggregator().parameters().len(),
+            numbers,
         );
         loop {
             if line.is_shut() {
@@ -251,7 +257,7 @@ impl Coordinator {
                 self.write_status(true)?;
                 return Ok(Ended::Stopped);
             }
-            let Some(mut batch) = outlet.pull(PULLED).await else {
+            let Some(mut batch) = outlet.pull(pulled).await else {
                 continue;
             };
             while let Some(pulled) = outlet.next(&mut batch).await {
