@@ -128,6 +128,7 @@ fn holds(client: usize, samples_per_task: u64) -> Event {
     Event::ClientHolds {
         client,
         samples_per_task,
+        budget_samples: 100_000,
     }
 }
 
@@ -205,4 +206,24 @@ fn updates_weigh_what_their_clients_hold_up_to_the_cap() {
         "{first} {fair}"
     );
     assert!((second / even - 1.5).abs() < 1e-9, "{second} {even}");
+}
+
+#[test]
+fn a_run_ends_where_what_its_clients_hold_says() {
+    let mut server = server(kit::fedasync());
+    let first = sent(&server.handle(Event::ClientReady { client: 0 }), 0).unwrap();
+    server.handle(Event::ClientHolds {
+        client: 0,
+        samples_per_task: 4,
+        budget_samples: SAMPLES + 1,
+    });
+    assert_eq!(server.config().budget_samples, SAMPLES + 1);
+    answer(&mut server, 0, first);
+    assert_eq!(server.finished(), None);
+    let second = sent(&server.handle(Event::ClientReady { client: 0 }), 0).unwrap();
+    let actions = answer(&mut server, 0, second);
+    let over = actions
+        .iter()
+        .any(|action| matches!(action, Action::Finished { .. }));
+    assert!(over && server.samples() == SAMPLES + 4, "{actions:?}");
 }

@@ -82,9 +82,13 @@ fn device(
     (device, seen)
 }
 
-fn own_clips() -> Settings {
+fn own_clips(tasks: u64) -> Settings {
     Settings {
-        own_clips: Some(OwnClips { passes: 2, most: 8 }),
+        own_clips: Some(OwnClips {
+            passes: 2,
+            most: 8,
+            tasks,
+        }),
         checkpoint_every: 7,
         ..Settings::default()
     }
@@ -123,8 +127,8 @@ async fn tasks_are_as_long_as_the_clips_of_their_devices_say_and_updates_weigh_a
     let Some(world) = kit::world(3) else { return };
     // The first has 5, the second more than are counted, and the third does not say.
     let round = 2 * 5 + 2 * 8 + SAMPLES;
-    let config = averaging(3, 8 * round);
-    let open = || world.coordinator(config.clone(), own_clips()).unwrap();
+    let config = averaging(3, 1);
+    let open = || world.coordinator(config.clone(), own_clips(24)).unwrap();
     let mut coordinator = open();
     let (stop, pause) = (Stop::new(), Stop::new());
     let devices = [(0, Some(5)), (1, Some(1_000_000)), (2, None)]
@@ -152,6 +156,10 @@ async fn tasks_are_as_long_as_the_clips_of_their_devices_say_and_updates_weigh_a
             seen.1
         );
     }
+    // 24 tasks of a mean one of those that have said how many clips they have, and what the last round has beyond.
+    let aggregator = coordinator.engine().aggregator();
+    assert_eq!(aggregator.config().budget_samples, 24 * (10 + 16) / 2);
+    assert_eq!(aggregator.samples(), (24_u64 * 13).next_multiple_of(round));
     let weights = weights(&world.fleet.run_folder());
     assert!(weights.len() >= 24, "{weights:?}");
     for (client, samples, weight) in &weights {
@@ -178,8 +186,8 @@ async fn tasks_are_as_long_as_the_clips_of_their_devices_say_and_updates_weigh_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_comes_back_with_other_clips_has_tasks_of_other_lengths_from_then_on() {
     let Some(world) = kit::world(1) else { return };
-    let config = averaging(1, 100);
-    let mut coordinator = world.coordinator(config.clone(), own_clips()).unwrap();
+    let config = averaging(1, 1);
+    let mut coordinator = world.coordinator(config.clone(), own_clips(30)).unwrap();
     let folder = world.fleet.run_folder();
     let (first, second) = (Stop::new(), Stop::new());
     let (before, seen_before) = device(&world, 0, Some(2), Duration::ZERO, &first);
@@ -233,9 +241,9 @@ async fn a_device_that_gets_its_clips_ready_is_there_and_has_no_task_until_it_is
     let settings = Settings {
         patience: Some(Duration::from_secs(2)),
         lease: Duration::from_secs(1),
-        ..own_clips()
+        ..own_clips(2)
     };
-    let mut coordinator = world.coordinator(averaging(1, 12), settings).unwrap();
+    let mut coordinator = world.coordinator(averaging(1, 1), settings).unwrap();
     let stop = Stop::new();
     // Longer than the coordinator is patient with devices of which it hears nothing.
     let (slow, seen) = device(&world, 0, Some(3), Duration::from_secs(4), &stop);
@@ -249,7 +257,9 @@ async fn a_device_that_gets_its_clips_ready_is_there_and_has_no_task_until_it_is
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_says_something_else_all_the_time_fills_no_journal() {
     let Some(world) = kit::world(1) else { return };
-    let mut coordinator = world.coordinator(averaging(1, 1000), own_clips()).unwrap();
+    let mut coordinator = world
+        .coordinator(averaging(1, 1000), own_clips(1000))
+        .unwrap();
     let run = coordinator.engine().run();
     let (join, stop) = (world.join(0), Stop::new());
     let switch = stop.clone();

@@ -256,6 +256,7 @@ fn step(engine: &mut Engine, journal: &mut Journal, nth: usize, choice: u8) {
                 client,
                 clips,
                 samples_per_task,
+                budget_samples: 3000 + clips,
             };
             (holds, None)
         }

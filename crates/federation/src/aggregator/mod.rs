@@ -275,7 +275,8 @@ impl Aggregator {
             Event::ClientHolds {
                 client,
                 samples_per_task,
-            } => self.lengthen(client, samples_per_task),
+                budget_samples,
+            } => self.lengthen(client, samples_per_task, budget_samples),
             Event::UpdateArrived(update) => self.take(update, &mut actions),
             Event::RoundDeadline { round } => {
                 if self.state.groups.contains_key(&round) {
@@ -302,8 +303,8 @@ impl Aggregator {
         }
     }
 
-    /// Gives a client's ordinary tasks another length, and with it another share of all samples.
-    fn lengthen(&mut self, client: ClientId, samples_per_task: u64) {
+    /// Gives a client's ordinary tasks another length, and with it another share of all samples, and the run another budget.
+    fn lengthen(&mut self, client: ClientId, samples_per_task: u64, budget_samples: u64) {
         let Some(known) = self.config.clients.get(client).copied() else {
             return;
         };
@@ -311,6 +312,7 @@ impl Aggregator {
         self.capped_samples -= self.config.capped(&known);
         self.capped_samples += self.config.capped(&now);
         self.config.clients[client] = now;
+        self.config.budget_samples = budget_samples;
     }
 
     /// Checks an update and counts it.

@@ -327,21 +327,49 @@ impl Coordinator {
             return Ok(());
         }
         if let Some(said) = self.devices[client].clips {
-            let own_clips = self.settings.own_clips;
-            let clips = own_clips.map_or(said.get(), |own| said.get().min(own.most));
-            let ordinary = self.engine.aggregator().config().clients[client].samples_per_task;
-            let samples_per_task =
-                own_clips.map_or(ordinary, |own| clips.saturating_mul(own.passes));
+            let holds = self.holds(client, said.get());
+            let aggregator = self.engine.aggregator();
             let member = &self.engine.progress().members[client];
-            if member.clips != Some(clips) || samples_per_task != ordinary {
-                let holds = Happened::Holds {
-                    client,
-                    clips,
-                    samples_per_task,
-                };
+            let known = Happened::Holds {
+                client,
+                clips: member.clips.unwrap_or_default(),
+                samples_per_task: aggregator.config().clients[client].samples_per_task,
+                budget_samples: aggregator.config().budget_samples,
+            };
+            if holds != known {
                 self.commit(holds, None)?;
             }
         }
         self.commit(Happened::Ready { client }, None)
+    }
+
+    /// What follows from the clips that a device says it has.
+    fn holds(&self, client: ClientId, said: u64) -> Happened {
+        let config = self.engine.aggregator().config();
+        let Some(own) = self.settings.own_clips else {
+            return Happened::Holds {
+                client,
+                clips: said,
+                samples_per_task: config.clients[client].samples_per_task,
+                budget_samples: config.budget_samples,
+            };
+        };
+        let clips = said.min(own.most);
+        let samples_per_task = clips.saturating_mul(own.passes);
+        let members = self.engine.progress().members.iter().enumerate();
+        let others = members.filter(|(other, _)| *other != client);
+        let lengths = others.filter_map(|(_, member)| member.samples_per_task);
+        let (count, all) = lengths
+            .chain([samples_per_task])
+            .fold((0_u128, 0_u128), |(count, all), samples| {
+                (count + 1, all + u128::from(samples))
+            });
+        let budget_samples = u128::from(own.tasks) * all / count;
+        Happened::Holds {
+            client,
+            clips,
+            samples_per_task,
+            budget_samples: u64::try_from(budget_samples).unwrap_or(u64::MAX),
+        }
     }
 }

@@ -68,6 +68,8 @@ pub struct Coordinator {
     held: Option<Held>,
     settings: Settings,
     judge: Option<Bench>,
+    /// Where the run was to end by its rules, before any device had said how many clips it has.
+    planned_budget: u64,
     roster: Roster,
     key: Key,
     subjects: Subjects,
@@ -143,6 +145,7 @@ impl Coordinator {
         }
         files::folder(&folder.join("incoming"))?;
         let lock = Locked::take(folder)?;
+        let planned_budget = config.budget_samples;
         let (engine, journal) = Engine::open(folder, config, start)?;
         let held = match &settings.differences {
             Some(_) => Some(Held::at(folder.join("held"))?),
@@ -166,6 +169,7 @@ impl Coordinator {
             held,
             settings,
             judge: None,
+            planned_budget,
             roster,
             key,
             devices,

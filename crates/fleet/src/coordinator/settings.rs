@@ -57,6 +57,8 @@ pub struct OwnClips {
     pub passes: u64,
     /// No device counts for more; one that has more goes on in them where its last task ended.
     pub most: u64,
+    /// The run's budget is so many tasks of a mean device: one of those that have said how many clips they have.
+    pub tasks: u64,
 }
 
 impl Default for Settings {

@@ -123,6 +123,10 @@ pub(super) fn read(
     config.clients.extend(newcomers.map(|samples| Client {
         samples_per_task: *samples,
     }));
+    config.budget_samples = head
+        .progress
+        .budget_samples
+        .unwrap_or(config.budget_samples);
     for (client, member) in config.clients.iter_mut().zip(&head.progress.members) {
         client.samples_per_task = member.samples_per_task.unwrap_or(client.samples_per_task);
     }

@@ -225,10 +225,12 @@ impl Engine {
             Happened::Holds {
                 client,
                 samples_per_task,
+                budget_samples,
                 ..
             } => Some(Event::ClientHolds {
                 client: *client,
                 samples_per_task: *samples_per_task,
+                budget_samples: *budget_samples,
             }),
             Happened::Deadline { round } => Some(Event::RoundDeadline { round: *round }),
             Happened::Stop { reason } => Some(Event::Stop { reason: *reason }),

@@ -19,6 +19,9 @@ pub struct Progress {
     /// Clips of an ordinary task of each client that was added since the run began: the last ones of `members`.
     #[serde(default)]
     pub newcomers: Vec<u64>,
+    /// Clips at which the run ends, since a device has said how many it has.
+    #[serde(default)]
+    pub budget_samples: Option<u64>,
     /// Rounds and groups that close at some time, in seconds since the run began.
     pub deadlines: Vec<(f64, u64)>,
     /// When rounds were opened, for drivers that give them a time.
@@ -113,6 +116,7 @@ impl Progress {
             journal_end,
             members: vec![Member::default(); clients],
             newcomers: Vec::new(),
+            budget_samples: None,
             deadlines: Vec::new(),
             open_round: None,
             closed_round: None,
@@ -179,10 +183,14 @@ impl Progress {
                 client,
                 clips,
                 samples_per_task,
-            } => self.change(*client, |member| {
-                member.clips = Some(*clips);
-                member.samples_per_task = Some(*samples_per_task);
-            }),
+                budget_samples,
+            } => {
+                self.budget_samples = Some(*budget_samples);
+                self.change(*client, |member| {
+                    member.clips = Some(*clips);
+                    member.samples_per_task = Some(*samples_per_task);
+                });
+            }
             Happened::Update {
                 client,
                 task,

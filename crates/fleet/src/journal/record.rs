@@ -45,6 +45,8 @@ pub enum Happened {
         clips: u64,
         /// Clips of an ordinary task of it from now on.
         samples_per_task: u64,
+        /// Clips at which the run ends from now on.
+        budget_samples: u64,
     },
     /// The update of an open task came, whole.
     Update {

@@ -39,8 +39,8 @@ impl Transport {
 #[serde(default, deny_unknown_fields)]
 pub struct FleetParams {
     /// Clips that every device processes in a task, repeats counted; null: `local_epochs` passes over the clips that it says it has. Of one that
-    /// has not said so, as of a mean device in the budget, it is taken that it has as many as a group of the train split has on
-    /// average, 64 where there is no train split.
+    /// has not said so it is taken that it has as many as a group of the train split has on average, 64 where there is no train
+    /// split.
     pub clips_per_task: Option<u64>,
     /// No device counts for more clips than these, whatever it says; null: 10 times as many as are taken of one that says nothing.
     pub max_clips: Option<u64>,

@@ -11,8 +11,7 @@ use fedact_stage::OutOfRange;
 
 use crate::{FederateError, FederateParams, rules};
 
-/// What the params come to for so many devices. What a device holds it says itself; the budget and the tasks of one that has not said so
-/// go by what a device is taken to hold.
+/// What the params come to for so many devices, before any has said how many clips it has.
 #[derive(Debug, Clone)]
 pub struct Plan {
     strategy: Strategy,
@@ -22,11 +21,11 @@ pub struct Plan {
     pub clips_per_task: u64,
     /// What follows from what the others say; none where all tasks have one length.
     pub own_clips: Option<OwnClips>,
-    /// Clips of a pass.
+    /// Clips of a pass of such a device.
     pub samples_per_client_epoch: f64,
     /// The budget in whole rounds of all devices.
     pub client_epochs: u64,
-    /// The same in clips.
+    /// The same in clips: of devices that have not said how many they have, until they do.
     pub budget_samples: u64,
 }
 
@@ -68,6 +67,7 @@ impl Plan {
             own_clips: max_clips.map(|most| OwnClips {
                 passes: epochs,
                 most,
+                tasks,
             }),
             samples_per_client_epoch: clips_per_task as f64 / epochs as f64,
             client_epochs: tasks * epochs,
@@ -92,8 +92,8 @@ impl Plan {
         (params.evaluate_every as f64 * self.samples_per_client_epoch).round() as u64
     }
 
-    /// Clips in passes of a device over what it is taken to hold.
+    /// Clips in passes of a mean device.
     pub fn client_epochs_of(&self, samples: u64) -> f64 {
-        samples as f64 / self.samples_per_client_epoch
+        samples as f64 * self.client_epochs as f64 / self.budget_samples.max(1) as f64
     }
 }
