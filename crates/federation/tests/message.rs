@@ -440,6 +440,25 @@ proptest! {
 }
 
 #[test]
+fn every_bit_of_a_header_means_the_same_in_a_file() {
+    let numbers = [0.5, -1.0, 3.0];
+    let (_, decoder) = pair(&Codec::default(), numbers.len());
+    let whole = encoded(&Codec::default(), &numbers, 3);
+    for bit in 0..8 * 64 {
+        for honest in [true, false] {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if !honest {
+                reseal(&mut bytes);
+            }
+            let in_memory = outcome(decoder.decode(&bytes), |error| error.code());
+            let in_a_file = outcome(from_a_file(&decoder, &bytes).0, code);
+            assert_eq!(in_a_file, in_memory, "bit {bit}");
+        }
+    }
+}
+
+#[test]
 fn a_message_as_long_as_the_model_is_never_in_memory_as_a_whole() {
     let numbers: Vec<f32> = (0..200_001).map(|nth| (nth as f32).sin()).collect();
     let (_, decoder) = pair(&Codec::default(), numbers.len());

@@ -73,7 +73,8 @@ impl Decoder {
     }
 
     /// The message of so many bytes that lie in a file or the like, of which `read_at` fills a slice from some byte on. One whose numbers are all there
-    /// in fp32 is as long as the model: it is read a block of each plane at a time, and never in memory as a whole.
+    /// in fp32 is as long as the model: it is read a block of each plane at a time, and never in memory as a whole. Another one is: how long it may be
+    /// is the caller's to say.
     ///
     /// # Errors
     /// As [`Self::decode`], or it cannot be read.
@@ -82,14 +83,11 @@ impl Decoder {
         bytes: u64,
         mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<()>,
     ) -> Result<Message, DecodeError> {
-        let Some(frame) = self.planes(bytes, &mut read_at)? else {
-            let length = usize::try_from(bytes).unwrap_or(usize::MAX);
-            let mut whole = vec![0; length.min(self.most_bytes())];
+        let Some((head, frame)) = self.planes(bytes, &mut read_at)? else {
+            let mut whole = vec![0; bytes as usize];
             read_at(&mut whole, 0)?;
             return Ok(self.decode(&whole)?);
         };
-        let mut head = [0; LENGTH];
-        read_at(&mut head, 0)?;
         let mut delta = Vec::with_capacity(self.numbers);
         let mut checksums = [(); 4].map(|()| Hasher::new());
         let mut blocks = [(); 4].map(|()| vec![0; BLOCK.min(self.numbers)]);
@@ -114,29 +112,24 @@ impl Decoder {
         })
     }
 
-    /// What a message is of that holds nothing but a plane of bytes after the other; nothing: it is another, or none.
+    /// The beginning of a message that holds nothing but a plane of bytes after the other; nothing: it is another, or none.
     fn planes(
         &self,
         bytes: u64,
         read_at: &mut impl FnMut(&mut [u8], u64) -> io::Result<()>,
-    ) -> io::Result<Option<Frame>> {
+    ) -> io::Result<Option<([u8; LENGTH], Frame)>> {
         if bytes != (LENGTH + 4 * self.numbers) as u64 {
             return Ok(None);
         }
         let mut head = [0; LENGTH];
         read_at(&mut head, 0)?;
         let frame = header::known(&head).and_then(|()| Frame::of(&head));
-        Ok(frame.ok().filter(|frame| {
-            let bare = !frame.sparse && !frame.compressed;
-            bare && frame.numbers == Numbers::Fp32 && self.check(frame).is_ok()
-        }))
-    }
-
-    /// No message of this model is longer.
-    fn most_bytes(&self) -> usize {
-        let indices = 4 + sparse::MOST_INDEX_BYTES * self.numbers;
-        // What zstd cannot make shorter travels as it is.
-        LENGTH + indices + numbers::most_bytes(Numbers::Int8, self.numbers)
+        let bare = frame.ok().filter(|frame| {
+            let whole = bytes == LENGTH as u64 + u64::from(frame.body_bytes);
+            let bare = !frame.sparse && !frame.compressed && frame.numbers == Numbers::Fp32;
+            whole && bare && self.check(frame).is_ok()
+        });
+        Ok(bare.map(|frame| (head, frame)))
     }
 
     /// The frame and the body as it travelled, of a message that is of this model and whose body can be no larger than
