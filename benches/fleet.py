@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What an update costs the coordinator of a fleet, beside Flower: no training, loopback, the same machine, one run.
 
-    cargo build --workspace --example load && python3 benches/fleet.py [--only NAME...] [--rounds N] [--json FILE]
+    cargo build --workspace --example load && python3 benches/fleet.py [--only NAME...] [--alone] [--rounds N] [--json FILE]
 
 fedact with its NATS server and TLS (`crates/fleet/examples/load.rs`), Flower as `flower-superlink` and `flower-supernode` run
 it, without TLS, which is in its favour. Of Flower the first round is left out, in which everything starts. Flower is installed from PyPI into
@@ -126,18 +126,20 @@ def wait_for(port, process, log):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--alone", action="store_true", help="fedact without Flower")
     parser.add_argument("--rounds", type=int, default=3, help="of Flower, after its first")
     parser.add_argument("--programs", type=Path, metavar="FOLDER", help="where Flower's programs are")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     arguments = parser.parse_args()
     if not LOAD.is_file():
         sys.exit(f"{LOAD} is not built; see the first lines of this file")
-    programs = arguments.programs or environment("fleet", PEERS)
+    programs = None if arguments.alone else arguments.programs or environment("fleet", PEERS)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the start")
     figures = {}
     for name in arguments.only:
         devices, numbers, updates = SIZES[name]
-        ours, theirs = fedact(devices, numbers, updates), flower(programs, devices, numbers, arguments.rounds)
+        ours = fedact(devices, numbers, updates)
+        theirs = flower(programs, devices, numbers, arguments.rounds) if programs else {}
         figures[name] = {"devices": devices, "fedact": ours, "flower": theirs}
         print(f"\n{devices} devices, {4 * numbers / 1e6:g} MB an update")
         print(f"{'':<40} {'fedact':>10} {'Flower':>10} {'ratio':>8}")

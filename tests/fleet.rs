@@ -13,6 +13,7 @@ mod nats;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
+use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -246,6 +247,58 @@ fn devices_train_a_model_on_their_videos_one_is_killed_and_nothing_but_updates_l
     assert!(kinds.rest < kinds.update_bytes, "{kinds:?}");
 }
 
+/// How many clips a device has cut.
+fn clips_of(bench: &Bench, device: &str) -> u64 {
+    let path = bench.path(format!("fleet/join/{device}.state/clips/clips.jsonl"));
+    std::fs::read_to_string(path).unwrap().lines().count() as u64
+}
+
+#[test]
+fn a_device_says_how_many_clips_it_has_and_again_when_its_videos_have_changed() {
+    let Some(program) = nats::program() else {
+        return;
+    };
+    let bench = trained();
+    let (fleet, port) = init(&bench, "nano");
+    give(&bench, "nano", &[1], &[("Walk", "Walk")]);
+    let _server = Server::start(&program, &bench.path("fleet"), port);
+    let model = Model::read(&bench.path("artifacts/quantized"));
+    let serving = serve(
+        &fleet,
+        "counted",
+        &model,
+        &brief(&model, extract()),
+        (4, 1000),
+    );
+    let known = |serving: &devices::Serving, clips: u64| {
+        let limit = Instant::now() + Duration::from_secs(20);
+        while serving.status().devices[0].clips != Some(clips) {
+            assert!(Instant::now() < limit, "{clips}: {:#?}", serving.status());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let mut nano = Device::start(join(&bench, "nano", &[]));
+    nano.until("task").unwrap();
+    let few = clips_of(&bench, "nano");
+    known(&serving, few);
+    nano.kill();
+    give(
+        &bench,
+        "nano",
+        &[2, 3],
+        &[("Walk", "Walk"), ("Squat", "Squat")],
+    );
+    let mut nano = Device::start(join(&bench, "nano", &[]));
+    // The task that was open, and one after it.
+    nano.until("decided").unwrap();
+    nano.until("task").unwrap();
+    let more = clips_of(&bench, "nano");
+    assert!(few > 0 && more > few, "{few} {more}");
+    known(&serving, more);
+    nano.kill();
+    serving.stop();
+}
+
 /// What was found on the wire.
 #[derive(Debug, Default)]
 struct Kinds {
@@ -310,9 +363,18 @@ fn read_all(
             let device = &roster.devices[roster.place(name).unwrap()];
             let opened = Up::open(&payload, &roster.fleet, run, &device.name, &device.key);
             match opened.unwrap_or_else(|turned| panic!("{subject}: {turned:?}")) {
-                Up::Alive(_) => assert!(payload.len() < 300),
+                Up::Alive(alive) => {
+                    assert!(payload.len() < 400);
+                    // Of its clips how many there are, once they are ready, and nothing else.
+                    let expected = alive.ready.then(|| clips_of(bench, name));
+                    assert_eq!(alive.clips.map(NonZeroU64::get), expected);
+                }
                 Up::Offer(offer) => {
                     assert!(payload.len() < 700);
+                    assert_eq!(
+                        offer.clips.map(NonZeroU64::get),
+                        Some(clips_of(bench, name))
+                    );
                     offered.insert(offer.digest, offer.bytes);
                 }
                 Up::Failed(failed) => panic!("{failed:?}"),

@@ -79,6 +79,8 @@ fn a_demo_ends_with_the_simulated_fleet_and_the_real_one_side_by_side() {
     assert_eq!(real["end"], "budget-spent");
     assert_eq!(real["refused"], simulated["refused"]);
     assert!(real["updates"].as_u64() >= Some(8), "{real:#}");
+    // The devices hold what the simulation's clients hold, and say so: the same budget is the same work.
+    assert_eq!(real["samples"], simulated["samples"], "{real:#}");
     let report = std::fs::read_to_string(bench.path("artifacts/report/index.html")).unwrap();
     assert!(report.contains("simulated") && report.contains("fleet"));
     // Every device has its own persons' videos of the train split, and nobody another's.

@@ -112,6 +112,7 @@ pub mod tests {
             device("pi-4", "away", 0),
         ];
         devices[0]["task"] = 57.into();
+        devices[0]["clips"] = 24.into();
         devices[0]["staleness"] = 3.into();
         devices[0]["silent_seconds"] = 0.5.into();
         let status = json!({

@@ -3,7 +3,8 @@
 
 use fedact_federation::layout::{Layout, TensorLayout};
 use fedact_federation::message::{
-    Channel, Codec, Decoder, Encoder, Feedback, Header, MessageError, Numbers, apply, delta,
+    Channel, Codec, DecodeError, Decoder, Encoder, Feedback, Header, Message, MessageError,
+    Numbers, apply, delta,
 };
 use proptest::prelude::*;
 
@@ -373,4 +374,106 @@ fn a_channel_resumed_from_its_residuals_goes_on_bit_for_bit() {
     }
     let error = resumed.carry(&HEADER, &base, &[0.0; 4]).unwrap_err();
     assert_eq!(error.code(), "not-sendable");
+}
+
+/// Reads a message from where it lies, and says how much was read at a time at most.
+fn from_a_file(decoder: &Decoder, file: &[u8]) -> (Result<Message, DecodeError>, usize) {
+    let mut most = 0;
+    let decoded = decoder.decode_from(file.len() as u64, |bytes, place| {
+        most = most.max(bytes.len());
+        let place = place as usize;
+        let there = file.get(place..place + bytes.len());
+        bytes.copy_from_slice(there.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    });
+    (decoded, most)
+}
+
+/// What came of reading, to be compared.
+fn outcome<E>(
+    read: Result<Message, E>,
+    code: impl Fn(E) -> &'static str,
+) -> Result<(Header, Vec<u32>), &'static str> {
+    let bits = |message: Message| {
+        message
+            .delta
+            .iter()
+            .map(|number| number.to_bits())
+            .collect()
+    };
+    read.map(|message| (message.header, bits(message)))
+        .map_err(code)
+}
+
+fn code(error: DecodeError) -> &'static str {
+    match error {
+        DecodeError::Message(error) => error.code(),
+        DecodeError::Read(error) => panic!("{error}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_message_in_a_file_is_what_it_is_in_memory_whole_or_damaged(
+        codec in codec(),
+        numbers in numbers(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8_u32,
+        cut in any::<prop::sample::Index>(),
+        honest in any::<bool>(),
+    ) {
+        let (_, decoder) = pair(&codec, numbers.len());
+        let whole = encoded(&codec, &numbers, 3);
+        let mut changed = whole.clone();
+        let place = at.index(changed.len());
+        changed[place] ^= 1 << bit;
+        if !honest {
+            reseal(&mut changed);
+        }
+        let cut = &whole[..cut.index(whole.len())];
+        for bytes in [&whole[..], &changed, cut] {
+            let in_memory = outcome(decoder.decode(bytes), |error| error.code());
+            let in_a_file = outcome(from_a_file(&decoder, bytes).0, code);
+            prop_assert_eq!(in_a_file, in_memory);
+        }
+    }
+}
+
+#[test]
+fn every_bit_of_a_header_means_the_same_in_a_file() {
+    let numbers = [0.5, -1.0, 3.0];
+    let (_, decoder) = pair(&Codec::default(), numbers.len());
+    let whole = encoded(&Codec::default(), &numbers, 3);
+    for bit in 0..8 * 64 {
+        for honest in [true, false] {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if !honest {
+                reseal(&mut bytes);
+            }
+            let in_memory = outcome(decoder.decode(&bytes), |error| error.code());
+            let in_a_file = outcome(from_a_file(&decoder, &bytes).0, code);
+            assert_eq!(in_a_file, in_memory, "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_message_as_long_as_the_model_is_never_in_memory_as_a_whole() {
+    let numbers: Vec<f32> = (0..200_001).map(|nth| (nth as f32).sin()).collect();
+    let (_, decoder) = pair(&Codec::default(), numbers.len());
+    let file = encoded(&Codec::default(), &numbers, 3);
+    let (read, most) = from_a_file(&decoder, &file);
+    assert_eq!(read.unwrap().delta, numbers);
+    assert!(most <= 1 << 16, "{most}");
+    // A disk that does not give what it took is said to be one.
+    let torn = decoder.decode_from(file.len() as u64, |bytes, place| {
+        let there = &file[place as usize..];
+        if place > 500_000 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        bytes.copy_from_slice(&there[..bytes.len()]);
+        Ok(())
+    });
+    assert!(matches!(torn, Err(DecodeError::Read(_))), "{torn:?}");
 }

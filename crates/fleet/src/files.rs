@@ -162,6 +162,18 @@ impl Pieces {
         Ok(metadata.map_err(FleetError::file(&self.path))?.len())
     }
 
+    /// SHA-256 of all that is left.
+    pub fn hash(&mut self) -> Result<Sha256, FleetError> {
+        let (mut hash, mut block) = (Sha256::new(), Vec::with_capacity(4 * BLOCK));
+        loop {
+            self.fill(&mut block, 4 * BLOCK)?;
+            if block.is_empty() {
+                return Ok(hash);
+            }
+            hash.update(&block);
+        }
+    }
+
     /// So many bytes more, or those that are left.
     pub fn next(&mut self, bytes: usize) -> Result<Vec<u8>, FleetError> {
         let mut piece = Vec::with_capacity(bytes);
@@ -216,6 +228,15 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, FleetError> 
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FleetError::file(path)(error)),
     }
+}
+
+/// SHA-256 of a file, if it is there, read block by block.
+pub(crate) fn digest_if_there(path: &Path) -> Result<Option<Digest>, FleetError> {
+    let Some(mut pieces) = Pieces::open_if_there(path)? else {
+        return Ok(None);
+    };
+    let hash = pieces.hash()?;
+    Ok(Some(Digest::from_bytes(hash.finalize().into())))
 }
 
 /// A file with a secret, which nobody else may read.

@@ -5,13 +5,15 @@
 #[allow(dead_code)]
 mod problem;
 
+use std::num::NonZeroU64;
+
 use fedact_federation::message::{Codec, Encoder, Header};
 use fedact_fleet::engine::{Engine, replay};
 use fedact_fleet::identity::{Key, PublicKey};
 use fedact_fleet::journal::{Happened, Journal, Record};
 use fedact_fleet::wire::{
-    Alive, Assignment, Chunk, Difference, Down, Failed, Offer, Orders, Took, Turned, Up, Verdict,
-    Wanted,
+    Alive, Assignment, Chunk, Difference, Down, FORMAT_VERSION, Failed, Offer, Orders, Took,
+    Turned, Up, Verdict, Wanted,
 };
 use fedact_fleet::{Digest, Name};
 use proptest::prelude::*;
@@ -32,9 +34,18 @@ fn digest() -> impl Strategy<Value = Digest> {
 }
 
 fn offer() -> impl Strategy<Value = Offer> {
-    let (numbers, holds) = (any::<[u64; 9]>(), prop::option::of(digest()));
+    let (numbers, holds) = (any::<[u64; 10]>(), prop::option::of(digest()));
     (numbers, digest(), holds).prop_map(|(numbers, digest, holds)| {
-        let [run, task, base_version, samples, bytes, from, took @ ..] = numbers;
+        let [
+            run,
+            task,
+            base_version,
+            samples,
+            bytes,
+            from,
+            clips,
+            took @ ..,
+        ] = numbers;
         let [fetched_bytes, fetching_ms, training_ms] = took;
         Offer {
             fleet: name("lab"),
@@ -50,6 +61,7 @@ fn offer() -> impl Strategy<Value = Offer> {
                 fetching_ms,
                 training_ms,
             },
+            clips: NonZeroU64::new(clips),
             holds,
             from,
         }
@@ -149,10 +161,11 @@ proptest! {
     }
 
     #[test]
-    fn short_messages_of_devices_come_back(run in any::<u64>(), count in any::<u64>(), holds in prop::option::of(digest()), reason in ".{0,40}") {
+    fn short_messages_of_devices_come_back([run, count, orders, clips] in any::<[u64; 4]>(), ready in any::<bool>(), holds in prop::option::of(digest()), reason in ".{0,40}") {
         let key = key();
         let (fleet, device) = (name("lab"), name("nano-1"));
-        let alive = Alive { fleet: fleet.clone(), run, device: device.clone(), count, holds };
+        let clips = NonZeroU64::new(clips % 4);
+        let alive = Alive { fleet: fleet.clone(), run, device: device.clone(), count, orders, ready, clips, holds };
         let bytes = alive.seal(&key);
         let opened = Up::open(&bytes, &fleet, run, &device, &key.public());
         prop_assert_eq!(opened, Ok(Up::Alive(alive)));
@@ -187,13 +200,44 @@ proptest! {
     #[test]
     fn any_bytes_are_turned_away_or_are_a_chunk(kind in 0..9_u8, mut bytes in prop::collection::vec(any::<u8>(), 0..400), informed in any::<bool>()) {
         if informed && bytes.len() >= 8 {
-            bytes[..8].copy_from_slice(&[b'F', b'D', b'F', b'L', 1, kind, 0, 0]);
+            bytes[..8].copy_from_slice(&[b'F', b'D', b'F', b'L', FORMAT_VERSION, kind, 0, 0]);
         }
         let public = key().public();
         if let Ok(message) = open(&bytes, 1, &public) {
             prop_assert!(message.starts_with("Chunk"));
         }
         prop_assert!(Down::open(&bytes, &name("lab"), &name("nano-1"), &public).is_err());
+    }
+}
+
+#[test]
+fn a_number_of_clips_that_no_device_can_have_means_nothing() {
+    let key = key();
+    let alive = Alive {
+        fleet: name("lab"),
+        run: 1,
+        device: name("nano-1"),
+        count: 1,
+        orders: 1,
+        ready: true,
+        clips: NonZeroU64::new(7),
+        holds: None,
+    };
+    let sealed = alive.seal(&key);
+    let (head, body) = (&sealed[..8], &sealed[72..]);
+    let pair = nkeys::KeyPair::from_seed(&key.seed().unwrap()).unwrap();
+    let opened = |clips: &str| {
+        let text = std::str::from_utf8(body).unwrap();
+        let body = text.replace("\"clips\":7", &format!("\"clips\":{clips}"));
+        let covered = [b"fedact-fleet", head, body.as_bytes()].concat();
+        let signature = pair.sign(&covered).unwrap();
+        let bytes = [head, &signature, body.as_bytes()].concat();
+        open(&bytes, 1, &key.public()).map(drop)
+    };
+    assert_eq!(opened("7"), Ok(()));
+    assert_eq!(opened("null"), Ok(()));
+    for clips in ["0", "-7", "1.5", "1e3", "\"7\"", "18446744073709551616"] {
+        assert_eq!(opened(clips), Err(Turned::Malformed), "{clips}");
     }
 }
 
@@ -204,8 +248,18 @@ const CLIENTS: usize = 3;
 fn step(engine: &mut Engine, journal: &mut Journal, nth: usize, choice: u8) {
     let client = usize::from(choice) % CLIENTS;
     let open = engine.progress().members[client].assignment;
-    let (happened, message) = match (choice / 3 % 4, open) {
+    let (happened, message) = match (choice / 3 % 5, open) {
         (0, _) => (Happened::Lost { client }, None),
+        (1, _) => {
+            let (clips, samples_per_task) = (u64::from(choice), 1 + u64::from(choice) % 7);
+            let holds = Happened::Holds {
+                client,
+                clips,
+                samples_per_task,
+                budget_samples: 3000 + clips,
+            };
+            (holds, None)
+        }
         (_, None) => (Happened::Ready { client }, None),
         (_, Some(open)) => {
             let layout = engine.aggregator().config().layout.clone();
@@ -220,7 +274,8 @@ fn step(engine: &mut Engine, journal: &mut Journal, nth: usize, choice: u8) {
             let learned = vec![f32::from(choice) / 50.0 - 2.0; NUMBERS];
             let bytes = encoder.encode(&header, &learned, 0).unwrap();
             std::fs::write(engine.update_path(open.task), &bytes).unwrap();
-            let message = engine.decode(client, &open, &bytes).unwrap();
+            let path = engine.update_path(open.task);
+            let message = engine.decode(client, &open, &path).unwrap().unwrap();
             let digest = Digest::of(&bytes);
             let task = open.task;
             (

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fedact_federation::aggregator::EndReason;
-use fedact_fleet::client::Client;
+use fedact_fleet::client::{Awaited, Client, Told};
 use fedact_fleet::coordinator::{Ended, Settings};
 use fedact_fleet::identity::{Join, Key};
 use fedact_fleet::setup::{Fleet, Setup, Taken};
-use fedact_fleet::wire::{MOST_UP_BYTES, Orders};
+use fedact_fleet::wire::{MOST_UP_BYTES, Orders, Subjects};
 use fedact_fleet::{FleetError, Stop};
 use kit::hand::Hand;
 use kit::problem::{Point, rules};
@@ -262,6 +262,132 @@ async fn forged_replayed_tampered_and_foreign_messages_are_counted_and_change_no
     good.await.unwrap().unwrap();
     let model = coordinator.engine().aggregator().parameters();
     assert_eq!(bits(&world.replay(config).parameters), bits(model));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_of_life_that_somebody_kept_is_not_believed_by_a_coordinator_that_was_started_again()
+{
+    let Some(world) = kit::world(1) else { return };
+    let config = rules(1, 4, 10);
+    let open = || {
+        world
+            .coordinator(config.clone(), Settings::default())
+            .unwrap()
+    };
+    let mut coordinator = open();
+    let run = coordinator.engine().run();
+    let (join, stop) = (world.join(0), Stop::new());
+    let switch = stop.clone();
+    let first = tokio::spawn(async move {
+        let mut hand = Hand::of(join, run).await;
+        let task = hand.assignment().await;
+        // One that counts: the device is away when its task is lost, and gets another one by it.
+        hand.fail(&task).await;
+        hand.orders_when("the task is gone", |orders| orders.assignment.is_none())
+            .await;
+        let kept = hand.alive().seal(&hand.join.key);
+        hand.say(kept.clone()).await;
+        let orders = hand.orders_when("there is another", |orders| orders.assignment.is_some());
+        let task = orders.await.assignment.unwrap();
+        hand.fail(&task).await;
+        hand.orders_when("that is gone too", |orders| orders.assignment.is_none())
+            .await;
+        switch.set();
+        (hand, kept)
+    });
+    assert_eq!(serve(&mut coordinator, &stop, LIMIT).await, Ended::Stopped);
+    let (hand, kept) = first.await.unwrap();
+    drop(coordinator);
+
+    let mut coordinator = open();
+    let before = coordinator.engine().progress().members[0].given_tasks;
+    let stop = Stop::new();
+    let switch = stop.clone();
+    let second = tokio::spawn(async move {
+        let latest = hand.orders().await.unwrap().sequence;
+        for _ in 0..3 {
+            hand.say(kept.clone()).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let orders = hand.orders_when("they are of the new process", |orders| {
+            Orders::process_of(orders.sequence) > Orders::process_of(latest)
+        });
+        // All that it has is that they are said again.
+        assert_eq!(orders.await.assignment, None);
+        switch.set();
+        hand
+    });
+    assert_eq!(serve(&mut coordinator, &stop, LIMIT).await, Ended::Stopped);
+    let mut hand = second.await.unwrap();
+    let status = coordinator.status();
+    assert_eq!(status.devices[0].silent_seconds, None, "{status:#?}");
+    let member = &coordinator.engine().progress().members[0];
+    assert_eq!(member.given_tasks, before, "{member:?}");
+
+    // The device itself, which reads its orders, has a task at once.
+    let stop = Stop::new();
+    let switch = stop.clone();
+    let third = tokio::spawn(async move {
+        hand.assignment().await;
+        switch.set();
+    });
+    assert_eq!(serve(&mut coordinator, &stop, LIMIT).await, Ended::Stopped);
+    third.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_of_another_version_is_turned_away_with_words_and_says_so_itself() {
+    let Some(world) = kit::world(1) else { return };
+    let mut coordinator = world
+        .coordinator(rules(1, 4, 10), Settings::default())
+        .unwrap();
+    let run = coordinator.engine().run();
+    let (join, stop) = (world.join(0), Stop::new());
+    let switch = stop.clone();
+    let older = tokio::spawn(async move {
+        let mut hand = Hand::of(join, run).await;
+        // As the second version had it, which could not say how many clips there are.
+        let mut alive = hand.alive().seal(&hand.join.key);
+        alive[4] = 2;
+        hand.say(alive).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        switch.set();
+    });
+    assert_eq!(serve(&mut coordinator, &stop, LIMIT).await, Ended::Stopped);
+    older.await.unwrap();
+    let status = coordinator.status();
+    assert_eq!(status.turned.get("other-format-version"), Some(&1));
+    let trouble = status.trouble.unwrap_or_default();
+    for part in ["nano-0 speaks another version", "same version of fedact"] {
+        assert!(trouble.contains(part), "no {part:?} in {trouble}");
+    }
+    assert_eq!(coordinator.engine().progress().members[0].given_tasks, 0);
+
+    // The other way round: what the coordinator has said of the run is of a version to come.
+    let wire = world.wire("later").await;
+    let hand = Hand::of(world.join(0), run).await;
+    let subjects = hand.subjects.clone();
+    let last = Subjects::last(&subjects.down_stream(), &subjects.run());
+    let mut later = hand
+        .client
+        .request(last, "".into())
+        .await
+        .unwrap()
+        .payload
+        .to_vec();
+    later[4] += 1;
+    wire.request(subjects.run(), later.into()).await.unwrap();
+    let (heard, told) = std::sync::mpsc::channel();
+    let stop = Stop::new();
+    let device = world.device_telling(0, 4, Duration::ZERO, &stop, move |told| {
+        if let Told::Waits(awaited) = told {
+            heard.send(*awaited).unwrap();
+        }
+    });
+    let awaited = tokio::task::spawn_blocking(move || told.recv_timeout(LIMIT).unwrap());
+    assert_eq!(awaited.await.unwrap(), Awaited::SameVersion);
+    stop.set();
+    device.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

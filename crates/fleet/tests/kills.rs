@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use kit::problem::SAMPLES;
 use kit::{World, bits};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fedact-fleet-process");
@@ -214,6 +215,9 @@ fn killed(kills: u64, tasks_between: u64, seed: u64) {
     assert_eq!(replayed.mixed.len() as u64, tasks);
     assert!(replayed.mixed.values().all(|times| *times == 1));
     assert_eq!(replayed.mixed, replayed.updates);
+    // What devices say they hold has come through as well.
+    let clips = replayed.progress.members.iter().map(|member| member.clips);
+    assert_eq!(clips.collect::<Vec<_>>(), [Some(SAMPLES); DEVICES]);
     let mut acknowledged = BTreeSet::new();
     for device in 0..DEVICES {
         let decided = std::fs::read_to_string(fleet.folder(device).join("decided")).unwrap();

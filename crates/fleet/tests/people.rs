@@ -4,7 +4,8 @@
 mod kit;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fedact_federation::aggregator::EndReason;
 use fedact_federation::strategy::{FedAvg, Privacy, ServerStep, Strategy};
@@ -17,6 +18,7 @@ use fedact_fleet::{FleetError, Stop};
 use kit::problem::{Point, SAMPLES, point, rules};
 use kit::{bits, name, serve};
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
+use time::OffsetDateTime;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -248,8 +250,8 @@ async fn a_server_that_refuses_its_configuration_is_found_out_and_follows_when_i
     assert_eq!(revoke("nano-1").await, Taken::Away);
 }
 
-/// Gives the server a certificate of the fleet's authority that is good from one year to another.
-fn certify(world: &kit::World, (from, until): (i32, i32)) {
+/// Gives the server a certificate of the fleet's authority that is good from one moment to another.
+fn certify(world: &kit::World, (from, until): (OffsetDateTime, OffsetDateTime)) {
     let folder = world.path("fleet/tls");
     let key = |name: &str| {
         KeyPair::from_pem(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap()
@@ -261,8 +263,8 @@ fn certify(world: &kit::World, (from, until): (i32, i32)) {
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let issuer = Issuer::new(authority, key("authority.key"));
     let mut server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    server.not_before = date_time_ymd(from, 1, 1);
-    server.not_after = date_time_ymd(until, 3, 31);
+    server.not_before = from;
+    server.not_after = until;
     let certificate = server.signed_by(&key("server.key"), &issuer).unwrap();
     std::fs::write(folder.join("server.pem"), certificate.pem()).unwrap();
 }
@@ -280,7 +282,9 @@ async fn certificates_that_are_out_of_date_are_named_with_the_day_and_renewed_wi
         ),
         ((2096, 2099), ["begins on 2096-01-01", "timedatectl"]),
     ] {
-        certify(&world, years);
+        let (from, until) = years;
+        let days = (date_time_ymd(from, 1, 1), date_time_ymd(until, 3, 31));
+        certify(&world, days);
         world.kill_server();
         world.start_server();
         let device = client(&world.fleet, world.path("device"), "nano-0");
@@ -311,4 +315,92 @@ async fn certificates_that_are_out_of_date_are_named_with_the_day_and_renewed_wi
     let ended = serve(&mut coordinator, &stop, LIMIT).await;
     assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
     device.await.unwrap().unwrap();
+}
+
+/// The next thing of a kind that a device tells.
+async fn hears<T: Send + 'static>(
+    told: Receiver<Told>,
+    which: impl Fn(&Told) -> Option<T> + Send + 'static,
+) -> (T, Receiver<Told>) {
+    let hearing = spawn_blocking(move || {
+        loop {
+            if let Some(it) = which(&told.recv_timeout(LIMIT).unwrap()) {
+                return (it, told);
+            }
+        }
+    });
+    hearing.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_are_connected_when_a_certificate_ends_say_so_and_come_back_when_it_is_renewed() {
+    let Some(mut world) = kit::world_with(1, true) else {
+        return;
+    };
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = OffsetDateTime::from_unix_timestamp(seconds.as_secs() as i64).unwrap();
+    let lives = Duration::from_secs(10);
+    let ended = Instant::now() + lives + Duration::from_secs(1);
+    certify(&world, (now - Duration::from_secs(60), now + lives));
+    world.kill_server();
+    world.start_server();
+    let (heard, told) = channel();
+    let device = client(&world.fleet, world.path("device"), "nano-0").telling(move |told| {
+        let _ = heard.send(told.clone());
+    });
+    let stop = Stop::new();
+    let switch = stop.clone();
+    let device = tokio::spawn(async move { device.take_part(&switch).await });
+    let mut coordinator = world
+        .coordinator(rules(1, NUMBERS, 1_000_000), Settings::default())
+        .unwrap();
+    let pause = Stop::new();
+    let folder = world.fleet.run_folder();
+    let serving = pause.clone();
+    let serving = tokio::spawn(async move {
+        let ended = serve(&mut coordinator, &serving, LIMIT).await;
+        (ended, coordinator)
+    });
+    let task = |told: &Told| matches!(told, Told::Task(_)).then_some(());
+    let ((), told) = hears(told, task).await;
+    tokio::time::sleep_until(ended.into()).await;
+    // Connections that there are go on; whoever connects again is shown the certificate.
+    world.kill_server();
+    world.start_server();
+    let disbelief = |told: &Told| match told {
+        Told::ServerAway { disbelief } => disbelief.clone(),
+        _ => None,
+    };
+    let (words, told) = hears(told, disbelief).await;
+    let until = (now + lives).date().to_string();
+    let expected = [
+        "its certificate was good until",
+        &until,
+        "fedact fleet renew",
+    ];
+    for part in expected {
+        assert!(words.contains(part), "no {part:?} in {words}");
+    }
+    // The coordinator's status as well.
+    let trouble = || Status::read(&folder).unwrap().trouble.unwrap_or_default();
+    let limit = Instant::now() + LIMIT;
+    while !expected.iter().all(|part| trouble().contains(part)) {
+        assert!(Instant::now() < limit, "{}", trouble());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let fleet = world.fleet.clone();
+    spawn_blocking(move || fleet.renew().unwrap())
+        .await
+        .unwrap();
+    let back = |told: &Told| matches!(told, Told::ServerThere).then_some(());
+    let ((), told) = hears(told, back).await;
+    // And it works as before.
+    let decided = |told: &Told| matches!(told, Told::Decided(_)).then_some(());
+    hears(told, decided).await;
+    pause.set();
+    stop.set();
+    let (left, coordinator) = serving.await.unwrap();
+    assert_eq!(left, Ended::Stopped);
+    assert!(coordinator.status().devices[0].counted > 0);
+    assert_eq!(device.await.unwrap().unwrap(), Left::Stopped);
 }

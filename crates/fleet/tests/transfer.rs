@@ -212,6 +212,7 @@ async fn a_model_that_a_full_disk_stopped_half_way_leaves_nothing_there() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
+    hand.orders_when("it is known", |_| true).await;
     let alive = hand.alive().seal(&hand.join.key);
     hand.say(alive).await;
     let state = async || ask(format!("$JS.API.STREAM.INFO.{stream}"), Vec::new()).await;

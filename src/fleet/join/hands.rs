@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use fedact_clips::{ClipSet, Split};
 use fedact_federate_params::fleet::{
     Brief, TRAIN, TRAINED, TrainRequest, read_numbers, write_numbers,
 };
 use fedact_fleet::client::{Trainer, TrainerError, Work};
+use fedact_fleet::wire::Description;
 use fedact_pipeline::{Launcher, Stop, Unfinished, process};
 use fedact_stage::Input;
 
@@ -93,6 +96,14 @@ impl Trouble {
         }
     }
 
+    /// What the coordinator hears.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Over => "the device was stopped",
+            Self::Unfit { word, .. } | Self::Failed { word, .. } => word,
+        }
+    }
+
     /// The disk does not do what it should.
     fn disk(path: &Path, error: &dyn std::error::Error) -> Self {
         Self::Failed {
@@ -126,6 +137,8 @@ pub struct Means {
 pub struct Hands {
     means: Means,
     run: Option<Run>,
+    /// What kept this device from getting ready for the run; its first task is given back for that.
+    trouble: Option<Trouble>,
     failures: u32,
 }
 
@@ -134,6 +147,8 @@ struct Run {
     number: u64,
     brief: Brief,
     clips: PathBuf,
+    /// How many of them there are to train on.
+    count: Option<NonZeroU64>,
     /// Clips a second that are not to be exceeded.
     pace: Option<f64>,
 }
@@ -144,14 +159,18 @@ impl Hands {
         Self {
             means,
             run: None,
+            trouble: None,
             failures: 0,
         }
     }
 
     fn task(&mut self, work: &Work<'_>) -> Result<Vec<f32>, Trouble> {
+        if let Some(trouble) = self.trouble.take() {
+            return Err(trouble);
+        }
         let run = match self.run.take() {
             Some(run) if run.number == work.description.run => run,
-            _ => self.ready_for(work)?,
+            _ => self.ready_for(work.description)?,
         };
         let began = Instant::now();
         let trained = self.train_on(&run, work);
@@ -164,10 +183,10 @@ impl Hands {
     }
 
     /// Cuts the device's videos as this run wants them.
-    fn ready_for(&self, work: &Work<'_>) -> Result<Run, Trouble> {
+    fn ready_for(&self, description: &Description) -> Result<Run, Trouble> {
         let unfit = |word| move |refusal| Trouble::Unfit { word, refusal };
-        let asked = Asked::of(&work.description.settings)
-            .map_err(unfit("it does not understand the run"))?;
+        let asked =
+            Asked::of(&description.settings).map_err(unfit("it does not understand the run"))?;
         let classes = self
             .means
             .videos
@@ -186,9 +205,11 @@ impl Hands {
             &self.means.stop,
             &self.means.shown,
         )?;
+        let set = ClipSet::open(&clips).map_err(|error| Trouble::disk(&clips, &error))?;
         let profile = self.means.as_slow_as.as_deref();
         Ok(Run {
-            number: work.description.run,
+            number: description.run,
+            count: NonZeroU64::new(set.indices(Split::Train).len() as u64),
             pace: profile.and_then(|profile| asked.clips_per_second(profile)),
             brief: asked.brief,
             clips,
@@ -269,13 +290,29 @@ impl Hands {
 }
 
 impl Trainer for Hands {
+    fn prepare(&mut self, description: &Description) -> Result<(), TrainerError> {
+        (self.run, self.trouble) = (None, None);
+        match self.ready_for(description) {
+            Ok(run) => self.run = Some(run),
+            Err(trouble) => self.trouble = Some(trouble),
+        }
+        match &self.trouble {
+            None => Ok(()),
+            Some(trouble) => Err(trouble.word().into()),
+        }
+    }
+
+    fn clips(&self) -> Option<NonZeroU64> {
+        self.run.as_ref().and_then(|run| run.count)
+    }
+
     fn train(&mut self, work: &Work<'_>) -> Result<Vec<f32>, TrainerError> {
         let (word, refusal, last) = match self.task(work) {
             Ok(trained) => {
                 self.failures = 0;
                 return Ok(trained);
             }
-            Err(Trouble::Over) => return Err("the device was stopped".into()),
+            Err(trouble @ Trouble::Over) => return Err(trouble.word().into()),
             Err(Trouble::Unfit { word, refusal }) => (word, refusal, true),
             Err(Trouble::Failed { word, refusal }) => {
                 self.failures += 1;

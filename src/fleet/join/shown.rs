@@ -61,10 +61,17 @@ impl Shown {
             return;
         }
         match told {
-            Told::ServerAway => {
+            Told::ServerAway { disbelief: None } => {
                 state.away = true;
                 let text = format!("waiting for the server {}: it is away", state.address);
                 state.doing(&text);
+            }
+            Told::ServerAway {
+                disbelief: Some(why),
+            } => {
+                state.away = true;
+                let text = format!("waiting for the server {}: {why}", state.address);
+                state.say(Level::Warning, &text);
             }
             Told::ServerThere => {
                 let again = if state.away { " again" } else { "" };
@@ -75,6 +82,11 @@ impl Shown {
             Told::Waits(Awaited::Task) => state.doing("waiting for a task"),
             Told::Waits(Awaited::NextRun) => {
                 state.doing("waiting for the next run: the last one is over");
+            }
+            Told::Waits(Awaited::SameVersion) => {
+                let text = "the coordinator speaks another version of the messages; give all machines of the fleet the same \
+                            version of fedact";
+                state.say(Level::Warning, text);
             }
             Told::Task(task) => {
                 state.doing(&format!(
@@ -238,7 +250,8 @@ impl State {
 /// How much what was told matters.
 fn level_of(told: &Told) -> log::Level {
     match told {
-        Told::ServerAway | Told::GivenBack { .. } => log::Level::Warning,
+        Told::ServerAway { .. } | Told::GivenBack { .. } => log::Level::Warning,
+        Told::Waits(Awaited::SameVersion) => log::Level::Warning,
         Told::Decided(verdict) if verdict.refused.is_some() => log::Level::Warning,
         _ => log::Level::Info,
     }
@@ -247,11 +260,14 @@ fn level_of(told: &Told) -> log::Level {
 /// What was told, as a line of JSON; docs/json.md has the fields.
 fn line(told: &Told) -> Value {
     match told {
-        Told::ServerAway => json!({"event": "server", "there": false}),
-        Told::ServerThere => json!({"event": "server", "there": true}),
+        Told::ServerAway { disbelief } => {
+            json!({"event": "server", "there": false, "reason": disbelief})
+        }
+        Told::ServerThere => json!({"event": "server", "there": true, "reason": null}),
         Told::Waits(Awaited::Run) => json!({"event": "waiting", "for": "run"}),
         Told::Waits(Awaited::Task) => json!({"event": "waiting", "for": "task"}),
         Told::Waits(Awaited::NextRun) => json!({"event": "waiting", "for": "next-run"}),
+        Told::Waits(Awaited::SameVersion) => json!({"event": "waiting", "for": "same-version"}),
         Told::Task(task) => json!({
             "event": "task",
             "task": task.task,

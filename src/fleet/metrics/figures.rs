@@ -139,6 +139,9 @@ impl Page<'_> {
         });
         let help = "1 for the state that a device is in.";
         self.gauge("device_state", help, None, states.collect())?;
+        let help = "Clips that a device has, as it says.";
+        let clips = of_each(devices, |device| Some(device.clips? as f64));
+        self.gauge("device_clips", help, None, clips)?;
         let help = "Versions made since the base of a device's open task.";
         let staleness = of_each(devices, |device| Some(device.staleness? as f64));
         self.gauge("device_staleness_versions", help, None, staleness)?;
@@ -247,6 +250,7 @@ mod tests {
             "fedact_fleet_device_state{device=\"nano-1\",state=\"working\"} 1.0",
             "fedact_fleet_device_state{device=\"nano-1\",state=\"away\"} 0.0",
             "fedact_fleet_device_state{device=\"pi-4\",state=\"revoked\"} 1.0",
+            "fedact_fleet_device_clips{device=\"nano-1\"} 24.0",
             "fedact_fleet_device_staleness_versions{device=\"nano-1\"} 3.0",
             "fedact_fleet_device_silence_seconds{device=\"nano-1\"} 0.5",
             "fedact_fleet_updates_total{device=\"nano-1\",outcome=\"counted\"} 12.0",
@@ -266,10 +270,10 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE "))
             .collect();
-        assert_eq!(described.len(), 21);
+        assert_eq!(described.len(), 22);
         described.sort_unstable();
         described.dedup();
-        assert_eq!(described.len(), 21);
+        assert_eq!(described.len(), 22);
     }
 
     #[test]

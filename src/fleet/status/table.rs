@@ -9,9 +9,10 @@ use fedact_fleet::identity::Roster;
 use crate::fleet::standing::{Coordinator, Standing, state};
 use crate::output;
 
-const HEADINGS: [&str; 9] = [
+const HEADINGS: [&str; 10] = [
     "device",
     "state",
+    "clips",
     "task",
     "staleness",
     "silent",
@@ -161,11 +162,12 @@ fn on_one_line(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-fn row(device: &DeviceStatus) -> [String; 9] {
+fn row(device: &DeviceStatus) -> [String; 10] {
     let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
     [
         device.name.to_string(),
         state(device).to_owned(),
+        number(device.clips),
         number(device.task),
         number(device.staleness),
         device
@@ -214,10 +216,10 @@ refused      norm-too-large 2
 turned away  replayed 1, wrong-signature 4
 waits for    updates of nano-1
 
-device  state    task  staleness  silent  counted  refused  lost  turned
-nano-1  working    57          3   0.5 s       12        0     1       0
-pi-3    there       -          -       -        8        0     1       0
-pi-4    revoked     -          -       -        0        0     1       0
+device  state    clips  task  staleness  silent  counted  refused  lost  turned
+nano-1  working     24    57          3   0.5 s       12        0     1       0
+pi-3    there        -     -          -       -        8        0     1       0
+pi-4    revoked      -     -          -       -        0        0     1       0
 "
         );
     }

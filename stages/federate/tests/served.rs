@@ -6,7 +6,8 @@ mod bars;
 #[path = "../../../tests/nats/mod.rs"]
 mod nats;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -34,11 +35,16 @@ struct Quick {
     device: usize,
     pause: Duration,
     briefs: Arc<Mutex<Vec<Value>>>,
+    /// Clips that it says it has.
+    clips: Option<NonZeroU64>,
 }
 
 impl Trainer for Quick {
+    fn clips(&self) -> Option<NonZeroU64> {
+        self.clips
+    }
+
     fn train(&mut self, work: &Work<'_>) -> Result<Vec<f32>, TrainerError> {
-        assert_eq!(work.samples, CLIPS_OF_A_TASK);
         let mut briefs = self.briefs.lock().unwrap();
         briefs.push(work.description.settings.clone());
         drop(briefs);
@@ -56,6 +62,8 @@ struct World {
     fleet: Fleet,
     briefs: Arc<Mutex<Vec<Value>>>,
     stop: Stop,
+    /// Clips that devices say they have.
+    clips: [Option<u64>; DEVICES],
     _server: nats::Server,
     devices: Runtime,
 }
@@ -74,6 +82,11 @@ fn set_up(folder: &Path, port: u16) -> Fleet {
 
 /// Nothing, said aloud, where there is no server to run.
 fn world(folder: &Path, pause: Duration) -> Option<World> {
+    // Where every task has one length it does not matter what they say.
+    world_of(folder, pause, [Some(1000), Some(1), None])
+}
+
+fn world_of(folder: &Path, pause: Duration, clips: [Option<u64>; DEVICES]) -> Option<World> {
     let program = nats::program()?;
     let port = nats::free_port();
     let fleet = set_up(folder, port);
@@ -84,6 +97,7 @@ fn world(folder: &Path, pause: Duration) -> Option<World> {
         fleet,
         briefs: Arc::default(),
         stop: Stop::new(),
+        clips,
         _server: server,
         devices: runtime,
     };
@@ -102,6 +116,12 @@ impl World {
             device,
             pause,
             briefs: Arc::clone(&self.briefs),
+            clips: self
+                .clips
+                .get(device)
+                .copied()
+                .flatten()
+                .and_then(NonZeroU64::new),
         };
         let client = Client::new(join, folder.join(name.to_string()), trainer);
         let stop = self.stop.clone();
@@ -226,6 +246,52 @@ fn devices_of_a_fleet_fine_tune_the_model_and_leave_what_a_simulation_leaves() {
         assert_eq!(brief.extract, cut);
         assert_eq!(brief.params, job.params().unwrap());
     }
+}
+
+#[test]
+fn tasks_are_passes_over_the_clips_that_a_device_says_it_has_and_the_history_says_how_many() {
+    let folder = tempfile::tempdir().unwrap();
+    // The train split at the centre has 12 clips a person: so many are taken of the last one, which does not say.
+    let clips = [Some(30), Some(1000), None];
+    let Some(world) = world_of(folder.path(), Duration::from_millis(10), clips) else {
+        return;
+    };
+    let mut job = served(folder.path(), &world.fleet, 96);
+    job.params["local_epochs"] = json!(2);
+    job.params["fleet"] = json!({"max_clips": 40, "lease_seconds": 20});
+    let (metrics, history) = finished(&job);
+    assert_eq!(metrics["end"], "budget-spent");
+    // A budget of 96 passes over the 35 clips of a mean device, of those that have said so, and at most the last task beyond it.
+    let samples = metrics["samples"].as_u64().unwrap();
+    assert!((96 * 35..96 * 35 + 2 * 40).contains(&samples), "{samples}");
+    let epochs = metrics["client_epochs"].as_f64().unwrap();
+    assert!((96.0..99.0).contains(&epochs), "{epochs}");
+    let tests = history
+        .iter()
+        .filter(|record| matches!(record, Record::Evaluation { .. }));
+    let planned = 96 / job.params["evaluate_every"].as_u64().unwrap();
+    let tests = tests.count() as u64;
+    assert!(
+        (planned / 2..=planned + 2).contains(&tests),
+        "{tests} tests, {planned} were planned"
+    );
+    let Record::Start { clients, .. } = &history[0] else {
+        panic!("{:?}", history[0]);
+    };
+    let said: Vec<u64> = clients.iter().map(|client| client.clips).collect();
+    assert_eq!(said, [30, 40, 12]);
+    let mut lengths: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    for record in &history {
+        if let Record::Task {
+            client, samples, ..
+        } = record
+        {
+            lengths.entry(client).or_default().insert(*samples);
+        }
+    }
+    let expected = [("nano-0", 60), ("nano-1", 80), ("nano-2", 24)];
+    let expected = expected.map(|(device, samples)| (device, BTreeSet::from([samples])));
+    assert_eq!(lengths, BTreeMap::from(expected));
 }
 
 #[test]

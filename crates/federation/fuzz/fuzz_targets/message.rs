@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use fedact_federation::layout::Layout;
-use fedact_federation::message::Decoder;
+use fedact_federation::message::{DecodeError, Decoder};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Debug, Arbitrary)]
@@ -30,8 +30,24 @@ fuzz_target!(|input: Input| {
     }
     let decoder = Decoder::new(&layout);
     let known = decoder.header(&bytes).is_ok();
-    if let Ok(message) = decoder.decode(&bytes) {
+    let in_memory = decoder.decode(&bytes);
+    if let Ok(message) = &in_memory {
         assert!(known);
         assert_eq!(message.delta.len(), layout.len());
+    }
+    // From where it lies it is the same, or refused for the same reason.
+    let in_a_file = decoder.decode_from(bytes.len() as u64, |part, place| {
+        let place = place as usize;
+        part.copy_from_slice(&bytes[place..place + part.len()]);
+        Ok(())
+    });
+    match (in_memory, in_a_file) {
+        (Ok(one), Ok(other)) => {
+            let bits = |delta: Vec<f32>| delta.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            assert_eq!(one.header, other.header);
+            assert_eq!(bits(one.delta), bits(other.delta));
+        }
+        (Err(one), Err(DecodeError::Message(other))) => assert_eq!(one.code(), other.code()),
+        different => panic!("{different:?}"),
     }
 });

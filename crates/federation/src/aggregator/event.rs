@@ -19,6 +19,16 @@ pub enum Event {
         /// What is known of it.
         client: Client,
     },
+    /// An ordinary task of a client has so many samples from now on, and the run as many as follows from it; a task that is open keeps its
+    /// length.
+    ClientHolds {
+        /// Which.
+        client: ClientId,
+        /// Clips that such a task processes, repeats counted.
+        samples_per_task: u64,
+        /// The run ends when tasks of so many samples have reached the server.
+        budget_samples: u64,
+    },
     /// An update came in.
     UpdateArrived(Update),
     /// A client is gone, and its task with it, until it says that it is ready.

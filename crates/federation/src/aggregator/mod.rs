@@ -12,6 +12,7 @@
 //! | [`Event::ClientLost`] | its task is forgotten | the round no longer waits for it | its task is forgotten | its group no longer waits for it |
 //! | [`Event::RoundDeadline`] | nothing | the round closes with what has arrived | nothing | the group closes with what has arrived |
 //! | [`Event::ClientAdded`] | may take part | may take part from the next round on | may take part (FedBuff) | may take part |
+//! | [`Event::ClientHolds`] | its next tasks have that length | the same, and its updates weigh as much | as under FedAsync | the same, and its share is another |
 //!
 //! A run ends when tasks with as many samples as the budget have reached the server, refused ones
 //! included (the work was done), or when nothing but refusals came in for a long time. What has been gathered by
@@ -271,6 +272,11 @@ impl Aggregator {
                 }
             }
             Event::ClientAdded { client } => self.add(client),
+            Event::ClientHolds {
+                client,
+                samples_per_task,
+                budget_samples,
+            } => self.lengthen(client, samples_per_task, budget_samples),
             Event::UpdateArrived(update) => self.take(update, &mut actions),
             Event::RoundDeadline { round } => {
                 if self.state.groups.contains_key(&round) {
@@ -295,6 +301,18 @@ impl Aggregator {
             self.config.clients.push(client);
             self.state.clients.push(ClientState::default());
         }
+    }
+
+    /// Gives a client's ordinary tasks another length, and with it another share of all samples, and the run another budget.
+    fn lengthen(&mut self, client: ClientId, samples_per_task: u64, budget_samples: u64) {
+        let Some(known) = self.config.clients.get(client).copied() else {
+            return;
+        };
+        let now = Client { samples_per_task };
+        self.capped_samples -= self.config.capped(&known);
+        self.capped_samples += self.config.capped(&now);
+        self.config.clients[client] = now;
+        self.config.budget_samples = budget_samples;
     }
 
     /// Checks an update and counts it.

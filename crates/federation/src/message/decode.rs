@@ -1,11 +1,18 @@
 //! From bytes to a delta, whoever sent them.
 
 use std::borrow::Cow;
+use std::io;
 
-use super::error::MessageError;
-use super::header::{Frame, Header};
+use crc32fast::Hasher;
+
+use super::codec::Numbers;
+use super::error::{DecodeError, MessageError};
+use super::header::{self, Frame, Header, LENGTH};
 use super::{numbers, sparse};
 use crate::layout::Layout;
+
+/// Numbers of a plane that are read at a time.
+const BLOCK: usize = 1 << 15;
 
 /// A message as it was taken in.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,10 +72,76 @@ impl Decoder {
         })
     }
 
+    /// The message of so many bytes that lie in a file or the like, of which `read_at` fills a slice from some byte on. One whose numbers are all there
+    /// in fp32 is as long as the model: it is read a block of each plane at a time, and never in memory as a whole. Another one is: how long it may be
+    /// is the caller's to say.
+    ///
+    /// # Errors
+    /// As [`Self::decode`], or it cannot be read.
+    pub fn decode_from(
+        &self,
+        bytes: u64,
+        mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<()>,
+    ) -> Result<Message, DecodeError> {
+        let Some((head, frame)) = self.planes(bytes, &mut read_at)? else {
+            let mut whole = vec![0; bytes as usize];
+            read_at(&mut whole, 0)?;
+            return Ok(self.decode(&whole)?);
+        };
+        let mut delta = Vec::with_capacity(self.numbers);
+        let mut checksums = [(); 4].map(|()| Hasher::new());
+        let mut blocks = [(); 4].map(|()| vec![0; BLOCK.min(self.numbers)]);
+        while delta.len() < self.numbers {
+            let count = BLOCK.min(self.numbers - delta.len());
+            for (plane, (block, checksum)) in blocks.iter_mut().zip(&mut checksums).enumerate() {
+                let place = LENGTH + plane * self.numbers + delta.len();
+                read_at(&mut block[..count], place as u64)?;
+                checksum.update(&block[..count]);
+            }
+            let planes = blocks.each_ref().map(|block| &block[..count]);
+            delta.extend(numbers::of_planes(planes));
+        }
+        let mut checksum = header::checksum_of_head(&head);
+        for plane in &checksums {
+            checksum.combine(plane);
+        }
+        header::verify(&head, checksum)?;
+        Ok(Message {
+            header: frame.header,
+            delta,
+        })
+    }
+
+    /// The beginning of a message that holds nothing but a plane of bytes after the other; nothing: it is another, or none.
+    fn planes(
+        &self,
+        bytes: u64,
+        read_at: &mut impl FnMut(&mut [u8], u64) -> io::Result<()>,
+    ) -> io::Result<Option<([u8; LENGTH], Frame)>> {
+        if bytes != (LENGTH + 4 * self.numbers) as u64 {
+            return Ok(None);
+        }
+        let mut head = [0; LENGTH];
+        read_at(&mut head, 0)?;
+        let frame = header::known(&head).and_then(|()| Frame::of(&head));
+        let bare = frame.ok().filter(|frame| {
+            let whole = bytes == LENGTH as u64 + u64::from(frame.body_bytes);
+            let bare = !frame.sparse && !frame.compressed && frame.numbers == Numbers::Fp32;
+            whole && bare && self.check(frame).is_ok()
+        });
+        Ok(bare.map(|frame| (head, frame)))
+    }
+
     /// The frame and the body as it travelled, of a message that is of this model and whose body can be no larger than
     /// one of it is.
     fn open<'bytes>(&self, bytes: &'bytes [u8]) -> Result<(Frame, &'bytes [u8]), MessageError> {
         let (frame, body) = Frame::open(bytes)?;
+        self.check(&frame)?;
+        Ok((frame, body))
+    }
+
+    /// Whether a message is of this model, and its body no larger than one of it can be.
+    fn check(&self, frame: &Frame) -> Result<(), MessageError> {
         if frame.layout != self.layout {
             return Err(MessageError::Layout {
                 found: frame.layout,
@@ -92,7 +165,7 @@ impl Decoder {
                 expected: most,
             });
         }
-        Ok((frame, body))
+        Ok(())
     }
 }
 

@@ -118,6 +118,17 @@ pub enum MessageError {
     Block,
 }
 
+/// Why a message was not taken that had to be read first.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// It is no message of the model.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+}
+
 impl MessageError {
     /// The reason code, as in `damaged`.
     pub fn code(&self) -> &'static str {

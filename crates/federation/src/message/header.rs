@@ -1,5 +1,7 @@
 //! The first 64 bytes of a message.
 
+use crc32fast::Hasher;
+
 use super::codec::Numbers;
 use super::error::MessageError;
 
@@ -63,7 +65,7 @@ impl Frame {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(body);
-        let checksum = checksum(&bytes);
+        let checksum = checksum_of_head(&bytes).finalize();
         bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
@@ -74,19 +76,15 @@ impl Frame {
         let (head, body) = bytes
             .split_first_chunk::<LENGTH>()
             .ok_or(MessageError::Short { found })?;
-        if head[..4] != MAGIC {
-            return Err(MessageError::Magic);
-        }
-        if head[4] != FORMAT_VERSION {
-            return Err(MessageError::Version {
-                found: head[4],
-                expected: FORMAT_VERSION,
-            });
-        }
-        let (found, expected) = (checksum(bytes), word(head, CHECKSUM.start));
-        if found != expected {
-            return Err(MessageError::Checksum { found, expected });
-        }
+        known(head)?;
+        let mut checksum = checksum_of_head(head);
+        checksum.update(body);
+        verify(head, checksum)?;
+        Ok((Self::of(head)?, body))
+    }
+
+    /// What the first bytes of a message say whose format is known.
+    pub fn of(head: &[u8; LENGTH]) -> Result<Self, MessageError> {
         let unknown = |offset: usize| MessageError::Unknown {
             offset,
             found: head[offset],
@@ -113,15 +111,39 @@ impl Frame {
             compressed: head[6] & COMPRESSED != 0,
             body_bytes: word(head, 20),
         };
-        Ok((frame, body))
+        Ok(frame)
     }
 }
 
-fn checksum(message: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&message[..CHECKSUM.start]);
-    hasher.update(&message[CHECKSUM.end..]);
-    hasher.finalize()
+/// Whether the first bytes are those of a message of this format.
+pub(super) fn known(head: &[u8; LENGTH]) -> Result<(), MessageError> {
+    if head[..4] != MAGIC {
+        return Err(MessageError::Magic);
+    }
+    if head[4] != FORMAT_VERSION {
+        return Err(MessageError::Version {
+            found: head[4],
+            expected: FORMAT_VERSION,
+        });
+    }
+    Ok(())
+}
+
+/// The checksum of a message so far: that of the body follows.
+pub(super) fn checksum_of_head(head: &[u8]) -> Hasher {
+    let mut hasher = Hasher::new();
+    hasher.update(&head[..CHECKSUM.start]);
+    hasher.update(&head[CHECKSUM.end..]);
+    hasher
+}
+
+/// Whether the checksum of a whole message is the one that its head names.
+pub(super) fn verify(head: &[u8; LENGTH], checksum: Hasher) -> Result<(), MessageError> {
+    let (found, expected) = (checksum.finalize(), word(head, CHECKSUM.start));
+    if found == expected {
+        return Ok(());
+    }
+    Err(MessageError::Checksum { found, expected })
 }
 
 fn word(head: &[u8; LENGTH], offset: usize) -> u32 {
@@ -160,7 +182,7 @@ mod tests {
         let mut bytes = frame.seal(&[8, 9]);
         assert_eq!(Frame::open(&bytes).unwrap(), (frame, &[8, 9][..]));
         change(&mut bytes);
-        let checksum = checksum(&bytes);
+        let checksum = checksum_of_head(&bytes).finalize();
         bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
         Frame::open(&bytes).unwrap_err()
     }

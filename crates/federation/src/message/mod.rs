@@ -55,7 +55,7 @@ pub use channel::{Channel, Delivery};
 pub use codec::{Codec, Numbers};
 pub use decode::{Decoder, Message};
 pub use encode::{Encoder, delta, delta_in_place};
-pub use error::MessageError;
+pub use error::{DecodeError, MessageError};
 pub use feedback::Feedback;
 pub use header::{FORMAT_VERSION, Header};
 

@@ -76,10 +76,7 @@ pub(super) fn read(body: &[u8], numbers: Numbers, count: usize) -> Result<Vec<f3
             length(4 * count)?;
             let (low, high) = body.split_at(2 * count);
             let ((a, b), (c, d)) = (low.split_at(count), high.split_at(count));
-            let planes = a.iter().zip(b).zip(c).zip(d);
-            Ok(planes
-                .map(|(((a, b), c), d)| f32::from_le_bytes([*a, *b, *c, *d]))
-                .collect())
+            Ok(of_planes([a, b, c, d]).collect())
         }
         Numbers::Fp16 => {
             length(2 * count)?;
@@ -110,6 +107,12 @@ pub(super) fn read(body: &[u8], numbers: Numbers, count: usize) -> Result<Vec<f3
             Ok(values)
         }
     }
+}
+
+/// The numbers of four planes of bytes, or of as much of each.
+pub(super) fn of_planes([a, b, c, d]: [&[u8]; 4]) -> impl Iterator<Item = f32> {
+    let planes = a.iter().zip(b).zip(c).zip(d);
+    planes.map(|(((a, b), c), d)| f32::from_le_bytes([*a, *b, *c, *d]))
 }
 
 /// The nearest half-precision number; the largest one for what is finite and beyond it.

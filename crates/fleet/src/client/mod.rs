@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::files::Locked;
@@ -54,7 +55,10 @@ pub enum Ended {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Told {
     /// The server cannot be reached, and is tried again and again.
-    ServerAway,
+    ServerAway {
+        /// What is wrong with its certificate, if it is that, and what to do.
+        disbelief: Option<String>,
+    },
     /// The server can be reached.
     ServerThere,
     /// There is nothing to do yet, and this is missing.
@@ -88,6 +92,8 @@ pub enum Awaited {
     Task,
     /// The run that is described was over before the device came.
     NextRun,
+    /// A program that speaks the coordinator's version of the messages, or the other way round.
+    SameVersion,
 }
 
 /// A device.
@@ -182,6 +188,7 @@ impl<T: Trainer> Client<T> {
             stop: stop.clone(),
             told: None,
             waits: None,
+            clips: watch::Sender::default(),
             fetched: AtomicU64::new(0),
         };
         loop {

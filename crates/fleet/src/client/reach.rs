@@ -20,26 +20,25 @@ pub(super) fn tell(ear: &Ear, what: &Told) {
 /// Says after a while that the server does not answer; never returns.
 pub(super) async fn patience(ear: &Ear) {
     tokio::time::sleep(PATIENCE).await;
-    tell(ear, &Told::ServerAway);
+    tell(ear, &Told::ServerAway { disbelief: None });
     std::future::pending().await
 }
 
-/// Says whenever the server goes away or comes back, and at first that it is there.
+/// Says whenever the server goes away, why if that is known, and when it comes back; and at first that it is there.
 pub(super) fn watch(line: &Line, ear: &Ear) -> Background {
     let (line, ear) = (line.clone(), Arc::clone(ear));
     Background(tokio::spawn(async move {
         let mut said = None;
         loop {
-            let there = line.is_up();
-            if said != Some(there) {
-                said = Some(there);
-                tell(
-                    &ear,
-                    match there {
-                        true => &Told::ServerThere,
-                        false => &Told::ServerAway,
-                    },
-                );
+            let now = match line.is_up() {
+                true => Told::ServerThere,
+                false => Told::ServerAway {
+                    disbelief: line.disbelief(),
+                },
+            };
+            if said.as_ref() != Some(&now) {
+                tell(&ear, &now);
+                said = Some(now);
             }
             tokio::time::sleep(PATIENCE / 2).await;
         }

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use super::keep::Keep;
 use super::models::Models;
 use super::part::Part;
-use super::sign::Signs;
+use super::sign::{Clips, Signs};
 use super::{Awaited, Background, Ended, PAUSE, Told, Trainer};
 use crate::identity::Join;
 use crate::link::{Line, PATIENCE_FOR_PIECE, Trouble};
-use crate::wire::{Description, Down, Orders, Subjects, Verdict};
+use crate::wire::{Description, Down, Orders, Subjects, Turned, Verdict};
 use crate::{FleetError, Stop};
 
 /// What a device has in hand while it takes part.
@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub told: Option<(u64, u64)>,
     /// What it waits for, as was told last.
     pub waits: Option<Awaited>,
+    /// How far it is with its clips.
+    pub clips: watch::Sender<Clips>,
     /// Bytes of models that were fetched by this process.
     pub fetched: AtomicU64,
 }
@@ -55,19 +57,23 @@ impl Session {
             if let Some(left) = self.left()? {
                 return Ok(left);
             }
-            match self.description().await {
-                Some(description) => break Arc::new(description),
-                None => {
-                    self.tell_waits(Awaited::Run, told);
+            match self.described().await {
+                Ok(description) => break Arc::new(description),
+                Err(awaited) => {
+                    self.tell_waits(awaited, told);
                     self.pause().await;
                 }
             }
         };
-        if self.stays && !self.part.is_in(description.run) && self.is_over(&description).await {
+        let over = self.is_over(&description).await;
+        if self.stays && !self.part.is_in(description.run) && over {
             self.tell_waits(Awaited::NextRun, told);
             return self.next_run(description.run).await;
         }
-        let _heartbeat = self.heartbeat(&description);
+        let _heartbeat = match over {
+            true => None,
+            false => Some(self.prepare(&description, trainer).await),
+        };
         loop {
             if let Some(left) = self.left()? {
                 return Ok(left);
@@ -76,8 +82,8 @@ impl Session {
             match orders {
                 Some(orders) if orders.run != description.run => {
                     // Orders of another run: one that is over, or one that has begun since.
-                    let now = self.description().await;
-                    if now.is_some_and(|now| now.run != description.run) {
+                    let now = self.described().await;
+                    if now.is_ok_and(|now| now.run != description.run) {
                         return Ok(Left::OtherRun);
                     }
                     self.changed(PAUSE).await;
@@ -115,6 +121,39 @@ impl Session {
         }
     }
 
+    /// Has the trainer get ready, says meanwhile that the device is there and cannot work, and from then on that it can.
+    async fn prepare<T: Trainer>(
+        &self,
+        description: &Arc<Description>,
+        trainer: &mut Option<T>,
+    ) -> Background {
+        self.clips.send_replace(Clips::default());
+        let mut heartbeat = None;
+        let mut count = None;
+        if let Some(mut lent) = trainer.take() {
+            let run = Arc::clone(description);
+            let mut preparing = tokio::task::spawn_blocking(move || {
+                // What keeps it from being ready is said again by its first task.
+                let _ = lent.prepare(&run);
+                lent
+            });
+            loop {
+                tokio::select! {
+                    prepared = &mut preparing => {
+                        *trainer = prepared.ok();
+                        break;
+                    }
+                    () = tokio::time::sleep(PAUSE) => {
+                        heartbeat.get_or_insert_with(|| self.heartbeat(description));
+                    }
+                }
+            }
+            count = trainer.as_ref().and_then(Trainer::clips);
+        }
+        self.clips.send_replace(Clips { ready: true, count });
+        heartbeat.unwrap_or_else(|| self.heartbeat(description))
+    }
+
     /// Whether the run that is described is over already, as far as the server can say.
     async fn is_over(&self, description: &Description) -> bool {
         let join = &self.join;
@@ -136,8 +175,8 @@ impl Session {
                 return Ok(left);
             }
             self.pause().await;
-            let now = self.description().await;
-            if now.is_some_and(|now| now.run != over) {
+            let now = self.described().await;
+            if now.is_ok_and(|now| now.run != over) {
                 return Ok(Left::OtherRun);
             }
         }
@@ -180,15 +219,16 @@ impl Session {
         }
     }
 
-    /// What every device must know, if it is there and the coordinator signed it.
-    pub(super) async fn description(&self) -> Option<Description> {
+    /// What every device must know, if it is there and the coordinator signed it; else what there is to wait for.
+    async fn described(&self) -> Result<Description, Awaited> {
         let stream = self.subjects.down_stream();
         let last = self.line.last(&stream, &self.subjects.run()).await;
-        let bytes = last.ok().flatten()?;
+        let bytes = last.ok().flatten().ok_or(Awaited::Run)?;
         let join = &self.join;
         match Down::open(&bytes, &join.fleet, &join.device, &join.coordinator) {
-            Ok(Down::Description(description)) => Some(description),
-            _ => None,
+            Ok(Down::Description(description)) => Ok(description),
+            Err(Turned::OtherFormatVersion) => Err(Awaited::SameVersion),
+            _ => Err(Awaited::Run),
         }
     }
 
@@ -208,23 +248,36 @@ impl Session {
             run: description.run,
             count: self.keep.counter(),
             held: self.models.watch(),
+            orders: self.orders.clone(),
+            clips: self.clips.subscribe(),
         }
     }
 
     /// Says that the device is there, again and again, for as long as the answer is kept.
     pub(super) fn heartbeat(&self, description: &Description) -> Background {
-        let (line, signs) = (self.line.clone(), self.signs(description));
+        let (line, mut signs) = (self.line.clone(), self.signs(description));
         let subject = self.subjects.up(&self.join.device);
-        let orders = self.orders.clone();
+        let (orders, mut clips) = (self.orders.clone(), self.clips.subscribe());
         // Thrice within a lease; without a task, in the hope for one, more often.
         let seldom = Duration::from_secs_f64((description.lease_seconds / 3.0).clamp(0.1, 60.0));
         let often = seldom.min(Duration::from_secs(2));
         Background(tokio::spawn(async move {
             loop {
+                let read = signs.read();
                 let _ = line.command(subject.clone(), signs.next()).await;
-                let orders = orders.borrow().clone();
-                let busy = orders.is_some_and(|orders| orders.assignment.is_some());
-                tokio::time::sleep(if busy { seldom } else { often }).await;
+                let busy = {
+                    let orders = orders.borrow();
+                    let orders = orders.as_ref();
+                    orders.is_some_and(|orders| orders.assignment.is_some())
+                };
+                tokio::select! {
+                    () = tokio::time::sleep(if busy { seldom } else { often }) => {}
+                    changed = clips.changed() => if changed.is_err() {
+                        return;
+                    },
+                    // A coordinator that was started again counts on no sign of before.
+                    () = signs.other_process(read) => {}
+                }
             }
         }))
     }

@@ -1,5 +1,6 @@
 //! Whoever trains.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::wire::Description;
@@ -9,6 +10,20 @@ pub type TrainerError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Trains a model on the device's own data. It blocks, on a thread of its own; the network does not wait for it.
 pub trait Trainer: Send + 'static {
+    /// Gets ready for the tasks of a run. It blocks as [`Self::train`] does, before the device says that it can work.
+    ///
+    /// # Errors
+    /// None that keeps the device from asking for a task: that one fails for the same reason, and the coordinator hears of it.
+    fn prepare(&mut self, _description: &Description) -> Result<(), TrainerError> {
+        Ok(())
+    }
+
+    /// Clips that there are to train on, if that is known; asked when it is ready for a run, and after every task. The coordinator is told,
+    /// and gives out tasks of so many.
+    fn clips(&self) -> Option<NonZeroU64> {
+        None
+    }
+
     /// The trained parameters: as many as the base has, in the same layout.
     ///
     /// # Errors

@@ -41,6 +41,7 @@ impl Session {
                 bytes: total,
                 digest: computed.digest,
                 took: computed.took,
+                clips: self.clips.borrow().count,
                 holds: self.models.held(),
                 from,
             };

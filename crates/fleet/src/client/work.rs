@@ -108,6 +108,13 @@ impl Session {
                 }
             }
         };
+        // Its videos may have changed.
+        let count = lent.clips();
+        self.clips.send_if_modified(|clips| {
+            let other = clips.count != count;
+            clips.count = count;
+            other
+        });
         *trainer = Some(lent);
         if over.load(Ordering::Relaxed) {
             return Ok(None);

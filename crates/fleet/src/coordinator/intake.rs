@@ -2,10 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fedact_federation::aggregator::ClientId;
+use sha2::{Digest as _, Sha256};
 
 use super::Coordinator;
 use crate::engine::Presence;
@@ -14,7 +16,7 @@ use crate::wire::{Alive, Chunk, Failed, Offer, Took, Turned, Up, Wanted};
 use crate::{Digest, FleetError, files};
 
 /// An update that is coming in: a file that grows from its first byte to its last. What is there survives
-/// a restart, and its digest is checked when it is complete.
+/// a restart; its digest grows with it, and is checked when it is complete.
 #[derive(Debug)]
 pub(super) struct Spool {
     task: u64,
@@ -22,6 +24,8 @@ pub(super) struct Spool {
     bytes: u64,
     took: Took,
     received: u64,
+    /// SHA-256 of what was received.
+    hash: Sha256,
     path: PathBuf,
     file: File,
 }
@@ -50,12 +54,18 @@ impl Spool {
             file.set_len(0).map_err(FleetError::file(&path))?;
             received = 0;
         }
+        // What an earlier process has received.
+        let hash = match received {
+            0 => Sha256::new(),
+            _ => files::Pieces::open(&path)?.hash()?,
+        };
         Ok(Self {
             task: offer.task,
             digest: offer.digest,
             bytes: offer.bytes,
             took: offer.took,
             received,
+            hash,
             path,
             file,
         })
@@ -85,6 +95,12 @@ impl Coordinator {
         let (fleet, run) = (&self.roster.fleet, self.engine.run());
         match Up::open(&message.payload, fleet, run, &device.name, &device.key) {
             Err(reason) => {
+                if reason == Turned::OtherFormatVersion {
+                    self.trouble = Some(format!(
+                        "{} speaks another version of the messages; give all machines of the fleet the same version of fedact",
+                        device.name
+                    ));
+                }
                 self.turn_away(Some(client), reason);
                 Ok(())
             }
@@ -106,15 +122,26 @@ impl Coordinator {
             self.turn_away(Some(client), Turned::Replayed);
             return Ok(());
         }
+        if alive.orders <= self.first_sequence {
+            // Of a device that has read nothing of this process's yet, or kept from an earlier one: only the device can answer to orders.
+            self.due.insert(client);
+            return Ok(());
+        }
         self.devices[client].count = alive.count;
         self.hear(client);
         self.note_held(client, alive.holds);
-        let progress = self.engine.progress();
-        let away = progress.members[client].presence == Presence::Away;
-        if progress.finished.is_none() && away {
-            self.commit(Happened::Ready { client }, None)?;
+        self.note_clips(client, alive.clips);
+        let away = self.engine.progress().members[client].presence == Presence::Away;
+        if away && alive.ready {
+            self.ready(client)?;
         }
         Ok(())
+    }
+
+    /// Notes how many clips a device has, for its next task.
+    fn note_clips(&mut self, client: ClientId, clips: Option<NonZeroU64>) {
+        let device = &mut self.devices[client];
+        device.clips = clips.or(device.clips);
     }
 
     fn take_failed(&mut self, client: ClientId, failed: &Failed) -> Result<(), FleetError> {
@@ -154,6 +181,7 @@ impl Coordinator {
         }
         self.hear(client);
         self.note_held(client, offer.holds);
+        self.note_clips(client, offer.clips);
         if let Some(reason) = self.misfit(client, offer) {
             self.turn_away(Some(client), reason);
             return self.close_unread(client, offer.task, reason.code());
@@ -224,6 +252,7 @@ impl Coordinator {
             .file
             .write_all(chunk.bytes)
             .map_err(FleetError::file(&spool.path))?;
+        spool.hash.update(chunk.bytes);
         spool.received += length;
         let complete = spool.received == spool.bytes;
         device.wanted = None;
@@ -249,21 +278,19 @@ impl Coordinator {
         let (Some(spool), Some(open)) = (self.devices[client].spool.take(), open) else {
             return Ok(());
         };
-        let bytes = std::fs::read(&spool.path).map_err(FleetError::file(&spool.path))?;
-        if Digest::of(&bytes) != spool.digest {
+        if spool.hash.finalize()[..] != spool.digest.as_bytes()[..] {
             files::remove(&spool.path)?;
             self.turn_away(Some(client), Turned::Damaged);
             self.want(client, spool.task, 0, true);
             return Ok(());
         }
-        let message = match self.engine.decode(client, &open, &bytes) {
+        let message = match self.engine.decode(client, &open, &spool.path)? {
             Ok(message) => message,
             Err(unfit) => {
                 files::remove(&spool.path)?;
                 return self.close_unread(client, spool.task, unfit.code());
             }
         };
-        drop(bytes);
         spool
             .file
             .sync_all()
@@ -279,7 +306,7 @@ impl Coordinator {
             took: spool.took,
         };
         self.commit(update, Some(message))?;
-        self.ready_again(client)
+        self.ready(client)
     }
 
     /// Closes a task whose update can never count; else its device would offer it for ever.
@@ -290,14 +317,59 @@ impl Coordinator {
             code: code.to_owned(),
         };
         self.commit(unreadable, None)?;
-        self.ready_again(client)
+        self.ready(client)
     }
 
-    /// Whoever has just sent an update is there and can work.
-    fn ready_again(&mut self, client: ClientId) -> Result<(), FleetError> {
+    /// A device can work: one that was away, or has just sent an update. What it has said of its clips counts from here on; were it in the
+    /// journal whenever it is said, a device could fill that by saying something else each time.
+    fn ready(&mut self, client: ClientId) -> Result<(), FleetError> {
         if self.engine.progress().finished.is_some() {
             return Ok(());
         }
+        if let Some(said) = self.devices[client].clips {
+            let holds = self.holds(client, said.get());
+            let aggregator = self.engine.aggregator();
+            let member = &self.engine.progress().members[client];
+            let known = Happened::Holds {
+                client,
+                clips: member.clips.unwrap_or_default(),
+                samples_per_task: aggregator.config().clients[client].samples_per_task,
+                budget_samples: aggregator.config().budget_samples,
+            };
+            if holds != known {
+                self.commit(holds, None)?;
+            }
+        }
         self.commit(Happened::Ready { client }, None)
+    }
+
+    /// What follows from the clips that a device says it has.
+    fn holds(&self, client: ClientId, said: u64) -> Happened {
+        let config = self.engine.aggregator().config();
+        let Some(own) = self.settings.own_clips else {
+            return Happened::Holds {
+                client,
+                clips: said,
+                samples_per_task: config.clients[client].samples_per_task,
+                budget_samples: config.budget_samples,
+            };
+        };
+        let clips = said.min(own.most);
+        let samples_per_task = clips.saturating_mul(own.passes);
+        let members = self.engine.progress().members.iter().enumerate();
+        let others = members.filter(|(other, _)| *other != client);
+        let lengths = others.filter_map(|(_, member)| member.samples_per_task);
+        let (count, all) = lengths
+            .chain([samples_per_task])
+            .fold((0_u128, 0_u128), |(count, all), samples| {
+                (count + 1, all + u128::from(samples))
+            });
+        let budget_samples = u128::from(own.tasks) * all / count;
+        Happened::Holds {
+            client,
+            clips,
+            samples_per_task,
+            budget_samples: u64::try_from(budget_samples).unwrap_or(u64::MAX),
+        }
     }
 }

@@ -21,8 +21,8 @@ pub trait Judge: std::fmt::Debug + Send {
 }
 
 impl Coordinator {
-    /// Has the model tested before the first task, then whenever so many more samples have reached the coordinator, and
-    /// when the run is over. What is found is in the journal. With a target, the run ends when the share of right answers
+    /// Has the model tested before the first task, then whenever so many more samples have reached the coordinator, or the same share of a
+    /// budget that has changed since the run began, and when the run is over. What is found is in the journal. With a target, the run ends when the share of right answers
     /// reaches it.
     pub fn judged(
         mut self,
@@ -47,7 +47,10 @@ impl Coordinator {
         let (version, samples) = (aggregator.version(), aggregator.samples());
         let over = progress.finished.is_some();
         let due = progress.tested.is_none_or(|last| {
-            let every = bench.every_samples;
+            let budget = aggregator.config().budget_samples;
+            let share = u128::from(bench.every_samples) * u128::from(budget)
+                / u128::from(self.planned_budget.max(1));
+            let every = u64::try_from(share).unwrap_or(u64::MAX).max(1);
             samples / every > last.samples / every || (over && version > last.version)
         });
         if !due {

@@ -2,7 +2,7 @@
 //!
 //! One loop does one thing after the other. What it says is derived from the journal: orders and models that could
 //! not be published because the server was away are published when it is back, and all of them when the coordinator
-//! starts again. Its memory is bounded by the aggregator's, one model more, one chunk a message of a pull, and some words a
+//! starts again. Its memory is bounded by the aggregator's, one model more, the chunks of a pull, and some words a
 //! device; differences between models are made chunk by chunk.
 
 mod held;
@@ -18,6 +18,7 @@ mod watch;
 mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
@@ -29,11 +30,11 @@ use crate::files::{self, Locked};
 use crate::identity::{Key, Roster};
 use crate::journal::{Happened, Journal, Record};
 use crate::link::{self, Door};
-use crate::wire::{Subjects, Turned, Wanted};
+use crate::wire::{MOST_UP_BYTES, Orders, Subjects, Turned, Wanted};
 use crate::{Digest, FleetError, Name, Stop};
 
 pub use judge::Judge;
-pub use settings::Settings;
+pub use settings::{OwnClips, Settings};
 pub use status::{DeviceStatus, Status, is_served};
 
 use held::Held;
@@ -43,11 +44,11 @@ use outlet::Outlet;
 use status::{Pace, Told};
 use ways::Way;
 
-/// Messages of one pull.
+/// Messages of one pull, where they are short.
 const PULLED: usize = 32;
 
-/// A process numbers its orders from its own number times two to this power on.
-const ORDERS_OF_A_PROCESS: u32 = 40;
+/// Where they are long, no more than so many bytes are pulled: they lie in memory until they are looked at.
+const PULLED_BYTES: usize = 8 * MOST_UP_BYTES;
 
 /// How a coordinator's process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct Coordinator {
     held: Option<Held>,
     settings: Settings,
     judge: Option<Bench>,
+    /// Where the run was to end by its rules, before any device had said how many clips it has.
+    planned_budget: u64,
     roster: Roster,
     key: Key,
     subjects: Subjects,
@@ -101,6 +104,8 @@ struct Seen {
     sequence: u64,
     /// The model that it has, as it says.
     holds: Option<Digest>,
+    /// The clips that it has, as it says.
+    clips: Option<NonZeroU64>,
     /// How it gets the model of its last task.
     way: Option<Way>,
     spool: Option<Spool>,
@@ -140,6 +145,7 @@ impl Coordinator {
         }
         files::folder(&folder.join("incoming"))?;
         let lock = Locked::take(folder)?;
+        let planned_budget = config.budget_samples;
         let (engine, journal) = Engine::open(folder, config, start)?;
         let held = match &settings.differences {
             Some(_) => Some(Held::at(folder.join("held"))?),
@@ -150,7 +156,7 @@ impl Coordinator {
         // Those that were added since are looked at as those are that come later.
         roster.devices.truncate(clients);
         let now = Instant::now();
-        let sequence = opened(folder)? << ORDERS_OF_A_PROCESS;
+        let sequence = Orders::first_of(opened(folder)?);
         let devices = roster.devices.iter();
         let devices = devices.map(|_| Seen::new(now, sequence)).collect();
         Ok(Self {
@@ -163,6 +169,7 @@ impl Coordinator {
             held,
             settings,
             judge: None,
+            planned_budget,
             roster,
             key,
             devices,
@@ -223,12 +230,15 @@ impl Coordinator {
         };
         self.trouble = None;
         let servers = self.roster.addresses().len();
+        let numbers = self.engine.aggregator().parameters().len();
+        let longest = MOST_UP_BYTES.min(numbers * 4 + 1024);
+        let pulled = (PULLED_BYTES / longest).clamp(1, PULLED);
         let mut outlet = Outlet::new(
             line.clone(),
             self.subjects.clone(),
             self.engine.run(),
             servers,
-            self.engine.aggregator().parameters().len(),
+            numbers,
         );
         loop {
             if line.is_shut() {
@@ -251,7 +261,7 @@ impl Coordinator {
                 self.write_status(true)?;
                 return Ok(Ended::Stopped);
             }
-            let Some(mut batch) = outlet.pull(PULLED).await else {
+            let Some(mut batch) = outlet.pull(pulled).await else {
                 continue;
             };
             while let Some(pulled) = outlet.next(&mut batch).await {
@@ -294,6 +304,7 @@ impl Coordinator {
                 self.due.insert(client);
             }
             Happened::Added { .. }
+            | Happened::Holds { .. }
             | Happened::Deadline { .. }
             | Happened::Stop { .. }
             | Happened::Tested(_) => {}
@@ -335,6 +346,7 @@ impl Seen {
             count: 0,
             sequence,
             holds: None,
+            clips: None,
             way: None,
             spool: None,
             wanted: None,

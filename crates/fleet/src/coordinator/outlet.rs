@@ -227,7 +227,11 @@ impl Coordinator {
     /// Publishes what is due. What cannot be published now stays due.
     pub(super) async fn publish(&mut self, outlet: &mut Outlet) -> Result<(), FleetError> {
         if !outlet.line.is_up() {
-            self.trouble = Some(Trouble::Silent.to_string());
+            let disbelief = outlet.line.disbelief();
+            self.trouble = Some(match disbelief {
+                Some(why) => format!("there is no connection to the NATS server: {why}"),
+                None => Trouble::Silent.to_string(),
+            });
             return Ok(());
         }
         if outlet.is_wiped().await {

@@ -20,6 +20,8 @@ pub struct Settings {
     /// the next run on, as they do under a strategy that admits nobody later
     /// ([`Strategy::admits_newcomers`](fedact_federation::strategy::Strategy::admits_newcomers)).
     pub newcomers: Option<u64>,
+    /// How long the tasks of devices are that say how many clips they have. None: as long as the rules of the run say.
+    pub own_clips: Option<OwnClips>,
     /// How devices encode their updates.
     pub codec: Codec,
     /// Whether they add to an update what the last one left out.
@@ -47,12 +49,25 @@ pub struct Settings {
     pub trainer: serde_json::Value,
 }
 
+/// What follows from the clips that a device has. It may say anything: a task that is too long would eat up the budget of a run, and its
+/// update would outweigh all others where updates count by their samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnClips {
+    /// Passes over them in an ordinary task.
+    pub passes: u64,
+    /// No device counts for more; one that has more goes on in them where its last task ended.
+    pub most: u64,
+    /// The run's budget is so many tasks of a mean device: one of those that have said how many clips they have.
+    pub tasks: u64,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             authority: None,
             roster: None,
             newcomers: None,
+            own_clips: None,
             codec: Codec::default(),
             feedback: false,
             differences: None,

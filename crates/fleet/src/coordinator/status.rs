@@ -63,6 +63,9 @@ pub struct DeviceStatus {
     pub presence: Presence,
     /// Whether it was sent away.
     pub revoked: bool,
+    /// Clips that it has, if it has said so; no more than are counted.
+    #[serde(default)]
+    pub clips: Option<u64>,
     /// Its open task.
     pub task: Option<u64>,
     /// Versions made since that task's base.
@@ -181,6 +184,7 @@ impl Coordinator {
             name: device.name.clone(),
             presence: member.presence,
             revoked: device.revoked,
+            clips: member.clips,
             task: member.assignment.map(|open| open.task),
             staleness: member
                 .assignment

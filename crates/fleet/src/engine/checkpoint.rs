@@ -123,6 +123,13 @@ pub(super) fn read(
     config.clients.extend(newcomers.map(|samples| Client {
         samples_per_task: *samples,
     }));
+    config.budget_samples = head
+        .progress
+        .budget_samples
+        .unwrap_or(config.budget_samples);
+    for (client, member) in config.clients.iter_mut().zip(&head.progress.members) {
+        client.samples_per_task = member.samples_per_task.unwrap_or(client.samples_per_task);
+    }
     let aggregator = Aggregator::restore(config, head.state, parameters, &rows)
         .ok_or_else(|| damaged("its parts do not fit each other"))?;
     Ok(Some((aggregator, head.progress)))

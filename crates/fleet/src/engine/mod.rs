@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Memory is the aggregator's, and one more model while an update is mixed in: base versions are read from `versions` block by
-//! block when they are needed. While an update is decoded its message is there as well.
+//! block when they are needed, and so is an update from its file, unless its codec has made it shorter than the model.
 
 mod checkpoint;
 mod chronicle;
@@ -21,12 +21,14 @@ mod replay;
 mod rules;
 mod versions;
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use fedact_federation::aggregator::{
     Action, Aggregator, Client, ClientId, Config, Contents, Event, Update,
 };
-use fedact_federation::message::{Decoder, Message, MessageError, apply_in_place};
+use fedact_federation::message::{DecodeError, Decoder, Message, MessageError};
 
 use crate::journal::{Happened, Journal, Placed, Record};
 use crate::wire::{Assignment, Verdict};
@@ -149,29 +151,40 @@ impl Engine {
         self.versions.path(assignment.version)
     }
 
-    /// Reads an update, without handling it.
+    /// Reads an update that lies in a file, without handling it. Says why it is none for this task, if it is not.
     ///
     /// # Errors
-    /// The bytes are no update of this model, or say that they are another client's, task's or version's.
+    /// The file cannot be read.
     pub fn decode(
         &self,
         client: ClientId,
         assignment: &Assignment,
-        bytes: &[u8],
-    ) -> Result<Message, Unfit> {
-        let message = self.decoder.decode(bytes)?;
+        path: &Path,
+    ) -> Result<Result<Message, Unfit>, FleetError> {
+        let message = match self.read_update(path) {
+            Ok(message) => message,
+            Err(DecodeError::Message(error)) => return Ok(Err(error.into())),
+            Err(DecodeError::Read(error)) => return Err(FleetError::file(path)(error)),
+        };
         let header = message.header;
         let own = header.run == self.run
             && usize::try_from(header.client) == Ok(client)
             && header.task == assignment.task
             && header.base_version == assignment.version
             && header.samples == assignment.samples;
-        if own { Ok(message) } else { Err(Unfit::Header) }
+        Ok(if own { Ok(message) } else { Err(Unfit::Header) })
+    }
+
+    fn read_update(&self, path: &Path) -> Result<Message, DecodeError> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let read_at = |bytes: &mut [u8], place| file.read_exact_at(bytes, place);
+        self.decoder.decode_from(length, read_at)
     }
 
     fn kept_update(&self, task: u64, digest: Digest) -> Result<Message, FleetError> {
         let path = self.update_path(task);
-        let bytes = files::read_if_there(&path)?.ok_or_else(|| FleetError::Invalid {
+        let found = files::digest_if_there(&path)?.ok_or_else(|| FleetError::Invalid {
             path: path.clone(),
             reason: "the update is not there: its run did not keep its updates (`keep_updates`), and goes on \
                      from its checkpoint alone"
@@ -182,10 +195,10 @@ impl Engine {
             offset: 0,
             reason,
         };
-        if Digest::of(&bytes) != digest {
+        if found != digest {
             return Err(damaged("its digest is not the journal's".into()));
         }
-        let decoded = self.decoder.decode(&bytes);
+        let decoded = self.read_update(&path);
         decoded.map_err(|error| damaged(error.to_string()))
     }
 
@@ -208,6 +221,16 @@ impl Engine {
                 client: Client {
                     samples_per_task: *samples_per_task,
                 },
+            }),
+            Happened::Holds {
+                client,
+                samples_per_task,
+                budget_samples,
+                ..
+            } => Some(Event::ClientHolds {
+                client: *client,
+                samples_per_task: *samples_per_task,
+                budget_samples: *budget_samples,
             }),
             Happened::Deadline { round } => Some(Event::RoundDeadline { round: *round }),
             Happened::Stop { reason } => Some(Event::Stop { reason: *reason }),
@@ -285,10 +308,11 @@ impl Engine {
     fn applied(&self, open: &Assignment, mut delta: Vec<f32>) -> Result<Vec<f32>, FleetError> {
         let mut done = 0;
         let read = self.versions.read(open.version, open.model, |bytes| {
-            let base = files::numbers_of(bytes);
+            let base = files::each_number_of(bytes);
             let end = delta.len().min(done + base.len());
-            let block = &mut delta[done..end];
-            apply_in_place(&base[..block.len()], block);
+            for (number, base) in delta[done..end].iter_mut().zip(base) {
+                *number += base;
+            }
             done = end;
         });
         read.map(|()| delta)

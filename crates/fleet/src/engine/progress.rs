@@ -19,6 +19,9 @@ pub struct Progress {
     /// Clips of an ordinary task of each client that was added since the run began: the last ones of `members`.
     #[serde(default)]
     pub newcomers: Vec<u64>,
+    /// Clips at which the run ends, since a device has said how many it has.
+    #[serde(default)]
+    pub budget_samples: Option<u64>,
     /// Rounds and groups that close at some time, in seconds since the run began.
     pub deadlines: Vec<(f64, u64)>,
     /// When rounds were opened, for drivers that give them a time.
@@ -56,6 +59,12 @@ pub struct Progress {
 pub struct Member {
     /// Whether it is there.
     pub presence: Presence,
+    /// Clips that it has, as it said last; no more than are counted.
+    #[serde(default)]
+    pub clips: Option<u64>,
+    /// Clips of an ordinary task of it, since it has said how many it has.
+    #[serde(default)]
+    pub samples_per_task: Option<u64>,
     /// Its open task.
     pub assignment: Option<Assignment>,
     /// When that was given out, in seconds since the run began.
@@ -107,6 +116,7 @@ impl Progress {
             journal_end,
             members: vec![Member::default(); clients],
             newcomers: Vec::new(),
+            budget_samples: None,
             deadlines: Vec::new(),
             open_round: None,
             closed_round: None,
@@ -168,6 +178,18 @@ impl Progress {
             Happened::Added { samples_per_task } => {
                 self.newcomers.push(*samples_per_task);
                 self.members.push(Member::default());
+            }
+            Happened::Holds {
+                client,
+                clips,
+                samples_per_task,
+                budget_samples,
+            } => {
+                self.budget_samples = Some(*budget_samples);
+                self.change(*client, |member| {
+                    member.clips = Some(*clips);
+                    member.samples_per_task = Some(*samples_per_task);
+                });
             }
             Happened::Update {
                 client,

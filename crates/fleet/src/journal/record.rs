@@ -37,6 +37,17 @@ pub enum Happened {
         /// Clips of an ordinary task of it.
         samples_per_task: u64,
     },
+    /// A device that is about to be given a task has said how many clips it has.
+    Holds {
+        /// Which.
+        client: ClientId,
+        /// As it says, but no more than are counted.
+        clips: u64,
+        /// Clips of an ordinary task of it from now on.
+        samples_per_task: u64,
+        /// Clips at which the run ends from now on.
+        budget_samples: u64,
+    },
     /// The update of an open task came, whole.
     Update {
         /// Whose.

@@ -9,8 +9,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 
+use super::Line;
+use super::certificate::{self, Noting};
 use super::line::Standing;
-use super::{Line, certificate};
 use crate::FleetError;
 use crate::identity::Key;
 
@@ -58,21 +59,21 @@ pub(crate) async fn connect(door: &Door<'_>) -> Result<Line, FleetError> {
         match options.connect(addresses.clone()).await {
             Ok(client) => return Ok(Line { client, standing }),
             Err(error) => {
-                if let Some(reason) = certificate::out_of_date(&error) {
+                let against = standing.borrow().against.clone();
+                if let Some(reason) = against.as_ref().and_then(certificate::out_of_date) {
                     return Err(FleetError::OutOfDate {
                         address: door.addresses.join(", "),
                         reason,
                     });
+                }
+                if let Some(against) = against {
+                    return Err(not_let_in(door, against.to_string()));
                 }
                 match error.kind() {
                     ConnectErrorKind::AuthorizationViolation
                     | ConnectErrorKind::Authentication
                     | ConnectErrorKind::Tls
                     | ConnectErrorKind::ServerParse => {
-                        return Err(not_let_in(door, error.to_string()));
-                    }
-                    // A certificate that is not believed comes as an error of input and output.
-                    _ if tls && says_certificate(&error) => {
                         return Err(not_let_in(door, error.to_string()));
                     }
                     _ => tokio::time::sleep(Duration::from_millis(300)).await,
@@ -87,6 +88,7 @@ fn options(
     tls: bool,
     told: watch::Sender<Standing>,
 ) -> Result<ConnectOptions, FleetError> {
+    let heard = told.clone();
     let mut options = ConnectOptions::new()
         .nkey(door.key.seed()?)
         .name(&door.name)
@@ -99,7 +101,7 @@ fn options(
         .ignore_discovered_servers()
         .reconnect_delay_callback(|attempts| Duration::from_millis(100 * attempts.min(20) as u64))
         .event_callback(move |event| {
-            told.send_modify(|standing| match &event {
+            heard.send_modify(|standing| match &event {
                 Event::Connected => standing.made += 1,
                 Event::Disconnected => standing.lost += 1,
                 event => standing.shut |= is_refusal(event),
@@ -109,7 +111,7 @@ fn options(
     if tls {
         options = options
             .require_tls(true)
-            .tls_client_config(tls_config(door)?);
+            .tls_client_config(tls_config(door, told)?);
     }
     Ok(options)
 }
@@ -122,7 +124,10 @@ fn is_refusal(event: &Event) -> bool {
     }
 }
 
-fn tls_config(door: &Door<'_>) -> Result<rustls::ClientConfig, FleetError> {
+fn tls_config(
+    door: &Door<'_>,
+    told: watch::Sender<Standing>,
+) -> Result<rustls::ClientConfig, FleetError> {
     let wrong = |reason: String| FleetError::Certificate {
         host: door.addresses.join(", "),
         reason,
@@ -138,26 +143,21 @@ fn tls_config(door: &Door<'_>) -> Result<rustls::ClientConfig, FleetError> {
             .map_err(|error| wrong(error.to_string()))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Noting::new(roots, Arc::clone(&provider), told);
+    let verifier = verifier.map_err(|error| wrong(error.to_string()))?;
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| wrong(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    // What is believed is what it would be without: see there.
+    let config = config
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(config.with_no_client_auth())
 }
 
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn says_certificate(error: &async_nats::ConnectError) -> bool {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = source {
-        if error.to_string().contains("certificate") {
-            return true;
-        }
-        source = error.source();
-    }
-    false
 }
 
 fn not_let_in(door: &Door<'_>, reason: String) -> FleetError {

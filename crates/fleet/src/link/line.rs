@@ -5,10 +5,11 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Client, RequestErrorKind};
 use bytes::Bytes;
+use rustls::CertificateError;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::{PATIENCE, PATIENCE_FOR_LAST, PATIENCE_FOR_PIECE, Trouble};
+use super::{PATIENCE, PATIENCE_FOR_LAST, PATIENCE_FOR_PIECE, Trouble, certificate};
 use crate::wire::Subjects;
 
 /// Codes of JetStream's errors: a stream, and a consumer, that is not there.
@@ -19,7 +20,7 @@ const CONSUMER_NOT_FOUND: u64 = 10014;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What has happened to a connection so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Standing {
     /// How often it was made.
     pub made: u64,
@@ -27,6 +28,8 @@ pub(super) struct Standing {
     pub lost: u64,
     /// Whether the server has said that it knows the key no longer.
     pub shut: bool,
+    /// What TLS had against the certificate of the server that was tried last.
+    pub against: Option<CertificateError>,
 }
 
 /// A connection that comes back by itself. What was asked before it was lost is never answered, so nobody waits for it.
@@ -58,6 +61,14 @@ impl Line {
     /// Whether there is a connection now.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// Why there is no connection, if that is because of the server's certificate.
+    pub fn disbelief(&self) -> Option<String> {
+        let standing = self.standing.borrow();
+        let against = standing.against.as_ref().filter(|_| !self.is_up())?;
+        let words = certificate::out_of_date(against);
+        Some(words.unwrap_or_else(|| format!("its certificate is not believed: {against}")))
     }
 
     /// How often the connection was made so far: what was learned over an earlier one may no longer be so.

@@ -19,7 +19,8 @@ pub struct Orders {
     pub run: u64,
     /// For whom.
     pub device: Name,
-    /// Larger with every orders to a device, over restarts too.
+    /// Larger with every orders to a device, over restarts too: a process of the coordinator numbers its own from
+    /// [`Self::first_of`] on.
     pub sequence: u64,
     /// The open task, if there is one.
     pub assignment: Option<Assignment>,
@@ -121,7 +122,20 @@ pub enum Down {
     Description(Description),
 }
 
+/// A process numbers its orders from its own number times two to this power on.
+const ORDERS_OF_A_PROCESS: u32 = 40;
+
 impl Orders {
+    /// The number below all those that the coordinator's process of this number gives to orders.
+    pub fn first_of(process: u64) -> u64 {
+        process << ORDERS_OF_A_PROCESS
+    }
+
+    /// The number of the process that gave orders this number.
+    pub fn process_of(sequence: u64) -> u64 {
+        sequence >> ORDERS_OF_A_PROCESS
+    }
+
     /// The message, signed.
     pub fn seal(&self, key: &Key) -> Vec<u8> {
         seal::seal(Kind::Orders, self, key)

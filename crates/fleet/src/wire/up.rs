@@ -1,5 +1,7 @@
 //! What devices say.
 
+use std::num::NonZeroU64;
+
 use serde::{Deserialize, Serialize};
 
 use super::chunk::Chunk;
@@ -8,7 +10,7 @@ use super::{MOST_UP_BODY, MOST_UP_BYTES, Turned};
 use crate::identity::{Key, PublicKey};
 use crate::{Digest, Name};
 
-/// "I am here, and have nothing to send": from a device without a task, a request for one.
+/// "I am here, and have nothing to send": from a device without a task that is ready, a request for one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Alive {
@@ -21,6 +23,13 @@ pub struct Alive {
     /// Larger with every such message of a device, over restarts too; so that one that somebody kept and sends
     /// again cannot make a silent device look alive.
     pub count: u64,
+    /// The number of the last orders of this run that it has read, 0 before the first. A coordinator believes none that has not read
+    /// orders of its own process, so that one that somebody kept passes after a restart as little as before.
+    pub orders: u64,
+    /// Whether it can work. It cannot while it gets its clips ready, which may take long.
+    pub ready: bool,
+    /// Clips that it has to train on, if it can tell: the length of its tasks follows from them.
+    pub clips: Option<NonZeroU64>,
     /// SHA-256 of the model that it has, if it has one: the next one may come as a difference to it.
     pub holds: Option<Digest>,
 }
@@ -59,6 +68,8 @@ pub struct Offer {
     pub digest: Digest,
     /// What the task took.
     pub took: Took,
+    /// As in [`Alive`].
+    pub clips: Option<NonZeroU64>,
     /// As in [`Alive`].
     pub holds: Option<Digest>,
     /// The first byte that will follow: 0 at first, the length when it believes to have sent everything. If the

@@ -1,6 +1,8 @@
 //! A device by hand: it says whatever a test wants it to.
 #![allow(dead_code, clippy::unwrap_used)] // helpers are outside of test functions
 
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use fedact_federation::message::{Codec, Encoder, Header, delta};
 use fedact_fleet::Digest;
 use fedact_fleet::identity::Join;
 use fedact_fleet::wire::{
-    Alive, Assignment, CHUNK_BYTES, Chunk, Down, Offer, Orders, Subjects, Took,
+    Alive, Assignment, CHUNK_BYTES, Chunk, Down, Failed, Offer, Orders, Subjects, Took,
 };
 
 pub struct Hand {
@@ -22,7 +24,11 @@ pub struct Hand {
     pub run: u64,
     /// The model that it says it has.
     pub holds: Option<Digest>,
+    /// The clips that it says it has.
+    pub clips: Option<NonZeroU64>,
     count: u64,
+    /// The number of the last orders that it has read.
+    read: AtomicU64,
 }
 
 impl Hand {
@@ -50,7 +56,9 @@ impl Hand {
             complaints,
             run,
             holds: None,
+            clips: None,
             count: 0,
+            read: AtomicU64::new(0),
         }
     }
 
@@ -76,6 +84,9 @@ impl Hand {
             run: self.run,
             device: self.join.device.clone(),
             count: self.count,
+            orders: self.read.load(Ordering::Relaxed),
+            ready: true,
+            clips: self.clips,
             holds: self.holds,
         }
     }
@@ -92,7 +103,10 @@ impl Hand {
             ..
         } = &self.join;
         match Down::open(&answer.payload, fleet, device, coordinator) {
-            Ok(Down::Orders(orders)) if orders.run == self.run => Some(orders),
+            Ok(Down::Orders(orders)) if orders.run == self.run => {
+                self.read.store(orders.sequence, Ordering::Relaxed);
+                Some(orders)
+            }
             _ => None,
         }
     }
@@ -137,6 +151,18 @@ impl Hand {
         panic!("no task: {:?}", self.orders().await);
     }
 
+    /// Gives a task back.
+    pub async fn fail(&self, assignment: &Assignment) {
+        let failed = Failed {
+            fleet: self.join.fleet.clone(),
+            run: self.run,
+            device: self.join.device.clone(),
+            task: assignment.task,
+            reason: "it was told to".into(),
+        };
+        self.say(failed.seal(&self.join.key)).await;
+    }
+
     /// An update for a task that moves every number by a half.
     pub fn update(&self, assignment: &Assignment, numbers: usize) -> Vec<u8> {
         let layout = Layout::vector(numbers);
@@ -173,6 +199,7 @@ impl Hand {
             bytes: update.len() as u64,
             digest: Digest::of(update),
             took: Took::default(),
+            clips: self.clips,
             holds: self.holds,
             from: 0,
         }

@@ -10,12 +10,13 @@
 mod problem;
 
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fedact_federation::message::{Codec, Numbers};
-use fedact_fleet::client::{Client, Told};
-use fedact_fleet::coordinator::{Coordinator, Settings};
+use fedact_fleet::client::{Client, Told, Trainer, TrainerError, Work};
+use fedact_fleet::coordinator::{Coordinator, OwnClips, Settings};
 use fedact_fleet::identity::Join;
 use fedact_fleet::setup::Fleet;
 use fedact_fleet::{FleetError, Stop};
@@ -58,6 +59,11 @@ async fn coordinator(folder: &Path, numbers: usize, tasks: u64) -> Result<(), Fl
             numbers: Numbers::Int8,
             ..Codec::exact()
         }),
+        own_clips: Some(OwnClips {
+            passes: 1,
+            most: problem::SAMPLES,
+            tasks,
+        }),
         checkpoint_every: 16,
         keep_updates: true,
         ..Settings::default()
@@ -82,10 +88,10 @@ async fn device(
     pause: Duration,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let join = Join::read(join)?;
-    let trainer = problem::Point {
+    let trainer = Holder(problem::Point {
         point: problem::point(join.device.as_str(), numbers),
         pause,
-    };
+    });
     std::fs::create_dir_all(&folder)?;
     let mut decided = std::fs::OpenOptions::new()
         .create(true)
@@ -102,4 +108,17 @@ async fn device(
     });
     client.take_part(&Stop::new()).await?;
     Ok(())
+}
+
+/// A device of the problem that says how many clips it has: more than are counted, and as many as are taken of one that does not.
+struct Holder(problem::Point);
+
+impl Trainer for Holder {
+    fn clips(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(1000)
+    }
+
+    fn train(&mut self, work: &Work<'_>) -> Result<Vec<f32>, TrainerError> {
+        self.0.train(work)
+    }
 }

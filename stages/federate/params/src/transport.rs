@@ -10,6 +10,9 @@ use crate::{FederateParams, StrategyKind};
 /// Clips that a device is taken to hold where the centre has none to tell by.
 const CLIPS_OF_A_DEVICE: u64 = 64;
 
+/// So many times more than that is believed of a device that says more, unless `max_clips` says otherwise.
+const MEANS_OF_A_DEVICE: u64 = 10;
+
 /// Between coordinator and clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -35,9 +38,12 @@ impl Transport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FleetParams {
-    /// Clips that a device processes in a task, repeats counted; null: `local_epochs` passes over as many clips as a group
-    /// of the train split has on average, 64 where there is no train split.
+    /// Clips that every device processes in a task, repeats counted; null: `local_epochs` passes over the clips that it says it has. Of one that
+    /// has not said so it is taken that it has as many as a group of the train split has on average, 64 where there is no train
+    /// split.
     pub clips_per_task: Option<u64>,
+    /// No device counts for more clips than these, whatever it says; null: 10 times as many as are taken of one that says nothing.
+    pub max_clips: Option<u64>,
     /// Seconds after which the task of a silent device is given up.
     pub lease_seconds: f64,
     /// Seconds without a sign of any device after which the run ends; null: it waits for ever.
@@ -52,6 +58,7 @@ impl Default for FleetParams {
     fn default() -> Self {
         Self {
             clips_per_task: None,
+            max_clips: None,
             lease_seconds: 60.0,
             patience_seconds: None,
             down: Some(Codec::exact()),
@@ -60,27 +67,40 @@ impl Default for FleetParams {
 }
 
 impl FederateParams {
-    /// Clips of an ordinary task of a device, repeats counted. What devices hold is not known at the centre; the clips there
+    /// Clips of an ordinary task of a device that has not said how many it holds, repeats counted. The clips at the centre
     /// (`train_clips` of so many `groups`) tell what a person's videos come to.
     pub fn clips_per_task(&self, train_clips: usize, groups: usize) -> u64 {
-        self.fleet.clips_per_task.unwrap_or_else(|| {
-            let mean = (train_clips as u64).checked_div(groups as u64);
-            let clips = mean.filter(|clips| *clips > 0);
-            clips.unwrap_or(CLIPS_OF_A_DEVICE) * u64::from(self.local_epochs)
-        })
+        let clips = clips_of_a_device(train_clips, groups);
+        let fixed = self.fleet.clips_per_task;
+        fixed.unwrap_or(clips * u64::from(self.local_epochs))
+    }
+
+    /// The most clips that a device counts for whose tasks follow from what it says; none where all tasks have one length.
+    pub fn max_clips(&self, train_clips: usize, groups: usize) -> Option<u64> {
+        let FleetParams {
+            clips_per_task,
+            max_clips,
+            ..
+        } = self.fleet;
+        let most = MEANS_OF_A_DEVICE * clips_of_a_device(train_clips, groups);
+        clips_per_task.is_none().then(|| max_clips.unwrap_or(most))
     }
 
     pub(crate) fn check_transport(&self) -> Result<(), OutOfRange> {
         let FleetParams {
             clips_per_task,
+            max_clips,
             lease_seconds,
             patience_seconds,
             down,
         } = &self.fleet;
-        if let Some(clips) = clips_per_task {
-            let fits = (1..=1_000_000_000).contains(clips);
+        for (key, clips) in [
+            ("fleet.clips_per_task", clips_per_task),
+            ("fleet.max_clips", max_clips),
+        ] {
+            let fits = clips.is_none_or(|clips| (1..=1_000_000_000).contains(&clips));
             let expected = "between 1 and 1000000000";
-            OutOfRange::unless(fits, "fleet.clips_per_task", clips, expected)?;
+            OutOfRange::unless(fits, key, clips.unwrap_or_default(), expected)?;
         }
         let fits = (1.0..=86_400.0).contains(lease_seconds);
         let expected = "between 1 and 86400";
@@ -104,6 +124,13 @@ impl FederateParams {
         let expected = "`simulation` under the strategy `central`, which has no clients";
         OutOfRange::unless(fits, "transport", self.transport.name(), expected)
     }
+}
+
+/// What a device is taken to hold that has not said so.
+fn clips_of_a_device(train_clips: usize, groups: usize) -> u64 {
+    let mean = (train_clips as u64).checked_div(groups as u64);
+    let clips = mean.filter(|clips| *clips > 0);
+    clips.unwrap_or(CLIPS_OF_A_DEVICE)
 }
 
 #[cfg(test)]
@@ -145,6 +172,17 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_says_how_many_clips_it_has_is_believed_up_to_a_bound() {
+        let mut params = params(&json!({"transport": "nats", "local_epochs": 3}));
+        assert_eq!(params.max_clips(48, 4), Some(120));
+        assert_eq!(params.max_clips(0, 0), Some(10 * CLIPS_OF_A_DEVICE));
+        params.fleet.max_clips = Some(7);
+        assert_eq!(params.max_clips(48, 4), Some(7));
+        params.fleet.clips_per_task = Some(50);
+        assert_eq!(params.max_clips(48, 4), None);
+    }
+
+    #[test]
     fn what_a_fleet_cannot_do_is_named() {
         for (given, message) in [
             (
@@ -154,6 +192,10 @@ mod tests {
             (
                 json!({"fleet": {"clips_per_task": 0}}),
                 "`fleet.clips_per_task` is 0, but must be between 1 and 1000000000",
+            ),
+            (
+                json!({"fleet": {"max_clips": 1_000_000_001}}),
+                "`fleet.max_clips` is 1000000001, but must be between 1 and 1000000000",
             ),
             (
                 json!({"fleet": {"lease_seconds": 0.5}}),

@@ -19,7 +19,16 @@ use crate::{FederateError, FederateParams, rules};
 /// What stands in the place of a device profile.
 const DEVICE: &str = "real device";
 
-/// Writes the history of the run in `folder` to `path`, and gives the time at which the run was over. `devices` are the names in the
+/// A device of the run.
+#[derive(Debug)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// The clips that it has, if it has said so.
+    pub clips: Option<u64>,
+}
+
+/// Writes the history of the run in `folder` to `path`, and gives the time at which the run was over. `devices` are those of the
 /// roster, in order.
 ///
 /// # Errors
@@ -27,7 +36,7 @@ const DEVICE: &str = "real device";
 pub fn write(
     path: &Path,
     folder: &Path,
-    devices: &[String],
+    devices: &[Device],
     plan: &Plan,
     params: &FederateParams,
     outcome: &Outcome,
@@ -66,7 +75,7 @@ pub fn write(
 /// The first line. How fast the devices are is what they measured themselves to be.
 fn start(
     folder: &Path,
-    devices: &[String],
+    devices: &[Device],
     plan: &Plan,
     params: &FederateParams,
     outcome: &Outcome,
@@ -87,10 +96,11 @@ fn start(
         Ok::<(), FederateError>(())
     })?;
     let clients = devices.iter().zip(speeds);
-    let clients = clients.map(|(name, (clips, seconds))| ClientSummary {
-        id: name.clone(),
+    let taken = plan.samples_per_client_epoch.round() as u64;
+    let clients = clients.map(|(device, (clips, seconds))| ClientSummary {
+        id: device.name.clone(),
         device: DEVICE.to_owned(),
-        clips: plan.samples_per_client_epoch.round() as u64,
+        clips: device.clips.unwrap_or(taken),
         clips_per_second: if seconds > 0.0 {
             clips as f64 / seconds
         } else {
@@ -108,7 +118,7 @@ fn start(
 
 /// The lines of a history, one after the other.
 struct Telling<'a> {
-    devices: &'a [String],
+    devices: &'a [Device],
     plan: &'a Plan,
     batch_size: u64,
     /// Of updates that were answered and not decided yet.
@@ -119,7 +129,8 @@ struct Telling<'a> {
 
 impl Telling<'_> {
     fn name(&self, client: ClientId) -> String {
-        self.devices.get(client).cloned().unwrap_or_default()
+        let device = self.devices.get(client);
+        device.map_or_else(String::new, |device| device.name.clone())
     }
 
     fn tell(&mut self, entry: Entry) -> Option<Record> {

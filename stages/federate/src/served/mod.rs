@@ -61,7 +61,7 @@ pub fn serve(
     let layout = rules::layout_of(&model);
     // A run that was begun goes on by the rules that it began with, however many devices the fleet has by now.
     let begun = clients_at_start(&Place::path(&fleet, &job.checkpoints)?)?;
-    let plan = Plan::of(params, &clips, begun.unwrap_or(roster.devices.len()))?;
+    let mut plan = Plan::of(params, &clips, begun.unwrap_or(roster.devices.len()))?;
     let brief = brief::brief(&model.info, &clips, params)?;
     let place = Place::take(&fleet, &job.checkpoints)?;
 
@@ -76,6 +76,7 @@ pub fn serve(
         authority: fleet.authority()?,
         roster: Some(fleet.roster_path()),
         newcomers: Some(plan.clips_per_task),
+        own_clips: plan.own_clips,
         codec: params.codec.clone(),
         feedback: params.error_feedback && !params.codec.is_exact(),
         differences: params.fleet.down.clone(),
@@ -100,12 +101,15 @@ pub fn serve(
         )
         .telling(show::teller(progress, reporter.clone(), &plan));
     let reason = until_it_ends(&mut coordinator, reporter)?;
+    plan.budget_samples = coordinator.engine().aggregator().config().budget_samples;
     let mut outcome = outcome::outcome(coordinator.engine(), reason, &plan, params);
-    let devices: Vec<String> = coordinator
-        .roster()
-        .devices
-        .iter()
-        .map(|device| device.name.to_string())
+    let members = &coordinator.engine().progress().members;
+    let devices = coordinator.roster().devices.iter().zip(members);
+    let devices: Vec<history::Device> = devices
+        .map(|(device, member)| history::Device {
+            name: device.name.to_string(),
+            clips: member.clips,
+        })
         .collect();
     // With it goes the examiner's network, and the model is read once more.
     drop(coordinator);

@@ -6,24 +6,26 @@ use fedact_clips::{ClipSet, Split};
 use fedact_federation::aggregator::Config;
 use fedact_federation::layout::Layout;
 use fedact_federation::strategy::Strategy;
+use fedact_fleet::coordinator::OwnClips;
 use fedact_stage::OutOfRange;
 
 use crate::{FederateError, FederateParams, rules};
 
-/// What the params come to for so many devices. A device's clips are its own: what they are taken to be is what a task of
-/// `local_epochs` passes holds.
+/// What the params come to for so many devices, before any has said how many clips it has.
 #[derive(Debug, Clone)]
 pub struct Plan {
     strategy: Strategy,
     /// Devices at the beginning.
     pub devices: usize,
-    /// Clips of an ordinary task, repeats counted.
+    /// Clips of an ordinary task of a device that has not said how many it has, repeats counted.
     pub clips_per_task: u64,
-    /// Clips of a pass.
+    /// What follows from what the others say; none where all tasks have one length.
+    pub own_clips: Option<OwnClips>,
+    /// Clips of a pass of such a device.
     pub samples_per_client_epoch: f64,
     /// The budget in whole rounds of all devices.
     pub client_epochs: u64,
-    /// The same in clips.
+    /// The same in clips: of devices that have not said how many they have, until they do.
     pub budget_samples: u64,
 }
 
@@ -56,11 +58,17 @@ impl Plan {
         let groups: BTreeSet<&str> = train.iter().map(|clip| clips.group(*clip)).collect();
         let clips_per_task = params.clips_per_task(train.len(), groups.len());
         let epochs = u64::from(params.local_epochs);
+        let max_clips = params.max_clips(train.len(), groups.len());
         let tasks = rules::rounds(params, devices) * devices as u64;
         Ok(Self {
             strategy,
             devices,
             clips_per_task,
+            own_clips: max_clips.map(|most| OwnClips {
+                passes: epochs,
+                most,
+                tasks,
+            }),
             samples_per_client_epoch: clips_per_task as f64 / epochs as f64,
             client_epochs: tasks * epochs,
             budget_samples: tasks * clips_per_task,
@@ -84,8 +92,8 @@ impl Plan {
         (params.evaluate_every as f64 * self.samples_per_client_epoch).round() as u64
     }
 
-    /// Clips in passes of a device over what it is taken to hold.
+    /// Clips in passes of a mean device.
     pub fn client_epochs_of(&self, samples: u64) -> f64 {
-        samples as f64 / self.samples_per_client_epoch
+        samples as f64 * self.client_epochs as f64 / self.budget_samples.max(1) as f64
     }
 }

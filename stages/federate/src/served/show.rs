@@ -17,7 +17,7 @@ pub fn teller(
     reporter: Reporter,
     plan: &Plan,
 ) -> impl FnMut(&Status) + Send + 'static {
-    let plan = plan.clone();
+    let mut plan = plan.clone();
     let mut trouble = None;
     let mut before: Option<Status> = None;
     move |status| {
@@ -31,6 +31,7 @@ pub fn teller(
             }
         }
         progress.detail(detail(status));
+        plan.budget_samples = status.budget_samples;
         progress.set(plan.client_epochs_of(status.samples).floor() as u64);
     }
 }
