@@ -22,25 +22,26 @@
 //! ```text
 //! equal:   w = 1
 //! clips:   w = min(K, n_i / (n/N))
-//! share:   w = min(K, (n_i/n)·(a - a_i) / (n/N))
+//! share:   w = min(K, (n_i/n)·(c - c_i) / (n/N))
 //! ```
 //!
-//! `a` counts the clips of all updates that have counted so far, this one included, and `a_i` is what it was when the client's
-//! last one counted (0 before its first). The differences `a - a_i` of one client add up to all work, however often it sends: after `a`
-//! clips the weights of client `i` have come to `(n_i/n)·a/(n/N)`, less what its next update will count for. So with every `n` clips, the
-//! work of one of FedAvg's rounds, the buffers move the model by
+//! `c` counts the clips of all updates that have counted so far, this one included, and `c_i` is what it was when the client's
+//! last one counted (0 before its first). The differences `c - c_i` of one client add up to all work, however often it sends: after
+//! `c` clips the weights of client `i` have come to `(n_i/n)·c/(n/N)`, less what its next update will count for. So with every `n`
+//! clips, the work of one of FedAvg's rounds, the buffers move the model by
 //!
 //! ```text
 //! (N/K)·Σ (n_i/n)·Δ_i
 //! ```
 //!
-//! in all, along FedAvg's mean and as far as `N/K` of its steps, whatever the speeds are, and nothing need be known or estimated of
-//! them. With equal clips and equal speeds every weight is 1. By `clips` a client counts by its part `c_i` of the work that is done,
-//! `(N/K)·Σ c_i·Δ_i`: clips are made up for, speed is not. A client that joins late, or was away, has the work since then or since its
-//! last update; `w ≤ K` means that no update moves the model further than its client went, and is where a client that sends
-//! very seldom counts for less than its share. Staleness weighs beside it: with `a` = 0 the sums above are exact.
+//! in all: along FedAvg's mean, `N/K` of its steps far, whatever the speeds are, and nothing need be known or estimated of
+//! them. With equal clips, where clients send in turn, every weight is 1. By `clips` that sum is `(N/K)·Σ p_i·Δ_i` with `p_i` the
+//! client's part of the work that is done: clips are made up for, speed is not.
 //!
-//! Robust rules count heads and differential privacy bounds what one update does, so under both `w` = 1.
+//! A client that joins late, or was away, stands for the work since it came or since its last update. `w ≤ K` means that no update
+//! moves the model further than its client went, and is where one that sends very seldom counts for less than its share. Staleness
+//! is weighed beside it; with `a` = 0 the sums are exact. Robust rules count heads, and differential privacy bounds
+//! what one update does, so under both `w` = 1.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,7 +82,7 @@ pub struct Work {
     pub all: u64,
     /// `N`.
     pub clients: usize,
-    /// `a - a_i`, of all updates that counted since the client's last one; its own new one included.
+    /// `c - c_i`, of all updates that counted since the client's last one; its own new one included.
     pub since: u64,
 }
 
