@@ -6,20 +6,22 @@ mod kit;
 use std::collections::BTreeMap;
 
 use fedact_federation::aggregator::{
-    Action, Aggregator, Config, Contents, EndReason, Event, Update,
+    Action, Aggregator, Client, Config, Contents, EndReason, Event, Update,
 };
 use fedact_federation::central::{CentralRun, CentralSetting};
 use fedact_federation::clock::DeviceClock;
 use fedact_federation::device::DropOut;
 use fedact_federation::history::Record;
 use fedact_federation::layout::Layout;
+use fedact_federation::simulation::Host;
 use fedact_federation::strategy::{
-    Calibration, FedCompass, Moments, Privacy, ServerOptimizer, ServerStep, Strategy,
+    Average, Calibration, Combination, FedCompass, Moments, Privacy, ServerOptimizer, ServerStep,
+    Strategy, UpdateWeights,
 };
 use fedact_federation::validation::Refusal;
 use kit::{
     CLIPS, FOUR_TO_ONE, LOGISTIC, Logistic, by, cached, every_strategy, fedasync, fedavg, fedbuff,
-    participants, rules,
+    participants, rules, weighted,
 };
 
 /// A server for a model of one number, which is 0, and clients of so many samples each.
@@ -175,6 +177,174 @@ fn no_update_counts_for_more_samples_than_the_cap() {
     let actions = server.handle(answer(1, tasks[1], 0.0));
     assert_eq!(weights(&actions), [0.5, 0.5]);
     close(model(&server), 2.0);
+}
+
+#[test]
+fn changes_in_a_buffer_count_by_their_clips_or_by_their_clients_share() {
+    // 10 and 30 clips: half and one and a half times the mean of 20.
+    let mut server = server(weighted(2, UpdateWeights::Clips), &[10, 30]);
+    work(&mut server, 0, 4.0);
+    let actions = work(&mut server, 1, 4.0);
+    assert_eq!(weights(&actions), [0.25, 0.75]);
+    close(model(&server), 4.0);
+
+    // The small client sends three times before the large one does.
+    let mut server = self::server(weighted(4, UpdateWeights::Share), &[10, 30]);
+    let large = ready(&mut server, 1);
+    for _ in 0..3 {
+        work(&mut server, 0, 1.0);
+    }
+    let actions = server.handle(answer(1, large, 1.0));
+    // A quarter of 10 clips each, over the mean of 20; three quarters of all 60.
+    let (small, big) = (0.25 * 10.0 / 20.0, 0.75 * 60.0 / 20.0);
+    assert_eq!(
+        weights(&actions),
+        [small, small, small, big].map(|one| one / 4.0)
+    );
+    close(model(&server), (3.0 * small + big) / 4.0);
+    // 30 of the 40 since are the large one's.
+    work(&mut server, 0, 0.0);
+    work(&mut server, 0, 0.0);
+    work(&mut server, 0, 0.0);
+    let actions = work(&mut server, 1, 0.0);
+    assert_eq!(weights(&actions)[0], 0.25 * 40.0 / 20.0 / 4.0);
+}
+
+#[test]
+fn by_share_clients_come_to_what_they_count_for_in_fedavg_whatever_their_speed() {
+    let clips = [5_u64, 10, 20, 45];
+    let mut server = server(weighted(6, UpdateWeights::Share), &clips);
+    // In every turn client 0 sends eight times, 1 and 2 twice, and 3 once.
+    let turn = [0, 0, 1, 0, 2, 0, 0, 0, 1, 2, 0, 0, 3];
+    let mut sums = [0.0; 4];
+    let mut work_done = 0;
+    for _ in 0..6 {
+        for client in turn {
+            work_done += clips[client];
+            for action in work(&mut server, client, 1.0) {
+                if let Action::Mixed { client, weight, .. } = action {
+                    sums[client] += weight;
+                }
+            }
+        }
+    }
+    // 13 full buffers of 6: n_i/n of the work in tasks of the mean client, by K, less what came since the last change.
+    assert_eq!(server.version(), 13);
+    for (client, sum) in sums.into_iter().enumerate() {
+        let share = clips[client] as f64 / 80.0;
+        let expected = share * work_done as f64 / 20.0 / 6.0;
+        let of_a_turn = share * (work_done as f64 / 6.0) / 20.0 / 6.0;
+        assert!(
+            sum <= expected + 1e-9 && sum > expected - of_a_turn,
+            "{client}: {sum} for {expected}"
+        );
+    }
+}
+
+#[test]
+fn no_weight_moves_the_model_further_than_its_client_went_and_newcomers_count_from_when_they_came()
+{
+    let mut server = server(weighted(2, UpdateWeights::Share), &[10, 10]);
+    let slow = ready(&mut server, 1);
+    for _ in 0..20 {
+        work(&mut server, 0, 0.0);
+    }
+    let added = Event::ClientAdded {
+        client: Client {
+            samples_per_task: 10,
+        },
+    };
+    server.handle(added);
+    // A third of 10 clips by 10, and then 22 tasks by 3, which is more than 2.
+    work(&mut server, 2, 3.0);
+    let actions = server.handle(answer(1, slow, 3.0));
+    let weights = weights(&actions);
+    assert!((weights[0] - 1.0 / 6.0).abs() < 1e-12, "{weights:?}");
+    assert_eq!(weights[1], 1.0);
+    close(model(&server), 3.5);
+}
+
+#[test]
+fn a_robust_rule_and_a_private_step_count_heads() {
+    for step in [
+        kit::with(Combination::Median),
+        ServerStep {
+            privacy: Some(Privacy {
+                clip: 10.0,
+                noise: 1e-9,
+                delta: 1e-5,
+            }),
+            ..ServerStep::default()
+        },
+    ] {
+        let Strategy::FedBuff(mut rules) = weighted(2, UpdateWeights::Share) else {
+            panic!("another strategy");
+        };
+        rules.step = step;
+        let mut server = server(Strategy::FedBuff(rules), &[10, 90]);
+        work(&mut server, 0, 2.0);
+        let actions = work(&mut server, 1, 4.0);
+        assert_eq!(weights(&actions), [0.5, 0.5]);
+        close(model(&server), 3.0);
+    }
+}
+
+#[test]
+fn the_model_that_is_kept_is_an_average_and_clients_train_from_the_last_version() {
+    let averaged = |strategy, share| {
+        let config = server(strategy, &[10, 10]).config().clone();
+        let config = Config {
+            average: Some(Average { share }),
+            ..config
+        };
+        Aggregator::new(config, vec![0.0])
+    };
+    // Versions 2, 6 and 7: their mean is 5. What clients are sent is the version.
+    let mut server = averaged(fedbuff(1, ServerStep::default()), 1.0);
+    assert_eq!(server.model()[0], 0.0);
+    for (change, version, mean) in [(2.0, 2.0, 2.0), (4.0, 6.0, 4.0), (1.0, 7.0, 5.0)] {
+        work(&mut server, 0, change);
+        close(model(&server), version);
+        close(server.model()[0], mean);
+    }
+    // The second counts 1/(1 + 0.5), the third 1/(1 + 0.5·2): 2 + 4·2/3 = 14/3, then halfway to 7.
+    let mut server = averaged(fedavg(ServerStep::default()), 0.5);
+    for (change, average) in [(2.0, 2.0), (4.0, 14.0 / 3.0), (1.0, 35.0 / 6.0)] {
+        let tasks = [ready(&mut server, 0), ready(&mut server, 1)];
+        server.handle(answer(0, tasks[0], change));
+        server.handle(answer(1, tasks[1], change));
+        close(server.model()[0], average);
+    }
+    // FedAsync: 0.6·5 = 3 and 0.4·3 + 0.6·8 = 6.
+    let mut server = averaged(fedasync(), 1.0);
+    for (trained, average) in [(5.0, 3.0), (8.0, 4.5)] {
+        let (task, base_version, samples) = ready(&mut server, 0);
+        server.handle(Event::UpdateArrived(Update {
+            client: 0,
+            task,
+            base_version,
+            samples,
+            layout: Layout::vector(1).fingerprint(),
+            contents: Contents::Parameters(vec![trained]),
+        }));
+        close(server.model()[0], average);
+    }
+}
+
+#[test]
+fn tests_are_of_the_average() {
+    for (name, strategy) in every_strategy() {
+        let members = participants(&FOUR_TO_ONE, 0.1, 1);
+        let (mut config, setting) = rules(strategy, members, 320, LOGISTIC);
+        config.average = Some(Average { share: 0.25 });
+        let mut host = Logistic::new(8, 3);
+        let simulation = kit::run((config, setting), &mut host);
+        let server = simulation.aggregator();
+        assert_ne!(server.model(), server.parameters(), "{name}");
+        let tested = host.evaluate(server.model()).unwrap();
+        assert_eq!(simulation.last_score(), Some(tested), "{name}");
+        assert!(tested.top1 > 0.9, "{name}: {}", tested.top1);
+    }
 }
 
 #[test]

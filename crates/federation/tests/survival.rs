@@ -8,7 +8,7 @@ use fedact_federation::clock::{DeviceClock, derived_rng};
 use fedact_federation::device::DropOut;
 use fedact_federation::message::{Codec, Numbers};
 use fedact_federation::simulation::{Participant, Setting, Simulation, Uplink};
-use fedact_federation::strategy::Strategy;
+use fedact_federation::strategy::{Average, Strategy};
 use fedact_federation::validation::NormBound;
 use kit::{Attack, FOUR_TO_ONE, LOGISTIC, Logistic, every_strategy, participants, rules, start};
 use proptest::prelude::*;
@@ -43,7 +43,8 @@ fn small() -> Uplink {
 }
 
 fn bits(simulation: &Simulation) -> Vec<u32> {
-    let numbers = simulation.aggregator().parameters().iter();
+    let server = simulation.aggregator();
+    let numbers = server.parameters().iter().chain(server.model().iter());
     numbers.map(|number| number.to_bits()).collect()
 }
 
@@ -61,11 +62,12 @@ fn killed(simulation: &Simulation, (config, setting): (Config, Setting)) -> Simu
 }
 
 /// Rules under which devices drop out, rounds have a deadline, norms are bounded and messages lossy; with every other seed
-/// only three devices work at a time.
+/// only three devices work at a time, and with two of three the model is an average.
 fn adverse(strategy: &Strategy, seed: u64, client_epochs: u64) -> (Config, Setting) {
     let (mut config, mut setting) = rules(strategy.clone(), fleet(seed), client_epochs, LOGISTIC);
     config.norm_bound = Some(NormBound::default());
     config.concurrency = (seed % 2 == 1).then_some(3);
+    config.average = (seed % 3 != 1).then_some(Average { share: 0.3 });
     setting.round_deadline_seconds = Some(20.0);
     setting.uplink = small();
     (config, setting)
@@ -166,6 +168,32 @@ proptest! {
             prop_assert_eq!(resumed.aggregator().rows(), expected.aggregator().rows(), "{}", name);
         }
     }
+}
+
+#[test]
+fn a_snapshot_that_lacks_its_average_or_has_one_too_many_is_not_resumed() {
+    let rules = |share: Option<f64>| {
+        let (mut config, setting) = rules(kit::fedasync(), fleet(1), 64, LOGISTIC);
+        config.average = share.map(|share| Average { share });
+        (config, setting)
+    };
+    let mut host = Logistic::new(8, 3);
+    let mut simulation = begin(rules(Some(0.5)), &mut host);
+    // Before the first version there is nothing to average.
+    killed(&simulation, rules(Some(0.5)));
+    while simulation.aggregator().version() == 0 {
+        simulation.step(&mut host).unwrap();
+    }
+    let resumed = |share, snapshot| {
+        let (config, setting) = rules(share);
+        Simulation::resume(config, setting, snapshot).is_some()
+    };
+    let whole = simulation.snapshot();
+    let mut lacking = whole.clone();
+    lacking.rows.remove("average");
+    assert!(resumed(Some(0.5), whole.clone()));
+    assert!(!resumed(Some(0.5), lacking));
+    assert!(!resumed(None, whole));
 }
 
 #[test]

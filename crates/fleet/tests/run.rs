@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fedact_federation::aggregator::EndReason;
+use fedact_federation::aggregator::{Config, EndReason};
 use fedact_federation::message::{Codec, Decoder, Numbers};
 use fedact_federation::simulation::Score;
-use fedact_federation::strategy::{FedAvg, Strategy};
+use fedact_federation::strategy::{Average, FedAvg, Strategy};
 use fedact_fleet::client::{Client, Ended as Left, Told, Trainer, TrainerError, Work};
 use fedact_fleet::coordinator::{Ended, Judge, Settings, Status};
 use fedact_fleet::wire::{CHUNK_BYTES, Orders, Up};
@@ -446,6 +446,35 @@ async fn a_run_whose_model_is_good_enough_ends_and_its_tests_are_in_the_journal(
     let replayed = world.replay(config);
     assert_eq!(replayed.progress.tested, Some(tested));
     assert_eq!(replayed.finished, Some(EndReason::TargetReached));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_average_of_versions_is_tested_and_kept_and_devices_train_from_the_last_one() {
+    let Some(world) = kit::world(1) else { return };
+    let (numbers, tasks) = (64, 6);
+    let config = Config {
+        average: Some(Average { share: 1.0 }),
+        ..rules(1, numbers, tasks)
+    };
+    let goal = optimum(&world.devices, numbers);
+    let near = Near(goal.clone(), 0.0);
+    let coordinator = world
+        .coordinator(config.clone(), Settings::default())
+        .unwrap();
+    let mut coordinator = coordinator.judged(Box::new(near), SAMPLES, None);
+    let stop = Stop::new();
+    let device = world.device(0, numbers, Duration::ZERO, &stop);
+    let ended = serve(&mut coordinator, &stop, LIMIT).await;
+    assert_eq!(ended, Ended::Finished(EndReason::BudgetSpent));
+    device.await.unwrap().unwrap();
+    let server = coordinator.engine().aggregator();
+    // The versions go towards the goal, so that their mean is behind the last one.
+    let [of_model, of_version] =
+        [server.model(), server.parameters()].map(|numbers| distance(numbers, &goal));
+    assert!(of_version < of_model, "{of_version} {of_model}");
+    let tested = coordinator.status().tested.unwrap();
+    assert_eq!(tested.loss, Some(f64::from(of_model)));
+    assert_eq!(bits(&world.replay(config).parameters), bits(server.model()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

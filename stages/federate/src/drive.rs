@@ -90,7 +90,7 @@ impl World<'_> {
         let totals = simulation.totals().clone();
         Ok(Outcome {
             reason: reason.code(),
-            parameters: simulation.aggregator().parameters().to_vec(),
+            parameters: simulation.aggregator().model().to_vec(),
             seconds: simulation.now(),
             client_epochs: simulation.client_epochs(),
             samples: simulation.aggregator().samples(),

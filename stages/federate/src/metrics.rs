@@ -77,10 +77,13 @@ pub fn metrics(params: &FederateParams, outcome: &Outcome, scores: &Scores) -> M
 
 /// The strategy's choices that make runs of one name differ.
 fn put_rules(params: &FederateParams, put: &mut impl FnMut(&str, Value) -> Option<Value>) {
-    if matches!(
-        params.strategy,
-        StrategyKind::Central | StrategyKind::Fedasync
-    ) {
+    if params.strategy == StrategyKind::Central {
+        return;
+    }
+    if let Some(share) = params.average_last {
+        put("average_last", json!(share));
+    }
+    if params.strategy == StrategyKind::Fedasync {
         return;
     }
     put("server", json!(params.server_optimizer()));
@@ -95,6 +98,9 @@ fn put_rules(params: &FederateParams, put: &mut impl FnMut(&str, Value) -> Optio
         StrategyKind::Fedbuff | StrategyKind::Fadas | StrategyKind::Ca2fl | StrategyKind::Ace
     ) {
         put("buffer_size", json!(params.updates_per_version()));
+    }
+    if matches!(params.strategy, StrategyKind::Fedbuff | StrategyKind::Fadas) {
+        put("update_weights", json!(params.update_weights.name()));
     }
 }
 

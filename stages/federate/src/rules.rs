@@ -3,7 +3,7 @@
 use fedact_federation::aggregator::{Client, Config};
 use fedact_federation::history::{ClientSummary, Record};
 use fedact_federation::layout::{Layout, TensorLayout};
-use fedact_federation::strategy::Strategy;
+use fedact_federation::strategy::{Average, Strategy};
 use fedact_nets::quantize::QuantizedModel;
 use serde_json::Value;
 
@@ -55,6 +55,7 @@ pub fn config(
         max_update_distance: params.max_update_norm,
         norm_bound: params.norm_bound,
         max_samples: params.max_samples,
+        average: params.average_last.map(|share| Average { share }),
         seed: params.seed,
     }
 }

@@ -20,6 +20,10 @@ fn further_strategies() -> Vec<Value> {
         ("fadas", json!({"buffer_size": 2})),
         (
             "fedbuff",
+            json!({"buffer_size": 2, "update_weights": "share", "average_last": 0.5}),
+        ),
+        (
+            "fedbuff",
             json!({"combination": {"kind": "median"}, "norm_bound": {}}),
         ),
         ("ca2fl", json!({"buffer_size": 2})),
@@ -52,6 +56,16 @@ fn every_further_strategy_runs_to_its_end_and_tells_its_rules() {
             "ace" => assert_eq!(metrics["buffer_size"], 1),
             _ => assert!(metrics["buffer_size"].as_u64().unwrap() > 1),
         }
+        let told = |key: &str, default: Value| params.get(key).cloned().unwrap_or(default);
+        assert_eq!(
+            metrics.get("average_last"),
+            params.get("average_last"),
+            "{strategy}"
+        );
+        if ["fedbuff", "fadas"].contains(&strategy.as_str()) {
+            let weights = told("update_weights", json!("equal"));
+            assert_eq!(metrics["update_weights"], weights);
+        }
         let counted = metrics["updates"].as_u64().unwrap() + metrics["refused"].as_u64().unwrap();
         let told = history
             .iter()
@@ -69,6 +83,39 @@ fn every_further_strategy_runs_to_its_end_and_tells_its_rules() {
             strategy == "fedcompass",
             "{strategy}: {sizes:?}"
         );
+    }
+}
+
+#[test]
+fn an_average_is_tested_and_saved_and_nobody_trains_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for strategy in ["fedasync", "fedavg", "fedbuff"] {
+        let plain = params(strategy);
+        let mut averaged = plain.clone();
+        averaged["average_last"] = json!(1.0);
+        let plain = job(&folder.path().join("plain"), plain);
+        let averaged = job(&folder.path().join("averaged"), averaged);
+        let (_, last) = finished(&plain);
+        let (metrics, history) = finished(&averaged);
+        let work = |history: &[Record]| {
+            let of_work =
+                |record: &&Record| matches!(record, Record::Task { .. } | Record::Update { .. });
+            history.iter().filter(of_work).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(work(&history), work(&last), "{strategy}");
+        assert_ne!(weights(&averaged), weights(&plain), "{strategy}");
+        let losses = |history: &[Record]| {
+            let loss = |record: &Record| match record {
+                Record::Evaluation { loss, .. } => Some(*loss),
+                _ => None,
+            };
+            history.iter().filter_map(loss).collect::<Vec<f64>>()
+        };
+        assert_ne!(losses(&history), losses(&last), "{strategy}");
+        // The last test and the metrics are of what was saved.
+        let tested = *losses(&history).last().unwrap();
+        let saved = metrics["loss"].as_f64().unwrap();
+        assert!((tested - saved).abs() < 1e-9, "{tested} {saved}");
     }
 }
 

@@ -7,14 +7,18 @@ use super::state::Contribution;
 use super::{Action, Aggregator, BUFFER, ClientId, Contents, Update};
 use crate::clock::derived_rng;
 use crate::purpose;
-use crate::strategy::{Combined, Strategy};
+use crate::strategy::{Combined, Strategy, Work};
 use crate::validation::Refusal;
 use crate::vector;
 
 impl Aggregator {
     /// Takes a change into what is gathered under a number.
     pub(super) fn gather(&mut self, gathering: u64, update: Update, staleness: u64) {
-        let weight = self.weight(&update, staleness);
+        let client = &mut self.state.clients[update.client];
+        self.state.counted_samples += self.config.capped_samples(update.samples);
+        let since = self.state.counted_samples - client.counted_until;
+        client.counted_until = self.state.counted_samples;
+        let weight = self.weight(&update, staleness, since);
         let (Contents::Change(mut change) | Contents::Parameters(mut change)) = update.contents;
         if let Strategy::Cached(_) = self.config.strategy {
             change = self.memory.replace(update.client, change);
@@ -38,9 +42,10 @@ impl Aggregator {
         });
     }
 
-    /// What a change is multiplied by before it is combined with others.
-    fn weight(&self, update: &Update, staleness: u64) -> f64 {
-        let capped = |samples: u64| samples.min(self.config.max_samples.unwrap_or(u64::MAX)) as f64;
+    /// What a change is multiplied by before it is combined with others; `since` are the samples that have counted since
+    /// its client's last.
+    fn weight(&self, update: &Update, staleness: u64, since: u64) -> f64 {
+        let capped = |samples: u64| self.config.capped_samples(samples) as f64;
         match &self.config.strategy {
             Strategy::FedAsync(_) | Strategy::Cached(_) => 1.0,
             // A bound on what one client does to the sum, and a rule that counts heads, leave no room for
@@ -48,7 +53,20 @@ impl Aggregator {
             Strategy::FedAvg(fedavg) if fedavg.step.privacy.is_some() => 1.0,
             Strategy::FedAvg(fedavg) if !fedavg.step.combination.is_sum() => 1.0,
             Strategy::FedAvg(_) => capped(update.samples),
-            Strategy::FedBuff(fedbuff) => fedbuff.weight(staleness),
+            Strategy::FedBuff(fedbuff) => {
+                let step = &fedbuff.step;
+                let of_staleness = fedbuff.weight(staleness);
+                if step.privacy.is_some() || !step.combination.is_sum() {
+                    return of_staleness;
+                }
+                let work = Work {
+                    own: self.config.capped_samples(update.samples),
+                    all: self.capped_samples,
+                    clients: self.config.clients.len(),
+                    since,
+                };
+                of_staleness * fedbuff.update_weights.weight(&work, fedbuff.size)
+            }
             Strategy::FedCompass(compass) => {
                 let ordinary = self.config.clients[update.client].samples_per_task;
                 let share = capped(ordinary) / self.capped_samples.max(1) as f64;
@@ -86,7 +104,7 @@ impl Aggregator {
             stalest.unwrap_or(0),
             &mut self.memory.optimizer,
         );
-        self.state.version += 1;
+        self.next_version();
         self.account(&contributions);
         let is_sum = self.config.strategy.combination().is_sum();
         let kept = combined.kept.len().max(1) as f64;

@@ -1,5 +1,5 @@
 //! The server's rows of numbers beside the model: sums of changes under way, changes held for a robust rule,
-//! the optimizer's moments, the clients' last changes.
+//! the optimizer's moments, the clients' last changes, the average of the versions.
 //!
 //! All are shared and copied only when they change, so that keeping a run costs no copy of its own.
 
@@ -17,6 +17,7 @@ const FIRST: &str = "first-moment";
 const SECOND: &str = "second-moment";
 const LARGEST: &str = "largest-second-moment";
 const TOTAL: &str = "last-changes-total";
+const AVERAGE: &str = "average";
 
 /// Rows as long as the model each.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +31,8 @@ pub(super) struct Memory {
     pub last: BTreeMap<ClientId, Arc<Vec<f32>>>,
     /// Their sum, as it was when the last version was made.
     pub total: Option<Arc<Vec<f32>>>,
+    /// The average of the versions.
+    pub average: Option<Arc<Vec<f32>>>,
 }
 
 impl Memory {
@@ -87,6 +90,7 @@ impl Memory {
             (SECOND, &self.optimizer.second),
             (LARGEST, &self.optimizer.largest),
             (TOTAL, &self.total),
+            (AVERAGE, &self.average),
         ] {
             if let Some(row) = row {
                 put(name.to_owned(), row);
@@ -120,6 +124,7 @@ impl Memory {
                 [SECOND] => memory.optimizer.second = Some(row),
                 [LARGEST] => memory.optimizer.largest = Some(row),
                 [TOTAL] => memory.total = Some(row),
+                [AVERAGE] => memory.average = Some(row),
                 _ => return None,
             }
         }
@@ -144,6 +149,7 @@ mod tests {
         memory.held.insert(0, held);
         memory.optimizer.second = Some(Arc::new(vec![0.5, 0.5]));
         memory.total = Some(Arc::new(vec![0.0, 1.0]));
+        memory.average = Some(Arc::new(vec![3.0, 1.0]));
         memory.replace(7, vec![1.0, 1.0]);
         assert_eq!(memory.sums[&3][..], [2.5, 4.0]);
         let rows = memory.rows();

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::layout::Layout;
-use crate::strategy::{Spent, Strategy};
+use crate::strategy::{Average, Spent, Strategy};
 use crate::validation::{NormBound, Refusal, check_norm};
 use crate::vector;
 
@@ -78,6 +78,8 @@ pub struct Config {
     pub norm_bound: Option<NormBound>,
     /// Where updates are weighted by their samples, none counts for more than so many.
     pub max_samples: Option<u64>,
+    /// What is tested and kept is this average of the versions; nothing: the last one.
+    pub average: Option<Average>,
     /// The run ends after so many refusals with no update counted between.
     pub max_refusals_in_a_row: u64,
     /// What the selection of rounds and the noise of differential privacy derive from.
@@ -105,15 +107,20 @@ impl Config {
             max_update_distance: None,
             norm_bound: None,
             max_samples: None,
+            average: None,
             max_refusals_in_a_row: u64::MAX,
             seed: 0,
         }
     }
 
+    /// Samples as far as they count.
+    fn capped_samples(&self, samples: u64) -> u64 {
+        samples.min(self.max_samples.unwrap_or(u64::MAX))
+    }
+
     /// Samples of an ordinary task of a client, as far as they count.
     fn capped(&self, client: &Client) -> u64 {
-        let cap = self.max_samples.unwrap_or(u64::MAX);
-        client.samples_per_task.min(cap)
+        self.capped_samples(client.samples_per_task)
     }
 }
 
@@ -159,7 +166,9 @@ impl Aggregator {
                 memory.held.get(gathering).map_or(0, Vec::len) == contributions
             }
         };
+        let averaged = config.average.is_some() && state.version > 0;
         let fits = parameters.len() == length
+            && memory.average.is_some() == averaged
             && state.clients.len() == config.clients.len()
             && state
                 .gathered
@@ -183,6 +192,11 @@ impl Aggregator {
     /// The parameters of the current version.
     pub fn parameters(&self) -> &Arc<Vec<f32>> {
         &self.parameters
+    }
+
+    /// What is tested and kept: the average of the versions, where the rules ask for one, and else the current version.
+    pub fn model(&self) -> &Arc<Vec<f32>> {
+        self.memory.average.as_ref().unwrap_or(&self.parameters)
     }
 
     /// Everything else but [`Self::rows`].
@@ -299,7 +313,10 @@ impl Aggregator {
         if self.config.strategy.admits_newcomers() {
             self.capped_samples += self.config.capped(&client);
             self.config.clients.push(client);
-            self.state.clients.push(ClientState::default());
+            self.state.clients.push(ClientState {
+                counted_until: self.state.counted_samples,
+                ..ClientState::default()
+            });
         }
     }
 
@@ -354,7 +371,7 @@ impl Aggregator {
                 let weight = fedasync.weight(self.state.version, staleness);
                 let model: &mut Vec<f32> = Arc::make_mut(&mut self.parameters);
                 vector::mix(model, contents.numbers(), weight);
-                self.state.version += 1;
+                self.next_version();
                 actions.push(Action::Mixed {
                     client: update.client,
                     task: update.task,
@@ -371,6 +388,23 @@ impl Aggregator {
             (Strategy::FedCompass(_), _) => {
                 self.gather_in_group(task.gathering, update, staleness, actions);
             }
+        }
+    }
+
+    /// The parameters have changed.
+    fn next_version(&mut self) {
+        self.state.version += 1;
+        let Some(average) = self.config.average else {
+            return;
+        };
+        match &mut self.memory.average {
+            // The first version is its own average.
+            None => self.memory.average = Some(Arc::new(self.parameters.to_vec())),
+            Some(row) => vector::mix(
+                Arc::make_mut(row).as_mut_slice(),
+                &self.parameters,
+                average.weight(self.state.version),
+            ),
         }
     }
 

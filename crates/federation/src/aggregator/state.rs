@@ -20,6 +20,8 @@ pub(super) struct ClientState {
     pub pace: Option<f64>,
     /// The sum over all releases of the squared number of its changes; with differential privacy.
     pub squared_contributions: u64,
+    /// What [`State::counted_samples`] was when its last update counted, or when it came.
+    pub counted_until: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -76,6 +78,8 @@ pub struct State {
     pub(super) now: f64,
     pub(super) version: u64,
     pub(super) samples: u64,
+    /// Samples of the updates that counted, each capped; where changes are gathered.
+    pub(super) counted_samples: u64,
     pub(super) next_task: TaskId,
     pub(super) next_round: u64,
     pub(super) clients: Vec<ClientState>,
@@ -103,6 +107,7 @@ impl State {
             now: 0.0,
             version: 0,
             samples: 0,
+            counted_samples: 0,
             next_task: 0,
             next_round: 0,
             clients: vec![ClientState::default(); clients],

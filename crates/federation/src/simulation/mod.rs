@@ -493,7 +493,7 @@ impl Simulation {
     }
 
     fn evaluate<H: Host>(&mut self, host: &mut H) -> Result<Score, H::Error> {
-        let score = host.evaluate(self.aggregator.parameters())?;
+        let score = host.evaluate(self.aggregator.model())?;
         self.last_score = Some((self.aggregator.version(), score));
         host.record(Record::Evaluation {
             time: self.queue.now(),

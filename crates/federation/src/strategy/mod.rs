@@ -8,8 +8,9 @@
 //! | [`FedCompass`] | when a group has arrived | one row for every group under way |
 //! | [`Cached`]: CA2FL, ACE | with every `M` changes | one row **for every client**, and two |
 //!
-//! A row is as long as the model. A [`ServerOptimizer`] adds up to three.
+//! A row is as long as the model. A [`ServerOptimizer`] adds up to three, an [`Average`] of the versions one.
 
+mod average;
 mod cached;
 mod combination;
 mod fedasync;
@@ -21,11 +22,12 @@ mod privacy;
 
 use serde::{Deserialize, Serialize};
 
+pub use average::Average;
 pub use cached::{Cached, Calibration};
 pub use combination::{Combination, Combined};
 pub use fedasync::{AlphaDecay, FedAsync, Mixing};
 pub use fedavg::FedAvg;
-pub use fedbuff::{FedBuff, ServerStep};
+pub use fedbuff::{FedBuff, ServerStep, UpdateWeights, Work};
 pub use fedcompass::{Allotment, FedCompass, GroupTimes};
 pub use optimizer::{Moments, OptimizerMemory, ServerOptimizer};
 pub use privacy::{Privacy, Spent};

@@ -14,7 +14,7 @@ use fedact_federation::simulation::{
 };
 use fedact_federation::strategy::{
     AlphaDecay, Cached, Calibration, Combination, FedAsync, FedAvg, FedBuff, FedCompass, Mixing,
-    Moments, Privacy, ServerOptimizer, ServerStep, Strategy,
+    Moments, Privacy, ServerOptimizer, ServerStep, Strategy, UpdateWeights,
 };
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -124,6 +124,16 @@ pub fn fedbuff(size: usize, step: ServerStep) -> Strategy {
     })
 }
 
+/// FedBuff whose changes count by these weights and not by their staleness.
+pub fn weighted(size: usize, update_weights: UpdateWeights) -> Strategy {
+    Strategy::FedBuff(FedBuff {
+        size,
+        staleness_exponent: 0.0,
+        update_weights,
+        ..FedBuff::default()
+    })
+}
+
 /// CA2FL or ACE at this learning rate.
 pub fn cached(calibration: Calibration, size: usize, learning_rate: f64) -> Strategy {
     Strategy::Cached(Cached {
@@ -196,6 +206,8 @@ pub fn every_strategy() -> Vec<(&'static str, Strategy)> {
         ("fedbuff, median", fedbuff(5, with(Combination::Median))),
         ("fedbuff, krum", fedbuff(6, krum)),
         ("fedbuff, private", fedbuff(4, private)),
+        ("fedbuff, by clips", weighted(4, UpdateWeights::Clips)),
+        ("fedbuff, by share", weighted(4, UpdateWeights::Share)),
         ("fadas", fedbuff(4, by(fadas))),
         ("ca2fl", cached(Calibration::Ca2fl, 4, 1.0)),
         ("ace", cached(Calibration::Ace, 1, 0.25)),

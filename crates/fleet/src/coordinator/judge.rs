@@ -56,7 +56,7 @@ impl Coordinator {
         if !due {
             return Ok(());
         }
-        let score = bench.judge.test(aggregator.parameters());
+        let score = bench.judge.test(aggregator.model());
         let score = score.map_err(|error| FleetError::Judge {
             version,
             reason: error.to_string(),

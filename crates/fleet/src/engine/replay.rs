@@ -15,7 +15,7 @@ use crate::{FleetError, files};
 /// What a journal says happened.
 #[derive(Debug)]
 pub struct Replayed {
-    /// The model at its end.
+    /// The model at its end: the one that is kept, which may be an average of versions.
     pub parameters: Vec<f32>,
     /// Its version.
     pub version: u64,
@@ -79,7 +79,7 @@ pub fn replay(folder: &Path, config: Config, scratch: &Path) -> Result<Replayed,
         engine.versions.forget_all_but(&open)?;
     }
     Ok(Replayed {
-        parameters: engine.aggregator.parameters().to_vec(),
+        parameters: engine.aggregator.model().to_vec(),
         version: engine.aggregator.version(),
         finished: engine.aggregator.finished(),
         updates,

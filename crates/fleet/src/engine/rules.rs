@@ -103,6 +103,7 @@ fn rules(config: &Config) -> serde_json::Value {
         "max_update_distance": config.max_update_distance,
         "norm_bound": config.norm_bound,
         "max_samples": config.max_samples,
+        "average": config.average,
         "max_refusals_in_a_row": config.max_refusals_in_a_row,
         "seed": config.seed,
     })

@@ -14,7 +14,7 @@ use fedact_federation::device::{Catalogue, DeviceProfile};
 use fedact_federation::message::Codec;
 use fedact_federation::partition::Partition;
 use fedact_federation::strategy::{
-    AlphaDecay, Combination, FedBuff, Mixing, Privacy, ServerOptimizer,
+    AlphaDecay, Combination, FedBuff, Mixing, Privacy, ServerOptimizer, UpdateWeights,
 };
 use fedact_federation::validation::NormBound;
 use fedact_recipe::{Augmentation, Execution};
@@ -90,9 +90,16 @@ pub struct FederateParams {
     pub buffer_size: Option<usize>,
     /// `fedbuff`, `fedcompass`: an update counts `(1 + staleness)^(-this)`; 0: staleness is not weighed.
     pub staleness_exponent: f64,
+    /// `fedbuff`, `fadas`: what an update counts for beside its staleness: `equal`, as much as any other; `clips`, by those
+    /// that it was trained on; `share`, by its client's share of all clips and for all the work since the client's last update, so
+    /// that clients count as in `fedavg`, however seldom they send.
+    pub update_weights: UpdateWeights,
     /// The server's optimizer, under every strategy but `fedasync`: `sgd`, `adam`, `yogi` or `fadas`; null:
     /// plain averaging, at a fifth of its length for `ace`, and `fadas` for itself.
     pub server: Option<ServerOptimizer>,
+    /// The model that is tested and saved is an average of the server's versions in which the last of them, this share, count
+    /// most (1: all alike); clients train from the last version as ever. Null: the last version. The centre has none.
+    pub average_last: Option<f64>,
     /// `fedavg`, `fedbuff`, `fadas`: how updates are combined; all but `mean` withstand some bad ones.
     pub combination: Combination,
     /// `fedavg`, `fedbuff`, `fadas`: clipping and noise, so that the models tell little of any one client;
@@ -117,7 +124,7 @@ pub struct FederateParams {
     pub max_update_norm: Option<f64>,
     /// A bound on the same norm that follows the running median of the clients' norms; null: none.
     pub norm_bound: Option<NormBound>,
-    /// `fedavg`, `fedcompass`: no update counts for more clips than this; null: no cap.
+    /// `fedavg`, `fedcompass`, and `fedbuff` by `update_weights`: no update counts for more clips than this; null: no cap.
     pub max_samples: Option<u64>,
     /// How a client's change becomes the bytes that it sends: `numbers` (`fp32`, `fp16`, `int8`), the share of them
     /// to `keep`, `zstd`.
@@ -192,7 +199,9 @@ impl Default for FederateParams {
             max_staleness: None,
             buffer_size: None,
             staleness_exponent: FedBuff::default().staleness_exponent,
+            update_weights: UpdateWeights::default(),
             server: None,
+            average_last: None,
             combination: Combination::default(),
             privacy: None,
             allotment: Allotment::default(),

@@ -2,7 +2,7 @@
 
 use fedact_federation::strategy::{
     Cached, Calibration, Combination, FedAsync, FedAvg, FedBuff, FedCompass, Mixing,
-    ServerOptimizer, ServerStep, Strategy,
+    ServerOptimizer, ServerStep, Strategy, UpdateWeights,
 };
 use fedact_stage::OutOfRange;
 use schemars::JsonSchema;
@@ -135,6 +135,7 @@ impl FederateParams {
         let buffered = |staleness_exponent| FedBuff {
             size: self.updates_per_version(),
             staleness_exponent,
+            update_weights: self.update_weights,
             max_staleness: self.max_staleness,
             step,
         };
@@ -213,6 +214,9 @@ impl FederateParams {
         }
         if let Some(target) = self.target_top1 {
             check_share("target_top1", target)?;
+        }
+        if let Some(share) = self.average_last {
+            check_share("average_last", share)?;
         }
         self.check_allotment()?;
         self.check_server()?;
@@ -313,6 +317,11 @@ impl FederateParams {
                 OutOfRange::unless(keep > 0, "combination.keep", keep, "1 or more")?;
             }
         }
+        let weights = self.update_weights;
+        let expected =
+            "`equal` with this `combination`: a rule that counts heads leaves no room for weights";
+        let fits = rule.is_sum() || weights == UpdateWeights::Equal;
+        OutOfRange::unless(fits, "update_weights", weights.name(), expected)?;
         let Some(bound) = &self.norm_bound else {
             return Ok(());
         };
@@ -337,6 +346,10 @@ impl FederateParams {
         let expected = "`mean` with `privacy`: what noise hides is known for a sum alone";
         let rule = self.combination;
         OutOfRange::unless(rule.is_sum(), "combination.kind", rule.name(), expected)?;
+        let weights = self.update_weights;
+        let expected = "`equal` with `privacy`, which bounds what any update does to the sum";
+        let fits = weights == UpdateWeights::Equal;
+        OutOfRange::unless(fits, "update_weights", weights.name(), expected)?;
         let expected = "left out with `privacy`: it follows from the clients' updates, and `privacy.clip` \
                         bounds them already";
         OutOfRange::unless(self.norm_bound.is_none(), "norm_bound", "set", expected)
@@ -445,6 +458,18 @@ mod tests {
             (
                 json!({"buffer_size": 0}),
                 "`buffer_size` is 0, but must be between 1 and 1000000",
+            ),
+            (
+                json!({"average_last": 1.5}),
+                "`average_last` is 1.5, but must be above 0 and at most 1",
+            ),
+            (
+                json!({"strategy": "fedbuff", "update_weights": "share", "combination": {"kind": "median"}}),
+                "`update_weights` is share, but must be `equal` with this `combination`",
+            ),
+            (
+                json!({"strategy": "fedbuff", "update_weights": "clips", "privacy": {"clip": 1, "noise": 1}}),
+                "`update_weights` is clips, but must be `equal` with `privacy`",
             ),
         ] {
             let error = resolve::<FederateParams>(&given).unwrap_err().to_string();

@@ -24,7 +24,7 @@ pub fn outcome(
     let between = progress.samples_between;
     Outcome {
         reason: reason.code(),
-        parameters: aggregator.parameters().to_vec(),
+        parameters: aggregator.model().to_vec(),
         seconds: progress.now,
         client_epochs: plan.client_epochs_of(aggregator.samples()),
         samples: aggregator.samples(),
