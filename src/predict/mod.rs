@@ -18,7 +18,7 @@ use fedact_predict::{
     ANSWER, ANSWER_INT8, ANSWERS, Answers, Attempt, CLIPS, CUT, Caption, CutRequest, CutVideo,
     Execution, RENDER, RenderRequest, Runtime, VIDEOS,
 };
-use fedact_stage::{Definition, Input};
+use fedact_stage::{Definition, Event, Input, Level};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -311,6 +311,12 @@ impl Workshop {
                     step: definition.name.to_owned(),
                     report,
                 });
+            } else if let Event::Message {
+                level: Level::Warning,
+                text,
+            } = report
+            {
+                output::aside(&format!("warning: {text}\n"));
             }
         };
         let command = (self.launcher)(definition, self.threads);

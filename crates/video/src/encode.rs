@@ -101,9 +101,9 @@ impl VideoWriter {
         codec: Codec,
     ) -> Result<Self, EncodeError> {
         let rate = frames_per_second.round().clamp(1.0, 1000.0) as u32;
-        let ticks = match codec {
-            Codec::H264 => FINE,
-            Codec::Mpeg4 => rate.cast_signed(),
+        let ticks = match codec.timed() {
+            true => FINE,
+            false => rate.cast_signed(),
         };
         Self::start(path, size, (rate, ticks), codec)
     }
@@ -213,7 +213,7 @@ impl VideoWriter {
     pub fn write_until(&mut self, rgb: &[u8], end: f64) -> Result<(), EncodeError> {
         let ticks =
             (end * f64::from(self.encoder_time_base.denominator())).round() as i64 - self.now;
-        if self.codec == Codec::Mpeg4 {
+        if !self.codec.timed() {
             for _ in 0..ticks {
                 self.append(rgb, 1)?;
             }
