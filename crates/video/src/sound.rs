@@ -93,7 +93,7 @@ impl Sound {
     /// Memory does not grow with the sound: both files are read side by side.
     ///
     /// # Errors
-    /// A container that cannot hold the sound, sound of which no packet is whole, a file that cannot be read or written, and
+    /// A container that cannot hold the sound, sound of which no packet is whole or heard with the pictures, a file that cannot be read or written, and
     /// whatever `go_on` says. Then `output` does not exist.
     pub fn join<E: From<SoundError>>(
         self,
@@ -121,9 +121,7 @@ impl Sound {
         let mut shown = Demuxer::open(pictures, deadline, budget)
             .map_err(|error| unreadable(error.to_string()))?;
         let mut pieces = Pieces::new(self.demuxer, self.begins, self.duration, codec.timed());
-        let first = pieces.next().ok_or(SoundError::Damaged {
-            reason: "no packet of it is whole and heard with the pictures".to_owned(),
-        })?;
+        let first = pieces.next().ok_or_else(|| pieces.without_any())?;
         let begun = Joined::create(output, codec, (&shown, &pieces, first.samples))?;
         let Some(mut file) = begun else {
             return Err(unheld.into());

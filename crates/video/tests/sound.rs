@@ -418,6 +418,21 @@ fn a_video_without_sound_has_none() {
 }
 
 #[test]
+fn sound_that_is_heard_after_the_pictures_is_not_copied() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source.mp4");
+    let film = Film {
+        sound_start: 4.0,
+        ..Film::default()
+    };
+    film.make(&source);
+    for codec in codecs() {
+        let error = copied(&source, codec).unwrap_err();
+        assert!(matches!(error, SoundError::Apart), "{error:?}");
+    }
+}
+
+#[test]
 fn sound_of_which_nobody_knows_what_it_is_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source.mp4");

@@ -30,6 +30,9 @@ pub enum SoundError {
         /// What is wrong.
         reason: String,
     },
+    /// All of it lies before the first picture or after the last, or there is a stream without a packet.
+    #[error("nothing of it is heard while there are pictures")]
+    Apart,
     /// The pictures that it belongs to cannot be read.
     #[error("the pictures cannot be read again: {reason}")]
     Pictures {

@@ -2,7 +2,7 @@
 
 use ffmpeg_next::ffi::{self, AVRational};
 
-use super::{frame_samples, rescaled};
+use super::{SoundError, frame_samples, rescaled};
 use crate::demuxer::Demuxer;
 use crate::packet::Packet;
 
@@ -51,7 +51,7 @@ impl Piece {
 pub(super) struct Pieces {
     demuxer: Demuxer,
     rate: i32,
-    /// Seconds on the file's clock.
+    /// When the first picture is shown, in seconds on the file's clock.
     begins: f64,
     /// Samples from the first picture to the end of the last.
     end: i64,
@@ -67,7 +67,8 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Of sound that begins `begins` seconds before the first picture; `timed` says whether a piece of a packet can be hidden.
+    /// Of pictures that begin at `begins` on the file's clock, and last `duration`, in seconds; `timed` says whether there will
+    /// be an edit list, which can hide sound.
     pub(super) fn new(demuxer: Demuxer, begins: f64, duration: f64, timed: bool) -> Self {
         let rate = demuxer.parameters().sample_rate;
         Self {
@@ -81,6 +82,19 @@ impl Pieces {
             damaged: 0,
             breaks_off: None,
             demuxer,
+        }
+    }
+
+    /// Why there was not one piece.
+    pub(super) fn without_any(&self) -> SoundError {
+        match (&self.breaks_off, self.damaged) {
+            (None, 0) => SoundError::Apart,
+            (Some(words), _) => SoundError::Damaged {
+                reason: words.clone(),
+            },
+            (None, _) => SoundError::Damaged {
+                reason: "no packet of it is whole".to_owned(),
+            },
         }
     }
 
