@@ -170,7 +170,8 @@ fn each_container_takes_codecs_that_the_other_does_not() {
 fn a_codec_that_the_container_cannot_hold_is_named_with_one_that_can() {
     let folder = tempfile::tempdir().unwrap();
     for (sounds, codec, held) in [
-        (&["pcm_s16le"][..], Codec::H264, ".avi"),
+        // Later versions of FFmpeg write other PCM into MP4.
+        (&["pcm_alaw"][..], Codec::H264, ".avi"),
         (&["libopus"], Codec::Mpeg4, ".mp4"),
         (&["libvorbis"], Codec::Mpeg4, ".mp4"),
         (&["alac"], Codec::Mpeg4, ".mp4"),
