@@ -207,6 +207,106 @@ fn a_video_is_drawn_with_its_classes_and_written_over_only_when_told() {
     assert_eq!(lines(&said.done().stdout).len(), 1);
 }
 
+/// An AVI of uncompressed pictures, ten a second, and uncompressed sound; and the sound.
+fn talkie(seconds: u32) -> (Vec<u8>, Vec<u8>) {
+    const SIDE: u32 = 64;
+    const RATE: u32 = 8000;
+    let chunk = |name: &[u8], content: &[u8]| {
+        let size = (content.len() as u32).to_le_bytes();
+        [name, &size, content].concat()
+    };
+    let list = |kind: &[u8], parts: &[Vec<u8>]| chunk(b"LIST", &[kind, &parts.concat()].concat());
+    let words =
+        |numbers: &[u32]| -> Vec<u8> { numbers.iter().flat_map(|one| one.to_le_bytes()).collect() };
+    let frames = 10 * seconds;
+    let picture = SIDE * SIDE * 3;
+    let header = |kind: &[u8], rate, length, sample| {
+        let rest = [0, 0, 0, 1, rate, 0, length, picture, u32::MAX, sample, 0, 0];
+        chunk(b"strh", &[kind, &words(&rest)].concat())
+    };
+    let bitmap = [40, SIDE, SIDE, 1 | 24 << 16, 0, picture, 0, 0, 0, 0];
+    let wave = [1 | 1 << 16, RATE, RATE, 1 | 8 << 16];
+    let main = [
+        100_000, 0, 0, 0x100, frames, 0, 2, 0, SIDE, SIDE, 0, 0, 0, 0,
+    ];
+    let streams = [
+        chunk(b"avih", &words(&main)),
+        list(
+            b"strl",
+            &[
+                header(b"vidsDIB ", 10, frames, 0),
+                chunk(b"strf", &words(&bitmap)),
+            ],
+        ),
+        list(
+            b"strl",
+            &[
+                header(b"auds\0\0\0\0", RATE, RATE * seconds, 1),
+                chunk(b"strf", &words(&wave)),
+            ],
+        ),
+    ];
+    let (mut sound, mut data) = (Vec::new(), Vec::new());
+    for frame in 0..frames {
+        let piece: Vec<u8> = (0..RATE / 10)
+            .map(|at| (frame * 97 + at * at) as u8)
+            .collect();
+        data.push(chunk(b"00db", &vec![frame as u8 * 3; picture as usize]));
+        data.push(chunk(b"01wb", &piece));
+        sound.extend(piece);
+    }
+    let parts = [list(b"hdrl", &streams), list(b"movi", &data)].concat();
+    let file = chunk(b"RIFF", &[&b"AVI "[..], &parts].concat());
+    (file, sound)
+}
+
+/// What follows the names of chunks of sound in an AVI.
+fn sound_of(avi: &[u8]) -> Vec<u8> {
+    let movi = avi.windows(4).position(|four| four == b"movi").unwrap();
+    let (mut at, mut sound) = (movi + 4, Vec::new());
+    while let Some(head) = avi.get(at..at + 8) {
+        let size = u32::from_le_bytes(head[4..].try_into().unwrap()) as usize;
+        match &head[..4] {
+            b"01wb" => sound.extend_from_slice(&avi[at + 8..][..size]),
+            b"00dc" => {}
+            _ => break,
+        }
+        at += 8 + size.next_multiple_of(2);
+    }
+    sound
+}
+
+#[test]
+fn a_drawn_video_keeps_its_sound_or_a_warning_says_why_not() {
+    let bench = trained();
+    let (file, sound) = talkie(3);
+    std::fs::write(bench.path("talkie.avi"), file).unwrap();
+    let draw = |output: &str, more: &[&str]| {
+        let arguments = ["predict", "student", "talkie.avi", "--render", output];
+        bench.fedact(&[&arguments, more].concat())
+    };
+    let said = draw("drawn.avi", &[]);
+    assert!(!said.done().stderr.contains("warning"), "{said:?}");
+    let drawn = std::fs::read(bench.path("drawn.avi")).unwrap();
+    assert!(sound_of(&drawn) == sound, "{}", sound_of(&drawn).len());
+    for more in [&[][..], &["--json"]] {
+        let said = draw("drawn.mp4", &[more, &["--overwrite"]].concat());
+        let text = &said.done().stderr;
+        for part in [
+            "warning",
+            "talkie.avi",
+            "pcm_u8",
+            "left out",
+            ".avi file takes it",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // The pictures are there.
+        let seen = bench.fedact(&["predict", "student", "drawn.mp4", "--json"]);
+        assert_eq!(lines(&seen.done().stdout).len(), 1);
+    }
+}
+
 #[test]
 fn what_cannot_be_asked_or_drawn_is_refused_with_the_way_out() {
     let bench = trained();

@@ -1,4 +1,5 @@
-//! A video with words on it that change over time: all of its picture the right way up, its frames at their times.
+//! A video with words on it that change over time: all of its picture the right way up, its frames at their times, and its
+//! sound as it is.
 
 #[cfg(test)]
 mod tests;
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use fedact_predict::{Caption, RenderRequest, request};
 use fedact_stage::{Job, Metrics, Reporter, StageError, Stopped};
-use fedact_video::{Codec, EncodeError, Limits, Size, Video, VideoError, VideoWriter};
+use fedact_video::{
+    Codec, Copied, EncodeError, Limits, Size, SoundError, Video, VideoError, VideoWriter,
+};
 
 use crate::canvas::Canvas;
 use crate::caption::write_on;
@@ -35,6 +38,9 @@ enum RenderError {
     /// The other one cannot be written.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The sound cannot be copied.
+    #[error(transparent)]
+    Sound(#[from] SoundError),
     /// The runner asked it to.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -50,6 +56,7 @@ pub fn run(job: &Job, reporter: &Reporter) -> Result<Metrics, StageError> {
         RenderError::Stopped(stopped) => stopped.into(),
         RenderError::Video(error) => StageError::invalid(&error),
         RenderError::Encode(error) => StageError::failed(&error),
+        RenderError::Sound(error) => StageError::failed(&error),
     })?;
     Ok(Metrics::new())
 }
@@ -76,7 +83,55 @@ fn render(request: &RenderRequest, reporter: &Reporter) -> Result<(), RenderErro
         task.advance(1);
         Ok(())
     })?;
-    Ok(writer.finish()?)
+    writer.finish()?;
+    match add_sound(&video, request, codec, reporter) {
+        // The pictures are there, and are what was asked for.
+        Err(RenderError::Sound(error)) => {
+            let error = StageError::failed(&error);
+            reporter.warn(format!("{} is left out: {error}", sound_of(request)));
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// Copies the sound of the video, if it has any, into the pictures that have been written.
+fn add_sound(
+    video: &Video,
+    request: &RenderRequest,
+    codec: Codec,
+    reporter: &Reporter,
+) -> Result<(), RenderError> {
+    let Some(sound) = video.sound()? else {
+        return Ok(());
+    };
+    let pictures = &request.output;
+    let joined = pictures.with_extension(format!("with-sound.{}", codec.extension()));
+    let copied = sound.join(pictures, &joined, codec, || -> Result<(), RenderError> {
+        Ok(reporter.go_on()?)
+    })?;
+    std::fs::rename(&joined, pictures).map_err(|source| {
+        let path = pictures.clone();
+        SoundError::from(EncodeError::Write { path, source })
+    })?;
+    if let Some(problem) = damage(&copied) {
+        reporter.warn(format!("{} {problem}", sound_of(request)));
+    }
+    Ok(())
+}
+
+fn sound_of(request: &RenderRequest) -> String {
+    format!("the sound of {}", request.video.display())
+}
+
+/// What a listener will miss.
+fn damage(copied: &Copied) -> Option<String> {
+    match (&copied.breaks_off, copied.damaged) {
+        (Some(words), _) => Some(format!("breaks off: {words}")),
+        (None, 0) => None,
+        (None, 1) => Some("is damaged: a packet is left out".to_owned()),
+        (None, packets) => Some(format!("is damaged: {packets} packets are left out")),
+    }
 }
 
 /// How large a picture is drawn: as it is where that is legible and its long side is not beyond the largest, in its

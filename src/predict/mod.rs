@@ -18,7 +18,7 @@ use fedact_predict::{
     ANSWER, ANSWER_INT8, ANSWERS, Answers, Attempt, CLIPS, CUT, Caption, CutRequest, CutVideo,
     Execution, RENDER, RenderRequest, Runtime, VIDEOS,
 };
-use fedact_stage::{Definition, Input};
+use fedact_stage::{Definition, Event, Input, Level};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -48,7 +48,8 @@ pub struct Arguments {
     /// Classes to name of each video.
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     top: u16,
-    /// Write the video, of which there is one then, with the classes of its clips drawn on it (.mp4 or .avi).
+    /// Write the video, of which there is one then, with the classes of its clips drawn on it and with its sound
+    /// (.mp4 or .avi).
     #[arg(long, value_name = "FILE")]
     render: Option<PathBuf>,
     /// Pixels of the long side of the file of --render, at most.
@@ -311,6 +312,12 @@ impl Workshop {
                     step: definition.name.to_owned(),
                     report,
                 });
+            } else if let Event::Message {
+                level: Level::Warning,
+                text,
+            } = report
+            {
+                output::aside(&format!("warning: {text}\n"));
             }
         };
         let command = (self.launcher)(definition, self.threads);

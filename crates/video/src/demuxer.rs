@@ -8,7 +8,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ffmpeg_next::ffi::{self, AVFieldOrder};
+use ffmpeg_next::ffi::{self, AVFieldOrder, AVMediaType};
 
 use crate::error::words;
 use crate::library::text;
@@ -68,7 +68,7 @@ fn probed(path: &Path, mut head: Vec<u8>, length: usize) -> Option<String> {
     }
 }
 
-/// An open container and its video stream.
+/// An open container and the one stream of it that is read: its video, or the sound of it.
 pub(crate) struct Demuxer {
     context: *mut ffi::AVFormatContext,
     stream: *mut ffi::AVStream,
@@ -257,14 +257,7 @@ impl Demuxer {
             if code < 0 {
                 return Err(self.not_a_video(&words(code)));
             }
-            let best = ffi::av_find_best_stream(
-                self.context,
-                ffi::AVMediaType::AVMEDIA_TYPE_VIDEO,
-                -1,
-                -1,
-                ptr::null_mut(),
-                0,
-            );
+            let best = self.best(AVMediaType::AVMEDIA_TYPE_VIDEO, -1);
             if best < 0 {
                 let reason = if (*self.context).nb_streams > 0 {
                     "it has no video stream"
@@ -273,19 +266,67 @@ impl Demuxer {
                 };
                 return Err(self.not_a_video(reason));
             }
-            for index in 0..(*self.context).nb_streams as usize {
-                let stream = *(*self.context).streams.add(index);
-                if index == best as usize {
-                    self.stream = stream;
-                } else {
-                    (*stream).discard = ffi::AVDiscard::AVDISCARD_ALL;
-                }
-            }
+            self.choose(best);
             if (*self.stream).disposition & ffi::AV_DISPOSITION_ATTACHED_PIC != 0 {
                 return Err(self.not_a_video("its only picture is a cover"));
             }
         }
         Ok(self)
+    }
+
+    /// The stream of this kind that FFmpeg calls the best, of the same programme as `related`; negative if none will do.
+    fn best(&self, kind: ffi::AVMediaType, related: c_int) -> c_int {
+        // SAFETY: the context is open; a decoder need not be given back.
+        unsafe { ffi::av_find_best_stream(self.context, kind, -1, related, ptr::null_mut(), 0) }
+    }
+
+    /// Reads packets of this stream from now on, and no others.
+    fn choose(&mut self, index: c_int) {
+        for stream in self.streams() {
+            // SAFETY: the stream lives as long as the context, and nobody else refers to it now.
+            unsafe {
+                if (*stream).index == index {
+                    self.stream = stream;
+                    (*stream).discard = ffi::AVDiscard::AVDISCARD_DEFAULT;
+                } else {
+                    (*stream).discard = ffi::AVDiscard::AVDISCARD_ALL;
+                }
+            }
+        }
+    }
+
+    /// All streams that are known by now.
+    fn streams(&self) -> Vec<*mut ffi::AVStream> {
+        // SAFETY: an open context has that many streams.
+        unsafe {
+            (0..(*self.context).nb_streams as usize)
+                .map(|index| *(*self.context).streams.add(index))
+                .collect()
+        }
+    }
+
+    /// The same file from its start, as a reader of the sound that belongs to its pictures: of several streams the one
+    /// that FFmpeg calls the best, or one of which it can say nothing. `None` where there is no sound.
+    ///
+    /// # Errors
+    /// A file that cannot be opened again.
+    pub(crate) fn sound(&self) -> Result<Option<Self>, VideoError> {
+        if self.picture_rate.is_some() {
+            return Ok(None);
+        }
+        let mut demuxer = self.reopened()?;
+        let best = demuxer.best(AVMediaType::AVMEDIA_TYPE_AUDIO, demuxer.stream().index);
+        // SAFETY: streams and their parameters live as long as the context.
+        let audible = |stream: *mut ffi::AVStream| unsafe {
+            let kind = (*(*stream).codecpar).codec_type;
+            (kind == AVMediaType::AVMEDIA_TYPE_AUDIO).then_some((*stream).index)
+        };
+        let any = || demuxer.streams().into_iter().find_map(audible);
+        let Some(index) = (best >= 0).then_some(best).or_else(any) else {
+            return Ok(None);
+        };
+        demuxer.choose(index);
+        Ok(Some(demuxer))
     }
 
     /// Reads the first packets, and decodes some where the container does not say what is in it: pictures that are
@@ -327,7 +368,7 @@ impl Demuxer {
         *self.deadline
     }
 
-    /// The next packet of the video stream; `None` at the end.
+    /// The next packet of the stream; `None` at the end.
     ///
     /// # Errors
     /// FFmpeg's words, where the file breaks off or cannot be read on.
@@ -373,7 +414,7 @@ impl Demuxer {
         unsafe { &*self.stream }
     }
 
-    /// Codec, size and colours as the container and the first frames tell them.
+    /// What the stream is, as the container and the first frames tell them.
     pub(crate) fn parameters(&self) -> &ffi::AVCodecParameters {
         // SAFETY: every stream has parameters, as long as it lives.
         unsafe { &*self.stream().codecpar }

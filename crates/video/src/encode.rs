@@ -8,19 +8,17 @@
 
 mod codec;
 mod error;
+pub(crate) mod muxer;
 mod notice;
 mod sink;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::encoder;
-use ffmpeg_next::format::context::{Output, StreamIo};
 use ffmpeg_next::software::scaling;
 use ffmpeg_next::{Packet, Rational, ffi, format, frame};
 
@@ -29,8 +27,8 @@ use crate::Size;
 pub use codec::Codec;
 pub use error::EncodeError;
 
+use muxer::Muxer;
 use notice::without_version_notice;
-use sink::{Failure, Sink};
 
 /// Ticks a second of frames that are each shown as long as they say: a whole number of them lies between the frames of every
 /// usual rate (24, 25, 30, 50, 60, and 1000/1001 of these) and makes a millisecond.
@@ -42,7 +40,7 @@ pub struct VideoWriter {
     codec: Codec,
     width: u32,
     height: u32,
-    container: Output,
+    muxer: Muxer,
     encoder: encoder::video::Encoder,
     scaler: scaling::Context,
     rgb: frame::Video,
@@ -53,9 +51,6 @@ pub struct VideoWriter {
     now: i64,
     /// How long each of the frames is shown that the encoder still has.
     durations: VecDeque<i64>,
-    failure: Failure,
-    /// Deleted on drop: true until finished, and only for regular files.
-    unfinished: bool,
 }
 
 impl std::fmt::Debug for VideoWriter {
@@ -106,9 +101,9 @@ impl VideoWriter {
         codec: Codec,
     ) -> Result<Self, EncodeError> {
         let rate = frames_per_second.round().clamp(1.0, 1000.0) as u32;
-        let ticks = match codec {
-            Codec::H264 => FINE,
-            Codec::Mpeg4 => rate.cast_signed(),
+        let ticks = match codec.timed() {
+            true => FINE,
+            false => rate.cast_signed(),
         };
         Self::start(path, size, (rate, ticks), codec)
     }
@@ -120,7 +115,6 @@ impl VideoWriter {
         (frames_per_second, ticks): (u32, i32),
         codec: Codec,
     ) -> Result<Self, EncodeError> {
-        initialise();
         let usable = |side: u32| side.is_multiple_of(2) && (16..=8192).contains(&side);
         if !usable(width) || !usable(height) || !(1..=1000).contains(&frames_per_second) {
             return Err(EncodeError::Geometry {
@@ -144,36 +138,21 @@ impl VideoWriter {
             }
         };
 
-        let unwritable = |source| EncodeError::Write {
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::create(path).map_err(unwritable)?;
-        let unfinished = file.metadata().map_err(unwritable)?.is_file();
-        let failure = Failure::default();
-        let sink = Sink::new(file, failure.clone());
-        let stream_io = StreamIo::from_write_seek(sink).map_err(refused("opening the file"))?;
-        let mut container = format::output_to_stream(stream_io, None, Some(codec.container()))
-            .map_err(refused("choosing the container"))?;
-        // SAFETY: the context is open and owned by `container`; `flags` is a plain integer of it. No
-        // safe call sets the flag, without which the muxer writes its version and the time of day.
-        unsafe {
-            (*container.as_mut_ptr()).flags |= ffi::AVFMT_FLAG_BITEXACT;
-        }
-
+        let mut muxer = Muxer::create(path, codec)?;
+        let output = muxer.output();
         let encoder_time_base = Rational(1, ticks);
         let encoder = codec::open(
             (coder, encoder_name),
             (width, height),
             frames_per_second,
             encoder_time_base,
-            container
+            output
                 .format()
                 .flags()
                 .contains(format::Flags::GLOBAL_HEADER),
         )
         .map_err(refused("opening the encoder"))?;
-        let mut stream = container
+        let mut stream = output
             .add_stream(coder)
             .map_err(refused("adding the stream"))?;
         stream.set_parameters(&encoder);
@@ -200,7 +179,7 @@ impl VideoWriter {
             codec,
             width,
             height,
-            container,
+            muxer,
             encoder,
             scaler,
             rgb: frame::Video::new(format::Pixel::RGB24, width, height),
@@ -209,13 +188,10 @@ impl VideoWriter {
             stream_time_base: encoder_time_base,
             now: 0,
             durations: VecDeque::new(),
-            failure,
-            unfinished,
         };
-        let header = writer.container.write_header().map(|_| ());
-        writer.checked("writing the header", header)?;
+        writer.muxer.write_header()?;
         // The muxer may have chosen a finer time base than it was asked for.
-        if let Some(stream) = writer.container.stream(0) {
+        if let Some(stream) = writer.muxer.output().stream(0) {
             writer.stream_time_base = stream.time_base();
         }
         Ok(writer)
@@ -237,7 +213,7 @@ impl VideoWriter {
     pub fn write_until(&mut self, rgb: &[u8], end: f64) -> Result<(), EncodeError> {
         let ticks =
             (end * f64::from(self.encoder_time_base.denominator())).round() as i64 - self.now;
-        if self.codec == Codec::Mpeg4 {
+        if !self.codec.timed() {
             for _ in 0..ticks {
                 self.append(rgb, 1)?;
             }
@@ -273,14 +249,14 @@ impl VideoWriter {
             code if code < 0 => Err(ffmpeg::Error::from(code)),
             _ => Ok(()),
         };
-        self.checked("preparing a frame", writable)?;
+        self.muxer.checked("preparing a frame", writable)?;
         let scaled = self.scaler.run(&self.rgb, &mut self.yuv);
-        self.checked("converting colours", scaled)?;
+        self.muxer.checked("converting colours", scaled)?;
         self.yuv.set_pts(Some(self.now));
         self.now += ticks;
         self.durations.push_back(ticks);
         let sent = self.encoder.send_frame(&self.yuv);
-        self.checked("encoding", sent)?;
+        self.muxer.checked("encoding", sent)?;
         self.drain()
     }
 
@@ -295,17 +271,9 @@ impl VideoWriter {
             });
         }
         let ended = self.encoder.send_eof();
-        self.checked("ending the encoder", ended)?;
+        self.muxer.checked("ending the encoder", ended)?;
         self.drain()?;
-        let trailer = self.container.write_trailer();
-        self.checked("writing the trailer", trailer)?;
-        // SAFETY: the context is open and `pb` is the custom stream that `create` gave it.
-        unsafe {
-            ffi::avio_flush((*self.container.as_mut_ptr()).pb);
-        }
-        self.checked("closing the file", Ok(()))?;
-        self.unfinished = false;
-        Ok(())
+        self.muxer.finish()
     }
 
     /// Moves finished packets from the encoder into the file.
@@ -318,51 +286,15 @@ impl VideoWriter {
                 Err(ffmpeg::Error::Other { errno }) if errno == ffmpeg::util::error::EAGAIN => {
                     return Ok(());
                 }
-                Err(error) => return self.checked("encoding", Err(error)),
+                Err(error) => return self.muxer.checked("encoding", Err(error)),
             }
             let mut packet = without_version_notice(&packet);
             packet.set_stream(0);
             // Packets come in the order of frames: none refers to a later one.
             packet.set_duration(self.durations.pop_front().unwrap_or(1));
             packet.rescale_ts(self.encoder_time_base, self.stream_time_base);
-            let written = packet.write_interleaved(&mut self.container).map(|_| ());
-            self.checked("writing a frame", written)?;
+            let written = packet.write_interleaved(self.muxer.output()).map(|_| ());
+            self.muxer.checked("writing a frame", written)?;
         }
     }
-
-    /// Turns FFmpeg's word into ours, preferring what the file system said, which FFmpeg may not have
-    /// noticed yet or may have forgotten.
-    fn checked(
-        &self,
-        step: &'static str,
-        result: Result<(), ffmpeg::Error>,
-    ) -> Result<(), EncodeError> {
-        match (self.failure.take(), result) {
-            (Some(source), _) => Err(EncodeError::Write {
-                path: self.path.clone(),
-                source,
-            }),
-            (None, Err(source)) => Err(EncodeError::Ffmpeg {
-                path: self.path.clone(),
-                step,
-                source,
-            }),
-            (None, Ok(())) => Ok(()),
-        }
-    }
-}
-
-impl Drop for VideoWriter {
-    fn drop(&mut self) {
-        if self.unfinished {
-            // Half a video must not pass for a whole one. There is nobody to tell if it cannot go.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// FFmpeg writes its warnings to standard error by itself; a library must not.
-fn initialise() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| ffmpeg::util::log::set_level(ffmpeg::util::log::Level::Fatal));
 }

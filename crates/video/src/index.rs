@@ -54,6 +54,8 @@ pub(crate) struct Index {
     timed: bool,
     /// The first key frame: the first packet that the decoder is given.
     first: usize,
+    /// When the first frame of the timeline is shown, in seconds on the container's clock.
+    begins: f64,
     timeline: Timeline,
 }
 
@@ -92,6 +94,8 @@ impl Index {
         let distinct = order
             .windows(2)
             .all(|pair| time(&pair[0]) != time(&pair[1]));
+        let known = order.iter().filter_map(time).min();
+        let begins = known.map_or(0.0, |time| time as f64 * time_base);
         let times = if ascending && distinct {
             let times = order.iter().filter_map(time);
             times.map(|time| time as f64 * time_base).collect()
@@ -101,6 +105,7 @@ impl Index {
                 .collect()
         };
         Self {
+            begins,
             timeline: Timeline::new(times, last),
             entries,
             order,
@@ -116,6 +121,11 @@ impl Index {
 
     pub(crate) fn timeline(&self) -> &Timeline {
         &self.timeline
+    }
+
+    /// When the first frame is shown, in seconds on the container's clock, which is that of its sound.
+    pub(crate) fn begins(&self) -> f64 {
+        self.begins
     }
 
     pub(crate) fn timed(&self) -> bool {
@@ -177,6 +187,7 @@ impl Index {
         let times = (slot..self.timeline.len())
             .map(|frame| self.timeline.time(frame))
             .collect();
+        self.begins += self.timeline.time(slot);
         self.timeline = Timeline::new(times, last);
         self.order.drain(..slot);
     }
@@ -245,8 +256,10 @@ mod tests {
         let mut index = Index::new(entries, 0.1, 25.0, true);
         assert_eq!(index.timeline().len(), 3);
         assert!(index.leading());
+        let begins = index.begins();
         index.begin_at(2);
         assert_eq!((index.timeline().len(), index.packet(0)), (1, 5));
+        assert!((begins - 0.5).abs() < 1e-9 && (index.begins() - 0.7).abs() < 1e-9);
     }
 
     #[test]

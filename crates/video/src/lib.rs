@@ -2,7 +2,8 @@
 //!
 //! [`Video::open`] reads the times of all frames without decoding any; [`sample`] picks frames by
 //! presentation time; [`Video::frames`] decodes those frames only, turns them the right way up and cuts
-//! a square of RGB; [`Video::show`] shows whole pictures, one after the other. [`VideoWriter`] goes the other way.
+//! a square of RGB; [`Video::show`] shows whole pictures, one after the other. [`VideoWriter`] goes the other way,
+//! and [`Video::sound`] gives what it has written the sound of another video.
 //!
 //! One video uses one thread: many videos at once keep more cores busy than many threads a video.
 //! FFmpeg's messages are caught and returned with the file they concern; nothing is ever printed.
@@ -31,6 +32,7 @@ mod packet;
 mod pictures;
 pub mod sample;
 mod scaler;
+mod sound;
 mod source;
 mod timeline;
 mod tone;
@@ -44,5 +46,6 @@ pub use limits::Limits;
 pub use log::catch as catch_log;
 pub use orientation::Orientation;
 pub use pictures::{is_picture, pictures};
+pub use sound::{Copied, Sound, SoundError};
 pub use timeline::Timeline;
 pub use video::{Frames, Info, Video};

@@ -67,6 +67,11 @@ impl Packet {
         self.raw().flags & ffi::AV_PKT_FLAG_DISCARD != 0
     }
 
+    /// Whether the container knows that part of it is missing or wrong.
+    pub(crate) fn damaged(&self) -> bool {
+        self.raw().flags & ffi::AV_PKT_FLAG_CORRUPT != 0
+    }
+
     fn raw(&self) -> &ffi::AVPacket {
         // SAFETY: the pointer is valid from `empty` to `drop`.
         unsafe { &*self.0 }

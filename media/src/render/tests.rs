@@ -1,6 +1,13 @@
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use fedact_stage::Event;
 
 use super::*;
+use film::{Film, heard};
+
+#[path = "../../../crates/video/tests/maker/film.rs"]
+mod film;
 
 /// Ends of the frames of a video whose rate changes, in seconds.
 const ENDS: [f64; 7] = [0.1, 0.2, 0.3, 0.35, 0.4, 0.8, 1.2];
@@ -140,6 +147,152 @@ fn in_a_container_of_one_rate_the_duration_stays() {
     // Seven frames in 1.2 s are next to six a second.
     assert_eq!(drawn.timeline().len(), 7);
     assert!((drawn.timeline().duration() - 7.0 / 6.0).abs() < 1e-6);
+}
+
+/// Draws on the video; gives the file, and what the user is told.
+fn told(video: &Path, name: &str) -> (PathBuf, Vec<String>) {
+    let output = video.with_file_name(name);
+    let request = RenderRequest {
+        video: video.to_owned(),
+        output: output.clone(),
+        largest_side: 1280,
+        seen: None,
+        captions: Vec::new(),
+    };
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&said);
+    let reporter = Reporter::to_function(move |event| {
+        if let Event::Message { text, .. } = event {
+            heard.lock().unwrap().push(text.clone());
+        }
+    });
+    render(&request, &reporter).unwrap();
+    // Nothing but what was asked for is left.
+    let mut names: Vec<_> = std::fs::read_dir(video.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path != video)
+        .collect();
+    names.retain(|path| path != &output);
+    assert!(names.is_empty(), "{names:?}");
+    let said = said.lock().unwrap().clone();
+    (output, said)
+}
+
+#[test]
+fn a_drawn_video_keeps_its_sound() {
+    if Codec::H264.encoder_name().is_none() {
+        return;
+    }
+    for name in ["drawn.mp4", "drawn.avi"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("video.mov");
+        // The pictures begin later than the sound.
+        let film = Film {
+            container: "mov",
+            picture_start: 7,
+            ..Film::default()
+        };
+        film.make(&path);
+        let (output, said) = told(&path, name);
+        assert!(said.is_empty(), "{said:?}");
+        let heard = heard(&output).unwrap();
+        assert_eq!(heard.codec, "aac");
+        assert!((heard.white - 0.72).abs() < 0.021, "{heard:?}");
+        assert!((heard.tone - heard.white).abs() < 0.025, "{heard:?}");
+    }
+}
+
+#[test]
+fn sound_that_cannot_be_copied_is_named_and_the_pictures_are_drawn() {
+    if Codec::H264.encoder_name().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("video.avi");
+    let film = Film {
+        container: "avi",
+        sounds: &["pcm_alaw"],
+        ..Film::default()
+    };
+    film.make(&path);
+    let (output, said) = told(&path, "drawn.mp4");
+    let [sentence] = said.as_slice() else {
+        panic!("{said:?}");
+    };
+    for part in [path.to_str().unwrap(), "left out", "pcm_alaw", ".avi"] {
+        assert!(sentence.contains(part), "{sentence}");
+    }
+    assert!(heard(&output).is_none());
+    assert_eq!(Video::open(&output, LIMITS).unwrap().timeline().len(), 75);
+}
+
+#[test]
+fn damage_of_the_sound_is_told() {
+    if Codec::H264.encoder_name().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("video.avi");
+    let film = Film {
+        container: "avi",
+        ..Film::default()
+    };
+    film.make(&path);
+    let bytes = std::fs::read(&path).unwrap();
+    let mut chunks = bytes.windows(4).enumerate();
+    chunks.find(|(_, name)| name == b"movi");
+    let (last, _) = chunks.filter(|(_, name)| name == b"01wb").nth(60).unwrap();
+    std::fs::write(&path, &bytes[..last + 20]).unwrap();
+    let (output, said) = told(&path, "drawn.mp4");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("a packet is left out"), "{said:?}");
+    assert_eq!(heard(&output).unwrap().packets.len(), 60);
+}
+
+#[test]
+fn a_video_without_sound_stays_without() {
+    if Codec::H264.encoder_name().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (output, said) = told(&video(folder.path()), "drawn.mp4");
+    assert!(said.is_empty(), "{said:?}");
+    assert!(heard(&output).is_none());
+}
+
+/// Real recordings: their sound lasts as long in what is drawn as in them, or as long as the pictures.
+#[test]
+fn real_videos_keep_their_sound() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/videos");
+    let folder = tempfile::tempdir().unwrap();
+    for name in [
+        "samples/SOX5yA1l24A.mp4",
+        "awkward/sample.avi",
+        "awkward/sample_rotate_and_reflect.mp4",
+        "awkward/sample_h262_mpeg_audio.ts",
+    ] {
+        let source = shared.join(name);
+        if !source.exists() || Codec::H264.encoder_name().is_none() {
+            eprintln!("SKIPPED: {} is not here", source.display());
+            continue;
+        }
+        let path = folder.path().join("video");
+        std::fs::copy(&source, &path).unwrap();
+        for name in ["drawn.mp4", "drawn.avi"] {
+            let (output, said) = told(&path, name);
+            assert!(said.is_empty(), "{said:?}");
+            let (before, after) = (heard(&path).unwrap(), heard(&output).unwrap());
+            let end = before
+                .end
+                .min(Video::open(&path, LIMITS).unwrap().timeline().duration());
+            assert!(
+                (after.end - end).abs() < 0.05,
+                "{name}: {before:?} {after:?}"
+            );
+            std::fs::remove_file(output).unwrap();
+        }
+    }
 }
 
 #[test]

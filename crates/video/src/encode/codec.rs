@@ -48,7 +48,12 @@ impl Codec {
             .find(|name| encoder::find_by_name(name).is_some())
     }
 
-    pub(super) fn container(self) -> &'static str {
+    /// Whether its container says of each packet when it is played. The other counts packets.
+    pub(crate) fn timed(self) -> bool {
+        self == Self::H264
+    }
+
+    pub(crate) fn container(self) -> &'static str {
         self.extension()
     }
 }
