@@ -45,8 +45,8 @@ SPLITS = labels-uneven labels-half labels-even quantity
 BY_TWOS = %-in-pairs %-in-pairs-long %-by-fours
 UNEQUAL = two-to-one four-to-one
 # Updates weighed by clips or by share, and averages of the last versions, beside what they are to make up for.
-WEIGHTS = centre quantity@strategy=fedbuff quantity@strategy=fedavg quantity-weighted labels-uneven@strategy=fedbuff \
-	labels-uneven@strategy=fedavg labels-uneven-weighted labels-uneven-averaged four-to-one@strategy=fedbuff \
+WEIGHTS = centre four-to-one-in-pairs-long quantity@strategy=fedbuff quantity@strategy=fedavg quantity-by-clips labels-uneven@strategy=fedbuff \
+	labels-uneven@strategy=fedavg labels-uneven-by-share labels-uneven-averaged four-to-one@strategy=fedbuff \
 	four-to-one-averaged four-to-one-by-fours four-to-one-by-fours-averaged
 SAVED = $(UNEQUAL:%=saved-%-in-pairs) $(UNEQUAL:%=saved-%-in-pairs-against-fours) \
 	$(UNEQUAL:%=saved-%-in-pairs-long-against-fours) saved-in-pairs saved-in-pairs-against-fours
