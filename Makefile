@@ -44,6 +44,10 @@ MIXES = equal two-to-one four-to-one sixteen-to-one straggler
 SPLITS = labels-uneven labels-half labels-even quantity
 BY_TWOS = %-in-pairs %-in-pairs-long %-by-fours
 UNEQUAL = two-to-one four-to-one
+# Updates weighed by clips or by share, and averages of the last versions, beside what they are to make up for.
+WEIGHTS = centre four-to-one-in-pairs-long quantity@strategy=fedbuff quantity@strategy=fedavg quantity-by-clips labels-uneven@strategy=fedbuff \
+	labels-uneven@strategy=fedavg labels-uneven-by-share labels-uneven-averaged four-to-one@strategy=fedbuff \
+	four-to-one-averaged four-to-one-by-fours four-to-one-by-fours-averaged
 SAVED = $(UNEQUAL:%=saved-%-in-pairs) $(UNEQUAL:%=saved-%-in-pairs-against-fours) \
 	$(UNEQUAL:%=saved-%-in-pairs-long-against-fours) saved-in-pairs saved-in-pairs-against-fours
 federation-study: build
@@ -55,6 +59,7 @@ federation-study: build
 	$(FEDACT) show $(MIXES) $(foreach kind,$(BY_TWOS),$(UNEQUAL:%=$(kind))) $(FLEET) --metric top1 --metric virtual_seconds \
 		> docs/federation/mixes.txt
 	$(FEDACT) show $(SPLITS) $(FLEET) --metric top1 --metric virtual_seconds > docs/federation/splits.txt
+	$(FEDACT) show $(WEIGHTS) $(FLEET) --metric top1 --metric loss --metric virtual_seconds > docs/federation/weights.txt
 	$(FEDACT) show $(foreach kind,tuned $(MIXES) $(SPLITS),saved-$(kind) saved-$(kind)-by-fedbuff) $(SAVED) $(FLEET) \
 		--metric time_saving --metric target_top1 > docs/federation/savings.txt
 
