@@ -326,7 +326,9 @@ fn read_all(
         for word in [
             ".avi",
             ".mp4",
-            "_g0",
+            // Three letters would come up in signatures by chance.
+            "_g01_c0",
+            "_g02_c0",
             "Juggling",
             "Walk",
             "Squat",
