@@ -237,10 +237,9 @@ impl Int8Network {
         let program = self.program(clips);
         let mut rooms: Vec<Room> = program.rooms.iter().map(|size| Room::new(*size)).collect();
         let windows = &program.windows;
-        windows.clear(
-            self.affines[0].zero_point,
-            rooms[windows.to.room].bytes_mut(),
-        );
+        // The margins have the byte that stands for 0, for good; the rest is written over by each clip.
+        let zero_point = self.affines[0].zero_point;
+        rooms[windows.to.room].bytes_mut().fill(zero_point);
         let mut compiler = Compiler {
             engine: &self.engine,
             rooms: &rooms,

@@ -46,11 +46,6 @@ impl Levels {
 }
 
 impl Windows {
-    /// Fills a room with the byte that stands for 0; what is not margin is written over by each clip.
-    pub fn clear(&self, zero_point: u8, room: &mut [u8]) {
-        room.fill(zero_point);
-    }
-
     /// Writes the windows of clips [clips, frames, height, width, 3].
     pub fn write(&self, levels: &Levels, zero_point: u8, clips: &[u8], room: &mut [u8]) {
         let [_, frames, height, width, _] = self.pixels;
@@ -178,7 +173,7 @@ mod tests {
         let same = Levels(std::array::from_fn(|_| {
             std::array::from_fn(|byte| byte as u8)
         }));
-        windows.clear(77, &mut room);
+        room.fill(77);
         windows.write(&same, 77, &clips, &mut room);
         let pixel = |frame: usize, row: usize, window: usize| {
             let at = ((frame * 4 + row) * 2 + window) * 9;

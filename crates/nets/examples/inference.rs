@@ -3,19 +3,16 @@
 //! JSON. Modes: `int8` (its `model.pt`), `float` (the folded network in 32 bits), `simulated`.
 
 mod process;
+#[path = "process/timing.rs"]
+mod timing;
 
 use std::path::Path;
-use std::time::Instant;
 
 use fedact_nets::quantize::{CalibrationSettings, ExecutedModel, Execution, QuantizedModel};
 use fedact_nets::{Architecture, FloatModel, InputGeometry, ModelInfo, files, set_threads};
-use process::{peak_kib, used};
 use tch::{Device, Kind, Tensor, no_grad};
 
 const CLASSES: usize = 12;
-
-/// Batches that are not timed: libtorch compiles an archive's program in the first ones.
-const WARM_UP: usize = 3;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -32,7 +29,12 @@ fn main() {
         }
         [mode, folder, batch, threads, repeats] => {
             set_threads(number(threads));
-            measure(mode, Path::new(folder), number(batch), number(repeats));
+            let batch = number(batch);
+            timing::tell(
+                batch,
+                number(repeats),
+                network(mode, Path::new(folder), batch),
+            );
         }
         _ => panic!(
             "inference save SETTINGS FRAMES SIDE FOLDER, or inference MODE FOLDER BATCH THREADS REPEATS"
@@ -83,29 +85,4 @@ fn network(mode: &str, folder: &Path, batch: usize) -> Box<dyn FnMut()> {
     let model = QuantizedModel::load(folder, Device::Cpu).expect("a model");
     let clips = random_clips(model.info.input, batch);
     Box::new(move || drop(no_grad(|| model.logits(&clips, execution))))
-}
-
-#[allow(clippy::print_stdout)] // Printing is what it is for.
-fn measure(mode: &str, folder: &Path, batch: usize, repeats: usize) {
-    let mut run = network(mode, folder, batch);
-    let mut milliseconds = Vec::with_capacity(repeats);
-    let mut before = used();
-    for round in 0..WARM_UP + repeats {
-        if round == WARM_UP {
-            before = used();
-        }
-        let started = Instant::now();
-        run();
-        if round >= WARM_UP {
-            milliseconds.push(1e3 * started.elapsed().as_secs_f64() / batch as f64);
-        }
-    }
-    let (after, clips) = (used(), (repeats * batch) as f64);
-    let line = serde_json::json!({
-        "milliseconds": milliseconds,
-        "processor": (after.0 - before.0) / clips,
-        "faults": (after.1 - before.1) / clips,
-        "peak_kib": peak_kib(),
-    });
-    println!("{line}");
 }
