@@ -27,7 +27,7 @@ use crate::Size;
 pub use codec::Codec;
 pub use error::EncodeError;
 
-use muxer::Muxer;
+use muxer::{Muxer, outcome};
 use notice::without_version_notice;
 
 /// Ticks a second of frames that are each shown as long as they say: a whole number of them lies between the frames of every
@@ -245,11 +245,8 @@ impl VideoWriter {
         }
         // The encoder keeps a reference to the last frame; scaling into it would change what it holds.
         // SAFETY: `yuv` is an allocated frame that this writer owns.
-        let writable = match unsafe { ffi::av_frame_make_writable(self.yuv.as_mut_ptr()) } {
-            code if code < 0 => Err(ffmpeg::Error::from(code)),
-            _ => Ok(()),
-        };
-        self.muxer.checked("preparing a frame", writable)?;
+        let code = unsafe { ffi::av_frame_make_writable(self.yuv.as_mut_ptr()) };
+        self.muxer.checked("preparing a frame", outcome(code))?;
         let scaled = self.scaler.run(&self.rgb, &mut self.yuv);
         self.muxer.checked("converting colours", scaled)?;
         self.yuv.set_pts(Some(self.now));

@@ -8,13 +8,14 @@ mod error;
 mod pieces;
 mod start;
 
+use std::ffi::CString;
 use std::path::Path;
 use std::sync::Arc;
 
 use ffmpeg_next::ffi::{self, AVCodecID, AVRational};
 
 use crate::demuxer::Demuxer;
-use crate::encode::muxer::Muxer;
+use crate::encode::muxer::{Muxer, outcome};
 use crate::library::text;
 use crate::packet::Packet;
 use crate::{Codec, EncodeError, Video, log};
@@ -165,9 +166,8 @@ impl Sound {
     fn fits(&self, codec: Codec) -> bool {
         let parameters = self.demuxer.parameters();
         let id = parameters.codec_id;
-        let name = match codec {
-            Codec::H264 => c"mp4",
-            Codec::Mpeg4 => c"avi",
+        let Ok(name) = CString::new(codec.container()) else {
+            return false;
         };
         // SAFETY: the name ends with a zero; muxers are constants; the parameters are valid and only read.
         unsafe {
@@ -421,13 +421,6 @@ impl Joined {
 /// Samples that a container which counts in units gives to a packet of so many.
 fn in_units(samples: i64, unit: i64) -> i64 {
     ((samples + unit / 2) / unit).max(1) * unit
-}
-
-fn outcome(code: i32) -> Result<(), ffmpeg_next::Error> {
-    match code {
-        code if code < 0 => Err(ffmpeg_next::Error::from(code)),
-        _ => Ok(()),
-    }
 }
 
 /// A time in other units, rounded to the next one.

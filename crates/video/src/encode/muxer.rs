@@ -110,6 +110,14 @@ impl Muxer {
     }
 }
 
+/// What a code of FFmpeg's says: those below 0 are errors.
+pub(crate) fn outcome(code: i32) -> Result<(), ffmpeg::Error> {
+    match code {
+        code if code < 0 => Err(ffmpeg::Error::from(code)),
+        _ => Ok(()),
+    }
+}
+
 impl Drop for Muxer {
     fn drop(&mut self) {
         if self.unfinished {
