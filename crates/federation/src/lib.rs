@@ -8,7 +8,7 @@
 //! * [`energy`]: joules of the devices, modelled.
 //! * [`simulation`]: the aggregator driven by the clock; [`central`]: the baseline without clients.
 //! * [`purpose`]: what random numbers are drawn for.
-//! * [`partition`]: which client holds which clips.
+//! * [`partition`]: which client holds which clips; [`task_length`]: how many of them a task takes.
 //! * [`message`]: updates as bytes, compressed, and what compression leaves out.
 //! * [`history`]: what happened, as JSON lines.
 //! * [`bound`]: the terms of the convergence bound for a run's own constants.
@@ -26,5 +26,6 @@ pub mod partition;
 pub mod purpose;
 pub mod simulation;
 pub mod strategy;
+pub mod task_length;
 pub mod validation;
 pub mod vector;

@@ -74,7 +74,8 @@ fn run(strategy: Strategy) -> (Simulation, Vec<Record>) {
                 clips_per_second: clock.clips_per_second(),
             },
             clock,
-            steps_per_task: 1,
+            steps_per_pass: 1,
+            batch_size: SAMPLES,
         });
     let setting = Setting {
         participants: participants.collect(),

@@ -230,7 +230,8 @@ fn run<P: Problem>(
             },
             // The clock's seed is not the noise's: all seeds have one schedule, as the expectation of the bound has.
             clock: DeviceClock::new(profile.clone(), *rate, 1, client as u64),
-            steps_per_task: *steps,
+            steps_per_pass: *steps,
+            batch_size: 1,
         });
     let setting = Setting {
         participants: participants.collect(),

@@ -167,7 +167,8 @@ fn run(data: &Data, codec: &Codec, feedback: bool, seed: u64) -> (f64, f64, u64)
                     clips_per_second: rate,
                 },
                 clock: DeviceClock::new(profile.clone(), rate, seed, client as u64),
-                steps_per_task: (EXAMPLES / BATCH) as u64,
+                steps_per_pass: (EXAMPLES / BATCH) as u64,
+                batch_size: BATCH as u64,
             }
         })
         .collect();

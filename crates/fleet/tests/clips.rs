@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use fedact_federation::aggregator::{Config, EndReason};
 use fedact_federation::strategy::{FedAvg, Strategy};
+use fedact_federation::task_length::TaskLength;
 use fedact_fleet::client::{Client, Ended as Left, Trainer, TrainerError, Work};
 use fedact_fleet::coordinator::{Ended, OwnClips, Settings};
 use fedact_fleet::engine::{Entry, chronicle};
@@ -85,7 +86,10 @@ fn device(
 fn own_clips(tasks: u64) -> Settings {
     Settings {
         own_clips: Some(OwnClips {
-            passes: 2,
+            length: TaskLength {
+                passes: 2.0,
+                batch_size: 1,
+            },
             most: 8,
             tasks,
         }),

@@ -5,10 +5,11 @@
 mod squares;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 
 use fedact_clips::{ClipSet, Split};
-use fedact_nets::data::{Augmentation, Batch, Loader, LoaderSettings, hold_out};
+use fedact_nets::data::{Augmentation, Batch, Loader, LoaderSettings, Remainder, hold_out};
 use fedact_nets::score::{Scores, predict};
 use fedact_nets::train::{
     Balance, EpochRecord, Keep, Observer, Progress, ScheduleSettings, Shape, TestRecord,
@@ -370,6 +371,39 @@ fn sampling_shows_classes_alike_and_repeated_clips_in_other_views() {
         })
         .unwrap();
     assert_eq!(later, loader.order(3)[3..]);
+}
+
+#[test]
+fn a_stretch_of_an_epoch_is_batched_from_its_first_clip_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let clips = moving_squares(folder.path(), 20, 0);
+    let indices: Vec<usize> = (0..20).collect();
+    let info = fresh(&clips, 0).info;
+    let batches = |remainder: Remainder, places: Range<usize>| {
+        let settings = LoaderSettings {
+            remainder,
+            ..LoaderSettings::training(6, 5, Augmentation::default(), &info)
+        };
+        let loader = Loader::new(&clips, &indices, settings).unwrap();
+        let order = loader.order(2).concat();
+        let mut batches = Vec::new();
+        loader
+            .run_within(2, places.clone(), |batch| {
+                batches.push(batch.indices);
+                Ok::<(), NetsError>(())
+            })
+            .unwrap();
+        let clips = batches.concat();
+        assert_eq!(clips, order[places.start..][..clips.len()]);
+        batches.iter().map(Vec::len).collect::<Vec<_>>()
+    };
+    assert_eq!(batches(Remainder::Keep, 5..17), [6, 6]);
+    assert_eq!(batches(Remainder::Keep, 5..20), [6, 6, 3]);
+    // One that is left joins the batch before it.
+    assert_eq!(batches(Remainder::Keep, 5..12), [7]);
+    assert_eq!(batches(Remainder::Keep, 5..6), [1]);
+    assert_eq!(batches(Remainder::Drop, 5..12), [6]);
+    assert!(batches(Remainder::Keep, 5..5).is_empty());
 }
 
 #[test]

@@ -147,8 +147,8 @@ impl World<'_> {
                 CentralRun::begin(setting, parameters, self.start(), worker)?
             }
         };
-        let per_update = u64::from(self.params.local_epochs);
-        let updates = |central: &CentralRun| central.client_epochs() as u64 / per_update;
+        let per_update = self.params.local_epochs;
+        let updates = |central: &CentralRun| (central.client_epochs() / per_update) as u64;
         let mut last_kept = updates(&central);
         let reason = loop {
             let end = central.step(worker)?;

@@ -17,10 +17,14 @@ pub fn max_losses_in_a_row(clients: usize) -> u64 {
     LOSSES_OF_EACH * clients as u64
 }
 
-/// Tasks of every client that the budget comes to, rounded up.
-pub fn rounds(params: &FederateParams, clients: usize) -> u64 {
-    let of_a_round = clients as u64 * u64::from(params.local_epochs);
-    params.budget.client_epochs.div_ceil(of_a_round)
+/// Tasks of every client that the budget comes to, rounded up, where a mean client's task is so many passes over its clips.
+pub fn rounds(params: &FederateParams, clients: usize, passes_of_a_task: f64) -> u64 {
+    let of_a_round = clients as f64 * passes_of_a_task;
+    let rounds = params.budget.client_epochs as f64 / of_a_round;
+    // A quotient that is whole but for its last bits is not rounded up.
+    let nearest = rounds.round();
+    let whole = (rounds - nearest).abs() <= 1e-9 * nearest;
+    (if whole { nearest } else { rounds.ceil() }) as u64
 }
 
 /// How the parameters of a network lie.

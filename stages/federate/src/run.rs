@@ -106,9 +106,14 @@ fn simulate(
             params.clients
         ));
     }
-    let epochs = rules::rounds(params, clients.len()) * u64::from(params.local_epochs);
-    let budget_samples = epochs * pooled.len() as u64;
-    let budget_client_epochs = epochs * clients.len() as u64;
+    let length = params.task_length();
+    let of_a_round: u64 = clients
+        .iter()
+        .map(|client| length.samples(client.indices.len() as u64))
+        .sum();
+    let passes_of_a_task = of_a_round as f64 / pooled.len() as f64;
+    let budget_samples = rules::rounds(params, clients.len(), passes_of_a_task) * of_a_round;
+    let budget_client_epochs = budget_samples * clients.len() as u64 / pooled.len() as u64;
     let mut world = World::new(params, &model, clips, clients, budget_samples)?;
 
     let progress = reporter.task("fine-tuning", budget_client_epochs, "client-epochs");

@@ -169,46 +169,21 @@ impl<'a> Trainer<'a> {
         base: &[Tensor],
     ) -> Result<(), FederateError> {
         let params = self.params;
-        let (per_epoch, batch_size) = (loader.samples() as u64, params.batch_size as u64);
-        // The last batch may be larger than the others.
-        let first = (places.start / batch_size).min(loader.batches().saturating_sub(1) as u64);
-        let mut place = first * batch_size;
-        let outcome = loader.run_from(epoch, first as usize, |batch| {
-            let length = batch.labels.size1().map_err(NetsError::from)?;
-            let from = places.start.saturating_sub(place) as i64;
-            let until = (places.end - place).min(length as u64) as i64;
-            let sgd = self.sgd(task, epoch * per_epoch + place + from as u64);
-            place += length as u64;
-            let clips = batch.clips.narrow(0, from, until - from);
-            let labels = batch.labels.narrow(0, from, until - from);
-            let logits = self.model.logits(&clips, params.execution);
-            let loss = loss::cross_entropy(&logits, &labels, params.label_smoothing);
-            loss.f_backward().map_err(NetsError::from)?;
+        let per_epoch = loader.samples() as u64;
+        let mut at = epoch * per_epoch + places.start;
+        let places = places.start as usize..places.end as usize;
+        loader.run_within(epoch, places, |batch| {
+            let sgd = self.sgd(task, at);
+            let logits = self.model.logits(&batch.clips, params.execution);
+            let loss = loss::cross_entropy(&logits, &batch.labels, params.label_smoothing);
+            loss.f_backward()?;
             sgd.step(&mut self.tensors, base, &mut self.velocity);
             self.model.refresh_scales();
-            (self.stepped)((until - from) as u64);
-            if place >= places.end {
-                return Err(Halt::Done);
-            }
-            Ok(())
-        });
-        match outcome {
-            Ok(()) | Err(Halt::Done) => Ok(()),
-            Err(Halt::Failed(error)) => Err(error.into()),
-        }
-    }
-}
-
-/// Why no further batch is wanted.
-enum Halt {
-    /// The stretch is done.
-    Done,
-    /// A step or a batch failed.
-    Failed(NetsError),
-}
-
-impl From<NetsError> for Halt {
-    fn from(error: NetsError) -> Self {
-        Self::Failed(error)
+            let clips = batch.indices.len() as u64;
+            at += clips;
+            (self.stepped)(clips);
+            Ok::<(), NetsError>(())
+        })?;
+        Ok(())
     }
 }

@@ -93,9 +93,9 @@ impl<'a> Worker<'a> {
         self.first.parameters()
     }
 
-    /// Steps that a client's task takes.
-    pub fn steps_per_task(&self, client: ClientId) -> u64 {
-        self.loaders[client].batches() as u64 * u64::from(self.params.local_epochs)
+    /// Steps of a client's pass over its clips.
+    pub fn steps_per_pass(&self, client: ClientId) -> u64 {
+        self.loaders[client].batches() as u64
     }
 
     /// Says that tasks with so many samples are done, for the progress bar.

@@ -66,7 +66,8 @@ impl<'a> World<'a> {
                 },
                 clock: DeviceClock::new(profile.clone(), rate, params.seed, number as u64)
                     .with_deadline(params.task_deadline_seconds),
-                steps_per_task: 0,
+                steps_per_pass: 0,
+                batch_size: params.batch_size as u64,
             });
         }
         let total_clips = clients
@@ -102,10 +103,10 @@ impl<'a> World<'a> {
         })
     }
 
-    /// Steps of the clients' tasks, which the worker knows.
+    /// Steps of the clients' passes, which the worker knows.
     pub fn fill_in_steps(&mut self, worker: &Worker<'_>) {
         for (client, participant) in self.participants.iter_mut().enumerate() {
-            participant.steps_per_task = worker.steps_per_task(client);
+            participant.steps_per_pass = worker.steps_per_pass(client);
         }
     }
 
@@ -131,9 +132,9 @@ impl<'a> World<'a> {
 
     /// The server's rules.
     pub fn config(&self, strategy: Strategy) -> Config {
-        let epochs = u64::from(self.params.local_epochs);
+        let length = self.params.task_length();
         let participants = self.participants.iter();
-        let samples = participants.map(|participant| participant.summary.clips * epochs);
+        let samples = participants.map(|participant| length.samples(participant.summary.clips));
         let layout = self.layout.clone();
         rules::config(self.params, strategy, layout, samples, self.budget_samples)
     }

@@ -6,7 +6,7 @@ mod bars;
 use bars::{finished, job, params, survives_a_kill, weights};
 use fedact_federate::run;
 use fedact_federation::history::Record;
-use fedact_stage::{Event, Reporter};
+use fedact_stage::{Event, Metrics, Reporter};
 use serde_json::{Value, json};
 
 /// Params of every strategy but the first three, each with something that the server remembers.
@@ -29,6 +29,10 @@ fn further_strategies() -> Vec<Value> {
         ("ca2fl", json!({"buffer_size": 2})),
         ("ace", json!({})),
         ("fedcompass", json!({"allotment": {"max_work": 3.0}})),
+        (
+            "fedcompass",
+            json!({"local_epochs": 0.5, "server": {"kind": "sgd", "momentum": 0.9, "look_ahead": 1}}),
+        ),
     ] {
         let mut params = params(strategy);
         for (key, value) in more.as_object().unwrap() {
@@ -117,6 +121,49 @@ fn an_average_is_tested_and_saved_and_nobody_trains_from_it() {
         let saved = metrics["loss"].as_f64().unwrap();
         assert!((tested - saved).abs() < 1e-9, "{tested} {saved}");
     }
+}
+
+#[test]
+fn tasks_of_half_a_pass_go_on_in_the_clips_and_come_to_whole_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    // One client of 48 clips: eight steps of six in a pass. Without momentum, which begins anew with every task, and with a rate that
+    // does not fall, two tasks of four steps are one of eight.
+    let run = |local_epochs: f64| {
+        let mut params = params("fedavg");
+        for (key, value) in [
+            ("clients", json!(1)),
+            ("local_epochs", json!(local_epochs)),
+            ("momentum", json!(0.0)),
+            ("final_learning_rate", json!(1.0)),
+            ("budget", json!({"client_epochs": 3})),
+            ("partition", json!({"by": "even"})),
+        ] {
+            params[key] = value;
+        }
+        let job = job(folder.path(), params);
+        let (metrics, history) = finished(&job);
+        let tasks: Vec<(u64, u64)> = history
+            .iter()
+            .filter_map(|record| match record {
+                Record::Task { samples, steps, .. } => Some((*samples, *steps)),
+                _ => None,
+            })
+            .collect();
+        (metrics, tasks)
+    };
+    let (whole, whole_tasks) = run(1.0);
+    let (halves, half_tasks) = run(0.5);
+    assert_eq!(whole_tasks, [(48, 8); 3]);
+    assert_eq!(half_tasks, [(24, 4); 6]);
+    assert_eq!(halves["samples"], whole["samples"]);
+    assert_eq!(halves["versions"], 6);
+    let loss = |metrics: &Metrics| metrics["loss"].as_f64().unwrap();
+    let (expected, found) = (loss(&whole), loss(&halves));
+    assert!((expected - found).abs() < 1e-3, "{expected} and {found}");
+    // A fifth of a pass, 9.6 clips, is nearest to two steps, a quarter: the same work in twelve tasks.
+    let (fifths, tasks) = run(0.2);
+    assert_eq!(tasks, [(12, 2); 12]);
+    assert_eq!(fifths["client_epochs"], 3.0);
 }
 
 #[test]

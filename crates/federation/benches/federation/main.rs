@@ -180,7 +180,8 @@ fn setting(clients: usize, bytes: u64) -> Setting {
             clips_per_second: 1.0,
         },
         clock: DeviceClock::new(Arc::clone(&profile), 1.0, 1, client as u64),
-        steps_per_task: 1,
+        steps_per_pass: 1,
+        batch_size: 1,
     });
     Setting {
         participants: participants.collect(),

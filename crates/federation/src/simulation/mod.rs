@@ -271,8 +271,8 @@ impl Simulation {
         self.undecided.insert(task, bytes_up);
         // Let go of the base before mixing: if it is the current version, it need not be copied.
         drop(base);
-        let steps = self.steps(assignment.client, assignment.samples);
         let participant = &self.setting.participants[assignment.client];
+        let steps = participant.steps(assignment.samples);
         let energy = Energy::of_task(participant.clock.profile(), &times);
         self.totals.energy += energy;
         self.totals.lost_in_a_row = 0;
@@ -341,13 +341,6 @@ impl Simulation {
             // A row of another length than the model's, which is refused for it.
             Err(_) => (Contents::Change(Vec::new()), self.nominal_up),
         }
-    }
-
-    /// Steps of a task of so many samples, a step that was begun counting as one.
-    fn steps(&self, client: ClientId, samples: u64) -> u64 {
-        let ordinary = self.aggregator.config().clients[client].samples_per_task;
-        let steps = self.setting.participants[client].steps_per_task;
-        (samples * steps).div_ceil(ordinary.max(1))
     }
 
     fn lose<H: Host>(&mut self, task: TaskId, now: f64, host: &mut H) -> Result<(), H::Error> {

@@ -14,8 +14,20 @@ pub struct Participant {
     pub summary: ClientSummary,
     /// How long its tasks take.
     pub clock: DeviceClock,
-    /// Steps of SGD of one of its ordinary tasks.
-    pub steps_per_task: u64,
+    /// Steps of SGD of one pass over its clips.
+    pub steps_per_pass: u64,
+    /// Clips in a step.
+    pub batch_size: u64,
+}
+
+impl Participant {
+    /// Steps of a task of so many samples that begins with a pass. One that goes on in the middle of a pass may make one more, where the
+    /// pass ends.
+    pub fn steps(&self, samples: u64) -> u64 {
+        let clips = self.summary.clips.max(1);
+        let rest = (samples % clips).div_ceil(self.batch_size.max(1));
+        samples / clips * self.steps_per_pass + rest.min(self.steps_per_pass)
+    }
 }
 
 /// How updates travel to the server.

@@ -156,6 +156,7 @@ mod tests {
         staleness_exponent: 0.5,
         max_staleness: None,
         optimizer: ServerOptimizer::Sgd {
+            look_ahead: 0.0,
             learning_rate: 1.0,
             momentum: 0.0,
         },

@@ -13,6 +13,24 @@
 //! from `m_{-1} = 0` and `v_{-1} = τ²`, without a correction for the first steps. Plain averaging is `η = 1`
 //! without momentum; with `m_t = β·m_{t-1} + Δ_t` it is FedAvgM (Hsu, Qi, Brown 2019, arXiv 1909.06335).
 //!
+//! # Momentum and staleness
+//!
+//! Momentum carries the model on while changes are under way, so that they are of a place that it has left. Of a quadratic of
+//! curvature `h`, where a client's change is `-γ·h·x`, steps `a = η·γ·h` with changes of the last version but one are stable
+//! for `a/(1-β) < 1` whatever `β` is, and with fresh ones up to `2·(1+β)/(1-β)`: one version's delay takes away all that momentum
+//! gives. What helps is to let clients begin where the momentum alone will have carried the model, `D` versions ahead: with `D` = 1 that
+//! is Nesterov's momentum, and DANA (Hakimi, Barkai, Gabel, Schuster, "Taming Momentum in a Distributed Asynchronous Environment",
+//! 2019, arXiv 1907.11612) does it for as many steps as workers are under way. With `x̂_t = x_t + η·(β + … + β^D)·m_t` for what is sent out,
+//! `m_t = β·m_{t-1} + Δ_t` and `x_t = x_{t-1} + η·m_t`, the place sent out moves by
+//!
+//! ```text
+//! x̂_t = x̂_{t-1} + η·(β^D·m_t + (1 - β^D)/(1 - β)·Δ_t)
+//! ```
+//!
+//! so the server need not keep `x_t`: with `D` (`look_ahead`) above 0 the model is `x̂`. It is plain momentum with `D` = 0, and the
+//! larger `D` is, the nearer it comes to steps without momentum and `1/(1-β)` as long. For β = 0.9 and a delay of one
+//! version, `D` = 2 is stable up to `a/(1-β)` = 3.
+//!
 //! FADAS (Wang, Wang, Lu, Chen, "FADAS: Towards Federated Adaptive Asynchronous Optimization", ICML 2024,
 //! arXiv 2407.18365) divides by the largest `v` so far, as AMSGrad does, and lowers the rate of a step whose
 //! stalest change is older than a threshold `τ_c`:
@@ -32,7 +50,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum ServerOptimizer {
-    /// `m = momentum·m + Δ`, `x = x + learning_rate·m`: plain averaging by default.
+    /// `m = momentum·m + Δ`, `x = x + learning_rate·m`, looked ahead: plain averaging by default.
     Sgd {
         /// `η`; 1 takes the mean change as it is.
         #[serde(default = "one")]
@@ -40,6 +58,10 @@ pub enum ServerOptimizer {
         /// `β`, at least 0 and below 1.
         #[serde(default)]
         momentum: f64,
+        /// `D`, the versions that the model is ahead of where its momentum has carried it, 0 or more: about as many as an update is
+        /// stale, and one. 1 is Nesterov's momentum.
+        #[serde(default)]
+        look_ahead: f64,
     },
     /// FedAdam.
     Adam(Moments),
@@ -120,6 +142,7 @@ impl Default for ServerOptimizer {
         Self::Sgd {
             learning_rate: one(),
             momentum: 0.0,
+            look_ahead: 0.0,
         }
     }
 }
@@ -190,12 +213,19 @@ impl ServerOptimizer {
                     *x += rate * change;
                 }
             }
-            Self::Sgd { momentum, .. } => {
+            Self::Sgd {
+                momentum,
+                look_ahead,
+                ..
+            } => {
                 let first = row(&mut memory.first, model.len(), 0.0);
+                let kept = momentum.powf(look_ahead);
+                let along_momentum = rate * kept as f32;
+                let along_change = rate * ((1.0 - kept) / (1.0 - momentum)) as f32;
                 let momentum = momentum as f32;
                 for ((x, change), m) in model.iter_mut().zip(change).zip(first) {
                     *m = momentum * *m + change;
-                    *x += rate * *m;
+                    *x += along_momentum * *m + along_change * change;
                 }
             }
             Self::Adam(moments) => {
@@ -308,8 +338,47 @@ mod tests {
         let momentum = ServerOptimizer::Sgd {
             learning_rate: 0.8,
             momentum: 0.5,
+            look_ahead: 0.0,
         };
         close(two_steps(momentum), [1.4, 1.4]);
+    }
+
+    #[test]
+    fn a_model_looked_ahead_is_where_its_momentum_would_carry_it() {
+        let ahead = |look_ahead| ServerOptimizer::Sgd {
+            learning_rate: 0.8,
+            momentum: 0.5,
+            look_ahead,
+        };
+        // One version, Nesterov's: m = 0.5, x = 1.4, x̂ = 1.4 + 0.8·0.5·0.5 = 1.6; m = 0, x = x̂ = 1.4.
+        close(two_steps(ahead(1.0)), [1.6, 1.4]);
+        // Two: x̂ = 1.4 + 0.8·(0.5 + 0.25)·0.5 = 1.7.
+        close(two_steps(ahead(2.0)), [1.7, 1.4]);
+        // For ever: 1 + 0.8·0.5/(1 - 0.5) = 1.8, and without memory: 1.8 - 0.4.
+        close(two_steps(ahead(1000.0)), [1.8, 1.4]);
+    }
+
+    #[test]
+    fn looking_ahead_bears_delays_that_momentum_alone_does_not() {
+        // f(x) = x²/2 with changes of the last version but one: a/(1-β) = 1.5 is unstable without, stable with.
+        let ends_at = |look_ahead: f64| {
+            let optimizer = ServerOptimizer::Sgd {
+                learning_rate: 0.15,
+                momentum: 0.9,
+                look_ahead,
+            };
+            let (mut memory, mut model, mut last) =
+                (OptimizerMemory::default(), [1.0_f32], 1.0_f32);
+            for _ in 0..400 {
+                let change = -last;
+                last = model[0];
+                optimizer.step(&mut model, &[change], 0, &mut memory);
+            }
+            model[0].abs()
+        };
+        let (alone, ahead) = (ends_at(0.0), ends_at(2.0));
+        assert!(!(alone < 1e3), "{alone}");
+        assert!(ahead < 1e-3, "{ahead}");
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub fn participants(rates: &[f64], jitter: f64, seed: u64) -> Vec<Participant> {
                 clips_per_second: *rate,
             },
             clock: DeviceClock::new(profile.clone(), *rate, seed, client as u64),
-            steps_per_task: 3,
+            steps_per_pass: 3,
+            batch_size: CLIPS.div_ceil(3),
         })
         .collect()
 }
@@ -141,6 +142,7 @@ pub fn cached(calibration: Calibration, size: usize, learning_rate: f64) -> Stra
         size,
         max_staleness: None,
         optimizer: ServerOptimizer::Sgd {
+            look_ahead: 0.0,
             learning_rate,
             momentum: 0.0,
         },
@@ -181,6 +183,7 @@ pub fn every_strategy() -> Vec<(&'static str, Strategy)> {
         delay_threshold: 2,
     };
     let momentum = ServerOptimizer::Sgd {
+        look_ahead: 0.0,
         learning_rate: 0.5,
         momentum: 0.5,
     };

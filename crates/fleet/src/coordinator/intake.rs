@@ -355,7 +355,7 @@ impl Coordinator {
             };
         };
         let clips = said.min(own.most);
-        let samples_per_task = clips.saturating_mul(own.passes);
+        let samples_per_task = own.length.samples(clips);
         let members = self.engine.progress().members.iter().enumerate();
         let others = members.filter(|(other, _)| *other != client);
         let lengths = others.filter_map(|(_, member)| member.samples_per_task);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fedact_federation::layout::Layout;
 use fedact_federation::message::Codec;
+use fedact_federation::task_length::TaskLength;
 
 use crate::Name;
 use crate::wire::Description;
@@ -51,10 +52,10 @@ pub struct Settings {
 
 /// What follows from the clips that a device has. It may say anything: a task that is too long would eat up the budget of a run, and its
 /// update would outweigh all others where updates count by their samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OwnClips {
-    /// Passes over them in an ordinary task.
-    pub passes: u64,
+    /// How many of them an ordinary task takes.
+    pub length: TaskLength,
     /// No device counts for more; one that has more goes on in them where its last task ended.
     pub most: u64,
     /// The run's budget is so many tasks of a mean device: one of those that have said how many clips they have.

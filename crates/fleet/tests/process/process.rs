@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fedact_federation::message::{Codec, Numbers};
+use fedact_federation::task_length::TaskLength;
 use fedact_fleet::client::{Client, Told, Trainer, TrainerError, Work};
 use fedact_fleet::coordinator::{Coordinator, OwnClips, Settings};
 use fedact_fleet::identity::Join;
@@ -60,7 +61,10 @@ async fn coordinator(folder: &Path, numbers: usize, tasks: u64) -> Result<(), Fl
             ..Codec::exact()
         }),
         own_clips: Some(OwnClips {
-            passes: 1,
+            length: TaskLength {
+                passes: 1.0,
+                batch_size: 1,
+            },
             most: problem::SAMPLES,
             tasks,
         }),

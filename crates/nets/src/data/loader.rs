@@ -1,5 +1,6 @@
 //! Batches in a reproducible order, prepared on threads of their own while the network computes.
 
+use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
@@ -223,9 +224,14 @@ impl<'a> Loader<'a> {
 
     /// Batches in an epoch.
     pub fn batches(&self) -> usize {
+        self.batches_of(self.indices.len())
+    }
+
+    /// Batches that so many clips make.
+    fn batches_of(&self, clips: usize) -> usize {
         let (full, rest) = (
-            self.indices.len() / self.settings.batch_size,
-            self.indices.len() % self.settings.batch_size,
+            clips / self.settings.batch_size,
+            clips % self.settings.batch_size,
         );
         match self.settings.remainder {
             Remainder::Drop => full,
@@ -244,12 +250,12 @@ impl<'a> Loader<'a> {
 
     /// Indices in the clip set of an epoch's clips, batch by batch.
     pub fn order(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let indices = |turns: Vec<Turn>| turns.iter().map(|turn| turn.index).collect();
-        self.turns(epoch).into_iter().map(indices).collect()
+        let indices = |turns: &[Turn]| turns.iter().map(|turn| turn.index).collect();
+        self.batched(&self.turns(epoch)).map(indices).collect()
     }
 
-    /// The same, with how often each clip came before.
-    fn turns(&self, epoch: u64) -> Vec<Vec<Turn>> {
+    /// An epoch's clips in their order, with how often each came before.
+    fn turns(&self, epoch: u64) -> Vec<Turn> {
         let random = || stream(Purpose::Order, self.settings.seed, epoch, 0);
         let mut turns: Vec<Turn> = if self.settings.balance == Balance::Sampling {
             drawn_equally(self.indices, |index| self.clips.label(index), &mut random())
@@ -260,18 +266,18 @@ impl<'a> Loader<'a> {
             turns.shuffle(&mut random());
         }
         turns.truncate(self.samples());
+        turns
+    }
+
+    /// These clips batch by batch.
+    fn batched<'t>(&self, turns: &'t [Turn]) -> impl Iterator<Item = &'t [Turn]> {
         let size = self.settings.batch_size;
-        let batches = self.batches();
-        (0..batches)
-            .map(|batch| {
-                let end = if batch + 1 == batches {
-                    turns.len()
-                } else {
-                    (batch + 1) * size
-                };
-                turns[batch * size..end].to_vec()
-            })
-            .collect()
+        let batches = self.batches_of(turns.len());
+        let end = move |batch: usize| match batch + 1 == batches {
+            true if self.settings.remainder == Remainder::Keep => turns.len(),
+            _ => (batch + 1) * size,
+        };
+        (0..batches).map(move |batch| &turns[batch * size..end(batch)])
     }
 
     /// Hands an epoch's batches to `each`, one after the other, and prepares those to come on other
@@ -296,13 +302,29 @@ impl<'a> Loader<'a> {
         &self,
         epoch: u64,
         done: usize,
+        each: impl FnMut(Batch) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.run_within(epoch, done * self.settings.batch_size..self.samples(), each)
+    }
+
+    /// The same with the clips at these places of the epoch's order, batched from the first of them on. What does not fill a batch
+    /// makes one as at the end of an epoch, or is left out ([`Remainder`]).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_within<E: From<NetsError>>(
+        &self,
+        epoch: u64,
+        places: Range<usize>,
         mut each: impl FnMut(Batch) -> Result<(), E>,
     ) -> Result<(), E> {
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(PREFETCHED);
             scope.spawn(move || {
-                for turns in self.turns(epoch).into_iter().skip(done) {
-                    let prepared = self.prepare(epoch, &turns);
+                let turns = self.turns(epoch);
+                let turns = turns.get(places).unwrap_or_default();
+                for turns in self.batched(turns) {
+                    let prepared = self.prepare(epoch, turns);
                     let last = prepared.is_err();
                     // The receiver is gone when `each` failed: nobody waits for more.
                     if sender.send(prepared).is_err() || last {

@@ -16,6 +16,7 @@ use fedact_federation::partition::Partition;
 use fedact_federation::strategy::{
     AlphaDecay, Combination, FedBuff, Mixing, Privacy, ServerOptimizer, UpdateWeights,
 };
+use fedact_federation::task_length::TaskLength;
 use fedact_federation::validation::NormBound;
 use fedact_recipe::{Augmentation, Execution};
 use fedact_stage::{OutOfRange, Params};
@@ -148,8 +149,9 @@ pub struct FederateParams {
     pub devices: Devices,
     /// Device profiles of your own; one of a built-in name replaces it.
     pub profiles: BTreeMap<String, DeviceProfile>,
-    /// Passes over its clips that a client makes in one task.
-    pub local_epochs: u32,
+    /// Passes over its clips that a client makes in one task. With other than whole numbers a task has the nearest number of whole
+    /// steps, and the next goes on in the clips where it ended: short tasks make more versions of the same work.
+    pub local_epochs: f64,
     /// Clips in a step of stochastic gradient descent.
     pub batch_size: usize,
     /// Learning rate at the start of the run.
@@ -231,7 +233,7 @@ impl Default for FederateParams {
                 .to_vec(),
             ),
             profiles: BTreeMap::new(),
-            local_epochs: 2,
+            local_epochs: 2.0,
             batch_size: 8,
             learning_rate: 0.02,
             final_learning_rate: 0.1,
@@ -267,6 +269,14 @@ impl FederateParams {
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
         let last = self.final_learning_rate;
         self.learning_rate * (last + (1.0 - last) * cosine)
+    }
+
+    /// How long a client's task is.
+    pub fn task_length(&self) -> TaskLength {
+        TaskLength {
+            passes: self.local_epochs,
+            batch_size: self.batch_size as u64,
+        }
     }
 
     fn check_devices(&self) -> Result<(), OutOfRange> {
@@ -318,7 +328,6 @@ impl Params for FederateParams {
             OutOfRange::unless(fits, "task_deadline_seconds", seconds, expected)?;
         }
         for (key, value, most) in [
-            ("local_epochs", u64::from(self.local_epochs), 1000),
             ("batch_size", self.batch_size as u64, 4096),
             (
                 "budget.client_epochs",
@@ -333,6 +342,9 @@ impl Params for FederateParams {
             let fits = (1..=most).contains(&value);
             OutOfRange::unless(fits, key, value, &format!("between 1 and {most}"))?;
         }
+        let epochs = self.local_epochs;
+        let fits = epochs > 0.0 && epochs <= 1000.0;
+        OutOfRange::unless(fits, "local_epochs", epochs, "above 0 and at most 1000")?;
         let rate = self.learning_rate;
         let fits = rate > 0.0 && rate <= 10.0;
         OutOfRange::unless(fits, "learning_rate", rate, "above 0 and at most 10")?;
@@ -404,6 +416,10 @@ mod tests {
             (
                 json!({"mixing": {"kind": "hinge", "b": -1}}),
                 "`mixing.b` is -1",
+            ),
+            (
+                json!({"local_epochs": 0}),
+                "`local_epochs` is 0, but must be above 0 and at most 1000",
             ),
             (
                 json!({"budget": {"client_epochs": 0}}),

@@ -103,6 +103,7 @@ impl FederateParams {
             StrategyKind::Ace => ServerOptimizer::Sgd {
                 learning_rate: ACE_LEARNING_RATE,
                 momentum: 0.0,
+                look_ahead: 0.0,
             },
             _ => ServerOptimizer::default(),
         };
@@ -265,7 +266,13 @@ impl FederateParams {
             ServerOptimizer::Sgd {
                 learning_rate,
                 momentum,
-            } => (learning_rate, vec![("server.momentum", momentum)], None),
+                look_ahead,
+            } => {
+                let fits = (0.0..=1000.0).contains(&look_ahead);
+                let expected = "between 0 and 1000";
+                OutOfRange::unless(fits, "server.look_ahead", look_ahead, expected)?;
+                (learning_rate, vec![("server.momentum", momentum)], None)
+            }
             ServerOptimizer::Adam(moments) | ServerOptimizer::Yogi(moments) => (
                 moments.learning_rate,
                 vec![

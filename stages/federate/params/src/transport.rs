@@ -70,9 +70,18 @@ impl FederateParams {
     /// Clips of an ordinary task of a device that has not said how many it holds, repeats counted. The clips at the centre
     /// (`train_clips` of so many `groups`) tell what a person's videos come to.
     pub fn clips_per_task(&self, train_clips: usize, groups: usize) -> u64 {
-        let clips = clips_of_a_device(train_clips, groups);
+        let length = self.task_length();
         let fixed = self.fleet.clips_per_task;
-        fixed.unwrap_or(clips * u64::from(self.local_epochs))
+        fixed.unwrap_or_else(|| length.samples(clips_of_a_device(train_clips, groups)))
+    }
+
+    /// Passes over the clips of such a device that its task comes to.
+    pub fn passes_of_a_task(&self, train_clips: usize, groups: usize) -> f64 {
+        if self.fleet.clips_per_task.is_some() {
+            return self.local_epochs;
+        }
+        let clips = clips_of_a_device(train_clips, groups);
+        self.task_length().samples(clips) as f64 / clips as f64
     }
 
     /// The most clips that a device counts for whose tasks follow from what it says; none where all tasks have one length.
@@ -166,9 +175,15 @@ mod tests {
     fn a_task_is_as_long_as_the_centres_groups_suggest_or_as_it_is_told() {
         let mut params = params(&json!({"transport": "nats", "local_epochs": 3}));
         assert_eq!(params.clips_per_task(48, 4), 36);
+        assert_eq!(params.passes_of_a_task(48, 4), 3.0);
         assert_eq!(params.clips_per_task(0, 0), 3 * CLIPS_OF_A_DEVICE);
         params.fleet.clips_per_task = Some(50);
         assert_eq!(params.clips_per_task(48, 4), 50);
+        params.fleet.clips_per_task = None;
+        // A third of 12 clips: one step of 8, two thirds of a pass.
+        params.local_epochs = 1.0 / 3.0;
+        assert_eq!(params.clips_per_task(48, 4), 8);
+        assert_eq!(params.passes_of_a_task(48, 4), 2.0 / 3.0);
     }
 
     #[test]

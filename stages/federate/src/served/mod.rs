@@ -66,7 +66,8 @@ pub fn serve(
     let place = Place::take(&fleet, &job.checkpoints)?;
 
     let unit = "client-epochs";
-    let progress = Arc::new(reporter.task("fine-tuning", plan.client_epochs, unit));
+    let client_epochs = plan.client_epochs.round() as u64;
+    let progress = Arc::new(reporter.task("fine-tuning", client_epochs, unit));
     let mut parameters = vec![0.0; model.parameter_count()];
     model.copy_parameters_to(&mut parameters)?;
     let clips = Arc::new(clips);

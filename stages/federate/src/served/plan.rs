@@ -24,7 +24,7 @@ pub struct Plan {
     /// Clips of a pass of such a device.
     pub samples_per_client_epoch: f64,
     /// The budget in whole rounds of all devices.
-    pub client_epochs: u64,
+    pub client_epochs: f64,
     /// The same in clips: of devices that have not said how many they have, until they do.
     pub budget_samples: u64,
 }
@@ -57,20 +57,20 @@ impl Plan {
         let train = clips.indices(Split::Train);
         let groups: BTreeSet<&str> = train.iter().map(|clip| clips.group(*clip)).collect();
         let clips_per_task = params.clips_per_task(train.len(), groups.len());
-        let epochs = u64::from(params.local_epochs);
         let max_clips = params.max_clips(train.len(), groups.len());
-        let tasks = rules::rounds(params, devices) * devices as u64;
+        let passes = params.passes_of_a_task(train.len(), groups.len());
+        let tasks = rules::rounds(params, devices, passes) * devices as u64;
         Ok(Self {
             strategy,
             devices,
             clips_per_task,
             own_clips: max_clips.map(|most| OwnClips {
-                passes: epochs,
+                length: params.task_length(),
                 most,
                 tasks,
             }),
-            samples_per_client_epoch: clips_per_task as f64 / epochs as f64,
-            client_epochs: tasks * epochs,
+            samples_per_client_epoch: clips_per_task as f64 / passes,
+            client_epochs: tasks as f64 * passes,
             budget_samples: tasks * clips_per_task,
         })
     }
@@ -94,6 +94,6 @@ impl Plan {
 
     /// Clips in passes of a mean device.
     pub fn client_epochs_of(&self, samples: u64) -> f64 {
-        samples as f64 * self.client_epochs as f64 / self.budget_samples.max(1) as f64
+        samples as f64 * self.client_epochs / self.budget_samples.max(1) as f64
     }
 }
