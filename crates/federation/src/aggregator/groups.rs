@@ -110,10 +110,11 @@ impl Aggregator {
     }
 
     fn allot(&mut self, compass: &FedCompass, client: ClientId, actions: &mut Vec<Action>) {
-        let ordinary = self.config.clients[client].samples_per_task;
         let Some(pace) = self.state.clients[client].pace else {
+            let ordinary = self.config.clients[client].samples_per_task;
             return self.send(client, LATE, ordinary, actions);
         };
+        let mean = self.capped_samples / self.config.clients.len().max(1) as u64;
         let groups: Vec<GroupTimes> = self
             .state
             .groups
@@ -125,8 +126,8 @@ impl Aggregator {
                 fastest_task: group.fastest_task,
             })
             .collect();
-        let longest_task = pace * compass.bounds(ordinary).1 as f64;
-        match compass.allot(self.state.now, pace, ordinary, &groups) {
+        let longest_task = pace * compass.bounds(mean).1 as f64;
+        match compass.allot(self.state.now, pace, mean, &groups) {
             Allotment::Join { group, samples } => {
                 if let Some(joined) = self.state.groups.get_mut(&group) {
                     joined.missing.insert(client);

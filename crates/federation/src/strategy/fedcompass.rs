@@ -14,9 +14,11 @@
 //!
 //! A group's step is `x = x + η·Σ p_i·s(t - τ_i)·Δ_i`, with `p_i` the client's share of all clients' samples, so
 //! a group of half the fleet goes half as far. The paper's description could be read in part only; the rules
-//! above are as in its authors' program, with these differences: work is counted in samples (so that clients with
-//! few clips do not repeat them more often), as a share of what an ordinary task of the client has; and a client's
-//! first task is an ordinary one.
+//! above are as in its authors' program, with these differences: work is counted in samples, between the same bounds
+//! for all clients, shares of a mean client's ordinary task; and a client's first task is an ordinary one of its own.
+//!
+//! Where the most work is as many times the least as the fastest client is faster than the slowest, all of them make one group
+//! whose updates are of the last version, and nobody waits.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +28,7 @@ use super::fedbuff::staleness_weight;
 /// The server's constants of FedCompass.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FedCompass {
-    /// The least work of a task, as a share of an ordinary one; above 0.
+    /// The least work of a task, as a share of a mean client's ordinary one; above 0.
     pub min_work: f64,
     /// The most work of a task; at least `min_work`.
     pub max_work: f64,
@@ -96,9 +98,9 @@ impl FedCompass {
         staleness_weight(staleness, self.staleness_exponent)
     }
 
-    /// The least and the most samples of a client whose ordinary task has `ordinary`.
-    pub fn bounds(&self, ordinary: u64) -> (u64, u64) {
-        let share = |share: f64| (share * ordinary as f64).round().max(1.0) as u64;
+    /// The least and the most samples of a task, where an ordinary one of a mean client has `mean`.
+    pub fn bounds(&self, mean: u64) -> (u64, u64) {
+        let share = |share: f64| (share * mean as f64).round().max(1.0) as u64;
         (share(self.min_work), share(self.max_work))
     }
 
@@ -110,8 +112,8 @@ impl FedCompass {
     }
 
     /// What a client that takes `pace` seconds a sample is given at `now`.
-    pub fn allot(&self, now: f64, pace: f64, ordinary: u64, groups: &[GroupTimes]) -> Allotment {
-        let (least, most) = self.bounds(ordinary);
+    pub fn allot(&self, now: f64, pace: f64, mean: u64, groups: &[GroupTimes]) -> Allotment {
+        let (least, most) = self.bounds(mean);
         let within = |until: f64| {
             ((until - now) / pace.max(f64::MIN_POSITIVE))
                 .floor()
