@@ -22,10 +22,10 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-# The command and, beside it, the libraries that it loads.
+# The command and, beside it, the libraries that it loads. What is built belongs to who builds it; SUDO=sudo copies as root.
 install: build
-	install -D $(FEDACT) $(DESTDIR)$(PREFIX)/bin/fedact
-	for library in media memory work; do install -D $(BUILT)/deps/libfedact_$$library.so \
+	$(SUDO) install -D $(FEDACT) $(DESTDIR)$(PREFIX)/bin/fedact
+	for library in media memory work; do $(SUDO) install -D $(BUILT)/deps/libfedact_$$library.so \
 		$(DESTDIR)$(PREFIX)/lib/libfedact_$$library.so || exit 1; done
 
 # What docs/distillation.md tells: an hour on two cores; goes on where it was interrupted.

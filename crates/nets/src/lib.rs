@@ -9,6 +9,7 @@
 
 mod allocator;
 mod answers;
+mod blas;
 mod device;
 mod error;
 mod info;
@@ -48,9 +49,13 @@ pub use teachers::Teachers;
 /// depend on the number, which is why it is a param of every stage that trains.
 ///
 /// Independent operations never run side by side: libtorch allows that number to be set only once and
-/// before its first work of that kind, so call this at the start of a process.
+/// before its first work of that kind, so call this at the start of a process, and before anything is computed: it is
+/// also what keeps libtorch's matrix products from instructions that an older processor lacks.
 pub fn set_threads(threads: usize) {
-    static INTEROP: std::sync::Once = std::sync::Once::new();
-    INTEROP.call_once(|| tch::set_num_interop_threads(1));
+    static FIRST: std::sync::Once = std::sync::Once::new();
+    FIRST.call_once(|| {
+        tch::set_num_interop_threads(1);
+        blas::keep_to_what_the_processor_has();
+    });
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }
