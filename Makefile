@@ -38,30 +38,29 @@ distillation-study: build
 	$(FEDACT) show $(STUDENTS) $(STUDY) --metric top1 --against scratch \
 		--plot docs/distillation/generated.svg --overwrite
 
-# What docs/federation.md tells, and more: about an hour on two idle cores; goes on where it was interrupted.
+# What docs/federation.md tells, and more: an hour on two idle cores; goes on where it was interrupted.
 FLEET = -f pipelines/studies/federation.yaml --artifacts artifacts/federation-study
-MIXES = equal two-to-one four-to-one sixteen-to-one straggler
-SPLITS = labels-uneven labels-half labels-even quantity
-BY_TWOS = %-in-pairs %-in-pairs-long %-by-fours
 UNEQUAL = two-to-one four-to-one
-# Updates weighed by clips or by share, and averages of the last versions, beside what they are to make up for.
-WEIGHTS = centre four-to-one-in-pairs-long quantity@strategy=fedbuff quantity@strategy=fedavg quantity-by-clips labels-uneven@strategy=fedbuff \
-	labels-uneven@strategy=fedavg labels-uneven-by-share labels-uneven-averaged four-to-one@strategy=fedbuff \
-	four-to-one-averaged four-to-one-by-fours four-to-one-by-fours-averaged
-SAVED = $(UNEQUAL:%=saved-%-in-pairs) $(UNEQUAL:%=saved-%-in-pairs-against-fours) \
-	$(UNEQUAL:%=saved-%-in-pairs-long-against-fours) saved-in-pairs saved-in-pairs-against-fours
+MIXES = equal $(UNEQUAL) sixteen-to-one straggler
+SPLITS = labels-uneven labels-half labels-even quantity
+CATALOGUE = tuned tuned-fedbuff asynchronous adaptive cached remembered over-selected with-deadline
+# The steps of a mix beside the two strategies of all mixes.
+ALL_OF_FOUR = four-to-one four-to-one-fedbuff four-to-one-long four-to-one-by-fours four-to-one-alone four-to-one-none four-to-one-passes
+SAVED = $(foreach kind,tuned $(MIXES) $(SPLITS),saved-$(kind)-by-fedcompass saved-$(kind)-by-fedbuff) \
+	$(foreach kind,$(UNEQUAL),saved-$(kind)-long saved-$(kind)-long-against-fours \
+	$(foreach strategy,fedasync fedbuff fedcompass,saved-$(kind)-passes-by-$(strategy)))
 federation-study: build
 	$(FEDACT) run $(FLEET)
-	$(FEDACT) show tuned in-pairs centre over-selected with-deadline $(FLEET) --metric top1 --metric loss --metric virtual_seconds \
+	$(FEDACT) show $(CATALOGUE) centre $(FLEET) --metric top1 --metric loss --metric virtual_seconds \
 		--against tuned@strategy=fedavg > docs/federation/strategies.txt
-	$(FEDACT) show tuned $(FLEET) --metric top1 --against tuned@strategy=fedavg \
+	$(FEDACT) show $(CATALOGUE) $(FLEET) --metric top1 --against tuned@strategy=fedavg \
 		--plot docs/federation/strategies.svg --overwrite
-	$(FEDACT) show $(MIXES) $(foreach kind,$(BY_TWOS),$(UNEQUAL:%=$(kind))) $(FLEET) --metric top1 --metric virtual_seconds \
-		> docs/federation/mixes.txt
-	$(FEDACT) show $(SPLITS) $(FLEET) --metric top1 --metric virtual_seconds > docs/federation/splits.txt
-	$(FEDACT) show $(WEIGHTS) $(FLEET) --metric top1 --metric loss --metric virtual_seconds > docs/federation/weights.txt
-	$(FEDACT) show $(foreach kind,tuned $(MIXES) $(SPLITS),saved-$(kind) saved-$(kind)-by-fedbuff) $(SAVED) $(FLEET) \
-		--metric time_saving --metric target_top1 > docs/federation/savings.txt
+	$(FEDACT) show centre $(foreach kind,$(MIXES),$(kind) $(kind)-fedbuff) $(foreach kind,by-fours long passes,$(UNEQUAL:%=%-$(kind))) \
+		four-to-one-alone four-to-one-none $(FLEET) --metric top1 --metric loss --metric virtual_seconds > docs/federation/mixes.txt
+	$(FEDACT) show $(ALL_OF_FOUR) $(FLEET) --metric top1 --against centre --plot docs/federation/four-to-one.svg --overwrite
+	$(FEDACT) show $(foreach kind,$(SPLITS),$(kind) $(kind)-fedbuff) quantity-by-clips labels-uneven-by-share $(FLEET) \
+		--metric top1 --metric loss --metric virtual_seconds > docs/federation/splits.txt
+	$(FEDACT) show $(SAVED) $(FLEET) --metric time_saving --metric target_top1 > docs/federation/savings.txt
 
 # What stages/quantize/README.md tells, and more: half an hour on two idle cores; goes on where it was interrupted.
 BYTES = -f pipelines/studies/quantization.yaml --artifacts artifacts/quantization-study

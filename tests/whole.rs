@@ -144,18 +144,22 @@ fn the_default_pipeline_at_its_smallest_size() {
         "large-clips.resize=16",
         "small-clips.size=16",
         "small-clips.resize=16",
+        "published.budget.client_epochs=16",
     ];
     let file = repository().join("pipeline.yaml");
     let first = run(&bench, &file, &small_data);
     assert!(
-        first.done().stdout.starts_with("ran 13 steps"),
+        first.done().stdout.starts_with("ran 14 steps"),
         "{first:#?}"
     );
     assert!(first.stdout.contains("report/index.html"), "{first:#?}");
-    assert_complete(&metrics(&bench));
+    let told = metrics(&bench);
+    assert_complete(&told);
+    assert_eq!(told["async_vs_sync"]["async_step"], "async");
+    assert_eq!(told["federated"]["published"]["strategy"], "fedasync");
     assert_models_are_shown(&bench, &file, &small_data);
     let page = std::fs::read_to_string(bench.path("artifacts/report/index.html")).unwrap();
-    for text in ["<svg", "Walk", "PickUp", "raspberry-pi-4", "data:image/"] {
+    for text in ["<svg", "Walk", "PickUp", "raspberry-pi-4", "data:image/", "What the bound says of"] {
         assert!(page.contains(text), "no {text} on the page");
     }
 
@@ -174,6 +178,7 @@ fn the_default_pipeline_at_its_smallest_size() {
         "async",
         "sync",
         "central",
+        "published",
     ];
     let mut arguments = vec!["run", "--json", "-f", file.to_str().unwrap()];
     for step in again {

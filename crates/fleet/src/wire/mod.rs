@@ -15,7 +15,7 @@
 //! stream refuses new messages of a device whose window is full: that is the flow control of uploads, and why a device
 //! that floods harms itself alone.
 //!
-//! # Messages, version 3
+//! # Messages, version 4
 //!
 //! All integers are little-endian.
 //!

@@ -7,7 +7,7 @@ use super::turned::Turned;
 use crate::identity::{Key, PublicKey};
 
 /// The version that is written, and the only one that is read.
-pub const FORMAT_VERSION: u8 = 3;
+pub const FORMAT_VERSION: u8 = 4;
 pub(super) const MAGIC: [u8; 4] = *b"FDFL";
 pub(super) const HEAD: usize = 8;
 pub(super) const SIGNATURE: usize = 64;
