@@ -56,7 +56,8 @@ federation-study: build
 	$(FEDACT) show $(CATALOGUE) $(FLEET) --metric top1 --against tuned@strategy=fedavg \
 		--plot docs/federation/strategies.svg --overwrite
 	$(FEDACT) show centre $(foreach kind,$(MIXES),$(kind) $(kind)-fedbuff) $(foreach kind,by-fours long passes,$(UNEQUAL:%=%-$(kind))) \
-		four-to-one-alone four-to-one-none $(FLEET) --metric top1 --metric loss --metric virtual_seconds > docs/federation/mixes.txt
+		four-to-one-alone four-to-one-none four-to-one-eight-bits $(FLEET) --metric top1 --metric virtual_seconds --metric bytes_up \
+		> docs/federation/mixes.txt
 	$(FEDACT) show $(ALL_OF_FOUR) $(FLEET) --metric top1 --against centre --plot docs/federation/four-to-one.svg --overwrite
 	$(FEDACT) show $(foreach kind,$(SPLITS),$(kind) $(kind)-fedbuff) quantity-by-clips labels-uneven-by-share $(FLEET) \
 		--metric top1 --metric loss --metric virtual_seconds > docs/federation/splits.txt

@@ -159,7 +159,14 @@ fn the_default_pipeline_at_its_smallest_size() {
     assert_eq!(told["federated"]["published"]["strategy"], "fedasync");
     assert_models_are_shown(&bench, &file, &small_data);
     let page = std::fs::read_to_string(bench.path("artifacts/report/index.html")).unwrap();
-    for text in ["<svg", "Walk", "PickUp", "raspberry-pi-4", "data:image/", "What the bound says of"] {
+    for text in [
+        "<svg",
+        "Walk",
+        "PickUp",
+        "raspberry-pi-4",
+        "data:image/",
+        "What the bound says of",
+    ] {
         assert!(page.contains(text), "no {text} on the page");
     }
 

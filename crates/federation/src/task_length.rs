@@ -18,10 +18,10 @@ impl TaskLength {
     /// Clips of a task of a client that has so many, repeats counted.
     pub fn samples(&self, clips: u64) -> u64 {
         let wanted = clips as f64 * self.passes;
-        if self.passes.fract() == 0.0 {
+        if self.passes.fract() == 0.0 || clips == 0 {
             return wanted as u64;
         }
-        let batch = self.batch_size.clamp(1, clips.max(1));
+        let batch = self.batch_size.clamp(1, clips);
         ((wanted / batch as f64).round() as u64)
             .max(1)
             .saturating_mul(batch)
@@ -57,5 +57,6 @@ mod tests {
         // A client with less than a batch makes steps of what it has.
         assert_eq!(samples(0.25, 3), 3);
         assert_eq!(samples(2.5, 2), 6);
+        assert_eq!(samples(0.5, 0), 0);
     }
 }

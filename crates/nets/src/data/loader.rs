@@ -304,7 +304,13 @@ impl<'a> Loader<'a> {
         done: usize,
         each: impl FnMut(Batch) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.run_within(epoch, done * self.settings.batch_size..self.samples(), each)
+        let samples = self.samples();
+        // The last batch may be larger than the others.
+        let first = match done < self.batches() {
+            true => done * self.settings.batch_size,
+            false => samples,
+        };
+        self.run_within(epoch, first..samples, each)
     }
 
     /// The same with the clips at these places of the epoch's order, batched from the first of them on. What does not fill a batch

@@ -418,6 +418,10 @@ mod tests {
                 "`mixing.b` is -1",
             ),
             (
+                json!({"server": {"kind": "sgd", "look_ahead": -1}}),
+                "`server.look_ahead` is -1, but must be between 0 and 1000",
+            ),
+            (
                 json!({"local_epochs": 0}),
                 "`local_epochs` is 0, but must be above 0 and at most 1000",
             ),
