@@ -144,7 +144,7 @@ fn the_default_pipeline_at_its_smallest_size() {
         "large-clips.resize=16",
         "small-clips.size=16",
         "small-clips.resize=16",
-        "published.budget.client_epochs=16",
+        "momentum.budget.client_epochs=16",
     ];
     let file = repository().join("pipeline.yaml");
     let first = run(&bench, &file, &small_data);
@@ -156,7 +156,7 @@ fn the_default_pipeline_at_its_smallest_size() {
     let told = metrics(&bench);
     assert_complete(&told);
     assert_eq!(told["async_vs_sync"]["async_step"], "async");
-    assert_eq!(told["federated"]["published"]["strategy"], "fedasync");
+    assert_eq!(told["federated"]["momentum"]["strategy"], "fedavg");
     assert_models_are_shown(&bench, &file, &small_data);
     let page = std::fs::read_to_string(bench.path("artifacts/report/index.html")).unwrap();
     for text in [
@@ -185,7 +185,7 @@ fn the_default_pipeline_at_its_smallest_size() {
         "async",
         "sync",
         "central",
-        "published",
+        "momentum",
     ];
     let mut arguments = vec!["run", "--json", "-f", file.to_str().unwrap()];
     for step in again {
