@@ -38,7 +38,7 @@ distillation-study: build
 	$(FEDACT) show $(STUDENTS) $(STUDY) --metric top1 --against scratch \
 		--plot docs/distillation/generated.svg --overwrite
 
-# What docs/federation.md tells, and more: an hour on two idle cores; goes on where it was interrupted.
+# What docs/federation.md tells, and more: three quarters of an hour on two idle cores; goes on where it was interrupted.
 FLEET = -f pipelines/studies/federation.yaml --artifacts artifacts/federation-study
 UNEQUAL = two-to-one four-to-one
 MIXES = equal $(UNEQUAL) sixteen-to-one straggler
