@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fedact_federation::history::Record;
 use fedact_federation::message::Codec;
+use fedact_federation::strategy::ServerOptimizer;
 use serde_json::Value;
 
 use super::target::{final_accuracy, smoothed};
@@ -115,6 +116,8 @@ pub struct FederatedRun {
     pub strategy_name: String,
     /// `constant`, `polynomial` or `hinge` for an asynchronous run.
     pub mixing: Option<String>,
+    /// What the server does beside averaging: `momentum`, or the name of its optimizer.
+    pub server: Option<String>,
     /// Whether devices of a fleet did the work: its times are seconds of a clock, and nobody has modelled energy.
     pub real: bool,
     /// What all randomness derived from.
@@ -179,6 +182,7 @@ impl FederatedRun {
             },
             strategy_name: strategy.clone(),
             mixing: mixing.clone(),
+            server: server(settings),
             real: settings
                 .get("transport")
                 .is_some_and(|transport| transport == "nats"),
@@ -290,6 +294,13 @@ impl FederatedRun {
             }
             None => strategy.to_owned(),
         };
+        let has_clients = matches!(self.strategy, Strategy::Async | Strategy::Sync);
+        let rules = match &self.server {
+            Some(server) if has_clients && *server != self.strategy_name => {
+                format!("{rules}, {server}")
+            }
+            _ => rules,
+        };
         if self.real {
             format!("{rules}, on real devices")
         } else {
@@ -400,6 +411,13 @@ impl FederatedRun {
 }
 
 /// The codec of a run's settings in words, and whether clients send later what it leaves out.
+fn server(settings: &Value) -> Option<String> {
+    match serde_json::from_value(settings.get("server")?.clone()).ok()? {
+        ServerOptimizer::Sgd { momentum, .. } => (momentum > 0.0).then(|| "momentum".to_owned()),
+        other => Some(other.name().to_owned()),
+    }
+}
+
 fn codec(settings: &Value) -> Option<String> {
     let codec: Codec = serde_json::from_value(settings.get("codec")?.clone()).ok()?;
     let feedback = !codec.is_exact() && settings.get("error_feedback") == Some(&Value::Bool(true));
@@ -512,6 +530,44 @@ mod tests {
         let run = FederatedRun::from_records("buffered", &records).unwrap();
         assert_eq!(run.strategy, Strategy::Async);
         assert_eq!(run.title(), "buffered (asynchronous, fedbuff)");
+    }
+
+    #[test]
+    fn what_the_server_does_beside_averaging_is_named_once() {
+        let title = |name: &str, server: serde_json::Value| {
+            let mut records = records();
+            let Record::Start {
+                strategy,
+                mixing,
+                settings,
+                ..
+            } = &mut records[0]
+            else {
+                panic!("another record");
+            };
+            *strategy = name.into();
+            *mixing = None;
+            *settings = serde_json::json!({"server": server});
+            FederatedRun::from_records("run", &records).unwrap().title()
+        };
+        let momentum = serde_json::json!({"kind": "sgd", "momentum": 0.9});
+        let plain = serde_json::json!({"kind": "sgd"});
+        let fadas = serde_json::json!({"kind": "fadas"});
+        assert_eq!(
+            title("fedavg", momentum.clone()),
+            "run (synchronous, momentum)"
+        );
+        assert_eq!(title("fedavg", plain), "run (synchronous)");
+        assert_eq!(
+            title("fedavg", serde_json::Value::Null),
+            "run (synchronous)"
+        );
+        assert_eq!(
+            title("fedbuff", momentum.clone()),
+            "run (asynchronous, fedbuff, momentum)"
+        );
+        assert_eq!(title("fadas", fadas), "run (asynchronous, fadas)");
+        assert_eq!(title("central", momentum), "run (at the centre)");
     }
 
     #[test]

@@ -161,6 +161,7 @@ mod tests {
             strategy: Strategy::Async,
             strategy_name: "fedasync".into(),
             mixing: None,
+            server: None,
             seed: 0,
             model_bytes: 0,
             codec: None,
