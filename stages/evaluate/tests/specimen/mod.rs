@@ -81,6 +81,7 @@ fn run(step: &str, strategy: Strategy, mixing: Option<&str>, clients: Vec<Client
         }
         .into(),
         mixing: mixing.map(Into::into),
+        server: None,
         seed: 1,
         model_bytes: MODEL_BYTES,
         codec: Some("int8, zstd 1".into()),
