@@ -273,8 +273,8 @@ fn step(engine: &mut Engine, journal: &mut Journal, nth: usize, choice: u8) {
             let encoder = Encoder::new(&layout, Codec::default()).unwrap();
             let learned = vec![f32::from(choice) / 50.0 - 2.0; NUMBERS];
             let bytes = encoder.encode(&header, &learned, 0).unwrap();
-            std::fs::write(engine.update_path(open.task), &bytes).unwrap();
             let path = engine.update_path(open.task);
+            std::fs::write(&path, &bytes).unwrap();
             let message = engine.decode(client, &open, &path).unwrap().unwrap();
             let digest = Digest::of(&bytes);
             let task = open.task;

@@ -257,7 +257,7 @@ impl Session {
     pub(super) fn heartbeat(&self, description: &Description) -> Background {
         let (line, mut signs) = (self.line.clone(), self.signs(description));
         let subject = self.subjects.up(&self.join.device);
-        let (orders, mut clips) = (self.orders.clone(), self.clips.subscribe());
+        let mut clips = self.clips.subscribe();
         // Thrice within a lease; without a task, in the hope for one, more often.
         let seldom = Duration::from_secs_f64((description.lease_seconds / 3.0).clamp(0.1, 60.0));
         let often = seldom.min(Duration::from_secs(2));
@@ -265,13 +265,9 @@ impl Session {
             loop {
                 let read = signs.read();
                 let _ = line.command(subject.clone(), signs.next()).await;
-                let busy = {
-                    let orders = orders.borrow();
-                    let orders = orders.as_ref();
-                    orders.is_some_and(|orders| orders.assignment.is_some())
-                };
+                let pause = if signs.has_task() { seldom } else { often };
                 tokio::select! {
-                    () = tokio::time::sleep(if busy { seldom } else { often }) => {}
+                    () = tokio::time::sleep(pause) => {}
                     changed = clips.changed() => if changed.is_err() {
                         return;
                     },

@@ -39,6 +39,13 @@ impl Signs {
         read.map_or(0, |orders| orders.sequence)
     }
 
+    /// Whether the device has a task.
+    pub fn has_task(&self) -> bool {
+        let orders = self.orders.borrow();
+        let orders = orders.as_ref();
+        orders.is_some_and(|orders| orders.assignment.is_some())
+    }
+
     /// Returns when there are orders of another process of the coordinator than those of this number.
     pub async fn other_process(&mut self, read: u64) {
         let (run, process) = (self.run, Orders::process_of(read));

@@ -9,7 +9,7 @@ use std::time::Instant;
 use fedact_federation::aggregator::ClientId;
 use sha2::{Digest as _, Sha256};
 
-use super::Coordinator;
+use super::{Coordinator, OwnClips};
 use crate::engine::Presence;
 use crate::journal::Happened;
 use crate::wire::{Alive, Chunk, Failed, Offer, Took, Turned, Up, Wanted};
@@ -327,33 +327,31 @@ impl Coordinator {
             return Ok(());
         }
         if let Some(said) = self.devices[client].clips {
-            let holds = self.holds(client, said.get());
-            let aggregator = self.engine.aggregator();
-            let member = &self.engine.progress().members[client];
-            let known = Happened::Holds {
-                client,
-                clips: member.clips.unwrap_or_default(),
-                samples_per_task: aggregator.config().clients[client].samples_per_task,
-                budget_samples: aggregator.config().budget_samples,
+            let config = self.engine.aggregator().config();
+            let (length, budget) = (
+                config.clients[client].samples_per_task,
+                config.budget_samples,
+            );
+            let known = self.engine.progress().members[client].clips;
+            let (clips, samples_per_task, budget_samples) = match self.settings.own_clips {
+                Some(own) => self.lengths(client, said.get(), own),
+                None => (said.get(), length, budget),
             };
-            if holds != known {
+            if (Some(clips), samples_per_task, budget_samples) != (known, length, budget) {
+                let holds = Happened::Holds {
+                    client,
+                    clips,
+                    samples_per_task,
+                    budget_samples,
+                };
                 self.commit(holds, None)?;
             }
         }
         self.commit(Happened::Ready { client }, None)
     }
 
-    /// What follows from the clips that a device says it has.
-    fn holds(&self, client: ClientId, said: u64) -> Happened {
-        let config = self.engine.aggregator().config();
-        let Some(own) = self.settings.own_clips else {
-            return Happened::Holds {
-                client,
-                clips: said,
-                samples_per_task: config.clients[client].samples_per_task,
-                budget_samples: config.budget_samples,
-            };
-        };
+    /// What follows from the clips that a device says it has: how many of them count, its tasks' samples and those of the run.
+    fn lengths(&self, client: ClientId, said: u64, own: OwnClips) -> (u64, u64, u64) {
         let clips = said.min(own.most);
         let samples_per_task = own.length.samples(clips);
         let members = self.engine.progress().members.iter().enumerate();
@@ -365,11 +363,7 @@ impl Coordinator {
                 (count + 1, all + u128::from(samples))
             });
         let budget_samples = u128::from(own.tasks) * all / count;
-        Happened::Holds {
-            client,
-            clips,
-            samples_per_task,
-            budget_samples: u64::try_from(budget_samples).unwrap_or(u64::MAX),
-        }
+        let budget_samples = u64::try_from(budget_samples).unwrap_or(u64::MAX);
+        (clips, samples_per_task, budget_samples)
     }
 }
