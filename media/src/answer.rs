@@ -64,13 +64,8 @@ fn answers(job: &Job, clips_of_video: usize, reporter: &Reporter) -> Result<Answ
     let _ = network.logits(&vec![0; clips_of_video * network.clip_bytes()])?;
     let indices = clips.indices(Split::Test);
     let task = reporter.task("answering", indices.len() as u64, "clips");
-    let mut answers = Answers {
-        probabilities: Vec::with_capacity(indices.len()),
-        seconds: Vec::new(),
-        threads: job.threads,
-        execution: Execution::Int8,
-        runtime: Runtime::Onednn,
-    };
+    let (execution, runtime) = (Execution::Int8, Runtime::Onednn);
+    let mut answers = Answers::awaited(indices.len(), job.threads, execution, runtime);
     let classes = network.description().classes.len();
     let (mut pixels, mut room) = (Vec::new(), Vec::new());
     for video in indices.chunks(clips_of_video) {

@@ -212,13 +212,7 @@ impl Workshop {
                 None => return Ok(None),
             }
         } else {
-            Answers {
-                probabilities: Vec::new(),
-                seconds: Vec::new(),
-                threads: self.threads,
-                execution: Execution::default(),
-                runtime: Runtime::default(),
-            }
+            Answers::awaited(0, self.threads, Execution::default(), Runtime::default())
         };
         let mut probabilities = answers.probabilities.chunks(clips);
         let mut seconds = answers.seconds.into_iter();

@@ -48,13 +48,8 @@ fn answers(job: &Job, clips_of_video: usize, reporter: &Reporter) -> Result<Answ
     }
     let indices = clips.indices(Split::Test);
     let task = reporter.task("answering", indices.len() as u64, "clips");
-    let mut answers = Answers {
-        probabilities: Vec::with_capacity(indices.len()),
-        seconds: Vec::new(),
-        threads: job.threads,
-        execution: model.execution(),
-        runtime: Runtime::Libtorch,
-    };
+    let (execution, runtime) = (model.execution(), Runtime::Libtorch);
+    let mut answers = Answers::awaited(indices.len(), job.threads, execution, runtime);
     let settings = LoaderSettings::in_order(clips_of_video, model.info());
     Loader::new(&clips, &indices, settings)?.run(0, |batch| {
         reporter.go_on().map_err(|_| NetsError::Stopped)?;

@@ -86,6 +86,19 @@ pub struct Answers {
     pub runtime: Runtime,
 }
 
+impl Answers {
+    /// To none yet of so many clips.
+    pub fn awaited(clips: usize, threads: usize, execution: Execution, runtime: Runtime) -> Self {
+        Self {
+            probabilities: Vec::with_capacity(clips),
+            seconds: Vec::new(),
+            threads,
+            execution,
+            runtime,
+        }
+    }
+}
+
 /// What became of a try to do without libtorch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Attempt {
