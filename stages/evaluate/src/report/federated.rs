@@ -410,7 +410,7 @@ impl FederatedRun {
     }
 }
 
-/// The codec of a run's settings in words, and whether clients send later what it leaves out.
+/// What the server of a run's settings does beside averaging, in a word.
 fn server(settings: &Value) -> Option<String> {
     match serde_json::from_value(settings.get("server")?.clone()).ok()? {
         ServerOptimizer::Sgd { momentum, .. } => (momentum > 0.0).then(|| "momentum".to_owned()),
@@ -418,6 +418,7 @@ fn server(settings: &Value) -> Option<String> {
     }
 }
 
+/// The codec of a run's settings in words, and whether clients send later what it leaves out.
 fn codec(settings: &Value) -> Option<String> {
     let codec: Codec = serde_json::from_value(settings.get("codec")?.clone()).ok()?;
     let feedback = !codec.is_exact() && settings.get("error_feedback") == Some(&Value::Bool(true));
