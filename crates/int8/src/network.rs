@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use fedact_recipe::{Layout, ResidualLayout};
-use fedact_stored::{Affine, DESCRIPTION, Description, Weights};
+use fedact_recipe::{Affine, Layout, ResidualLayout};
+use fedact_stored::{DESCRIPTION, Description, Weights};
 
 use crate::Int8Error;
 use crate::library::{Engine, Memory, Order, Primitive, Role, Sum, Type, Wanted};
@@ -98,7 +98,10 @@ impl Int8Network {
         {
             return Err(refuse(format!("a place has the scale {}", odd.scale)));
         }
-        let places = places(&layout);
+        let counts = (1, description.classes.len());
+        let steps = Program::new(&layout, &affines, description.input, counts).steps;
+        // The clips themselves are the first.
+        let places = 1 + steps.iter().filter(|(_, is_place)| *is_place).count();
         if affines.len() != places {
             return Err(refuse(format!(
                 "it has scales for {} places, and the network has {places}",
@@ -115,7 +118,7 @@ impl Int8Network {
             layers: BTreeMap::new(),
         };
         let weights = Weights::open(folder)?;
-        for (step, _) in network.program(1).steps {
+        for (step, _) in steps {
             if let Step::Convolve(convolution) = step {
                 let layer = Layer::read(&weights, &convolution)?;
                 network.layers.insert(convolution.name, layer);
@@ -263,16 +266,6 @@ impl Int8Network {
             _constants: constants,
         })
     }
-}
-
-/// How many places a network has: the input, behind each ReLU, and the mean that `fc` sees.
-fn places(layout: &ResidualLayout) -> usize {
-    let within: usize = layout
-        .blocks
-        .iter()
-        .map(|block| block.convolutions.len())
-        .sum();
-    1 + layout.stem.len() + within + 1
 }
 
 /// Two rooms, one to read and one to write.

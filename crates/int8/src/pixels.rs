@@ -1,7 +1,7 @@
 //! From the bytes of pixels to those that the first convolution reads.
 
-use fedact_recipe::STEM_POOL;
-use fedact_stored::{Affine, Description};
+use fedact_recipe::{Affine, Normalisation, STEM_POOL};
+use fedact_stored::Description;
 
 use crate::program::{Value, Windows};
 
@@ -13,14 +13,11 @@ const COLOURS: usize = 3;
 pub(crate) struct Levels([[u8; 256]; COLOURS]);
 
 impl Levels {
-    /// `(value / 255 - mean) / std`, in steps of the input's place.
+    /// The normalised value of each, as the input's place stores it.
     pub fn new(description: &Description, affine: Affine) -> Self {
+        let Normalisation { slope, offset } = Normalisation::new(description.mean, description.std);
         let level = |colour: usize, byte: u8| {
-            let (mean, std) = (description.mean[colour], description.std[colour]);
-            let slope = (1.0 / (255.0 * std)) as f32;
-            let value = f32::from(byte) * slope + (-mean / std) as f32;
-            let level = (value * (1.0 / affine.scale)).round_ties_even();
-            (level + f32::from(affine.zero_point)).clamp(0.0, 255.0) as u8
+            affine.quantize(f32::from(byte) * slope[colour] + offset[colour])
         };
         Self(std::array::from_fn(|colour| {
             std::array::from_fn(|byte| level(colour, byte as u8))

@@ -7,8 +7,8 @@
 //! Steps leave their values in rooms; a room is used again as soon as nobody needs what is in it, so that little more than
 //! what a layer reads and writes is touched.
 
-use fedact_recipe::{BlockLayout, ConvLayout, ResidualLayout, STEM_POOL, ShortcutLayout};
-use fedact_stored::{Affine, Input};
+use fedact_recipe::{Affine, BlockLayout, ConvLayout, ResidualLayout, STEM_POOL, ShortcutLayout};
+use fedact_stored::Input;
 
 /// What logits are counted in.
 const UNIT: Affine = Affine {
@@ -309,7 +309,7 @@ impl Builder {
         affine: Affine,
         (inner, behind): (&[Affine], Affine),
     ) -> Value {
-        let ratio = ratio(affine, behind);
+        let ratio = affine.in_steps_of(behind) as f32;
         let around = match &block.shortcut {
             ShortcutLayout::Identity => None,
             ShortcutLayout::Convolution(layer) => {
@@ -374,7 +374,7 @@ impl Builder {
     ) -> Value {
         let [clips, .., channels] = from.sides;
         let to = self.value([clips, 1, 1, 1, channels], 1);
-        let ratio = ratio(affines.0, affines.1);
+        let ratio = affines.0.in_steps_of(affines.1) as f32;
         self.steps.push((Step::Mean { from, to, ratio }, true));
         let logits = self.value([clips, 1, 1, 1, classes], size_of::<f32>());
         let convolution = Convolution {
@@ -394,11 +394,6 @@ impl Builder {
         self.steps.push((Step::Convolve(convolution), false));
         logits
     }
-}
-
-/// How many steps of the second are one of the first.
-fn ratio(first: Affine, second: Affine) -> f32 {
-    (f64::from(first.scale) / f64::from(second.scale)) as f32
 }
 
 /// The sides behind a layer.

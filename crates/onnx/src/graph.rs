@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fedact_stored::{Affine, Description, Weights};
+use fedact_recipe::Affine;
+use fedact_stored::{Description, Weights};
 
 use crate::proto::{
     AttributeProto, Dimension, GraphProto, INT, INTS, Length, NodeProto, TensorProto,

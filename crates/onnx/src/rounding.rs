@@ -13,7 +13,8 @@
 //! narrow networks that moves so many values over the border between two bytes that the logits differ by half as much as by all
 //! roundings together. ONNX Runtime makes integers of them by itself (since 1.21).
 
-use fedact_stored::{Affine, Bytes, Floats};
+use fedact_recipe::Affine;
+use fedact_stored::{Bytes, Floats};
 
 use crate::graph::{Graph, integer};
 use crate::proto::kind;

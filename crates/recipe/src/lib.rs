@@ -5,8 +5,10 @@
 
 mod architecture;
 mod augmentation;
+mod bytes;
 mod device;
 mod improvement;
+mod normalisation;
 mod precision;
 mod quantization;
 mod schedule;
@@ -20,11 +22,13 @@ pub use architecture::{
     Stem, Tsm, TsmLayout, X3d, X3dBlockLayout, X3dLayout,
 };
 pub use augmentation::{Augmentation, Views};
+pub use bytes::{ACTIVATION_MAXIMUM, Affine, WEIGHT_MAXIMUM, quantize_weight, weight_scale};
 pub use device::ComputeDevice;
 pub use fedact_stage::OutOfRange;
 pub use improvement::{
     Choice, Enough, Improve, ImproveSettings, Improvement, RoundSettings, TuneSettings,
 };
+pub use normalisation::Normalisation;
 pub use precision::Precision;
 pub use quantization::{CalibrationSettings, Execution, Method};
 pub use schedule::{ScheduleSettings, Shape};

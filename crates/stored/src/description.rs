@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fedact_recipe::Architecture;
+use fedact_recipe::{Affine, Architecture};
 use serde::Deserialize;
 
 use crate::StoredError;
@@ -58,15 +58,6 @@ pub struct Activation {
     pub name: String,
     /// How bytes stand for values there.
     pub affine: Affine,
-}
-
-/// `value = scale × (byte − zero_point)`.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-pub struct Affine {
-    /// The real value of one step.
-    pub scale: f32,
-    /// The byte that stands for 0.
-    pub zero_point: u8,
 }
 
 impl Description {

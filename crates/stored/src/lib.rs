@@ -7,6 +7,6 @@ mod description;
 mod error;
 mod weights;
 
-pub use description::{Activation, Affine, Description, FILE as DESCRIPTION, Input, Quantization};
+pub use description::{Activation, Description, FILE as DESCRIPTION, Input, Quantization};
 pub use error::StoredError;
 pub use weights::{Bytes, Floats, Weights};

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use fedact_recipe::ConvLayout;
+use fedact_recipe::{ConvLayout, quantize_weight};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use sha2::{Digest, Sha256};
@@ -237,11 +237,8 @@ impl Weights {
         let each = (weight.len() / scales.len().max(1)).max(1);
         let channels = weight.chunks_exact(each).zip(&scales);
         let rounded = channels.flat_map(|(weights, scale)| {
-            let steps = 1.0 / scale;
-            let level = move |weight: &f32| (weight * steps).round_ties_even();
-            weights
-                .iter()
-                .map(move |weight| level(weight).clamp(-127.0, 127.0) as i8)
+            let weights = weights.iter();
+            weights.map(|weight| quantize_weight(*weight, *scale))
         });
         if !rounded.eq(values.iter().copied()) {
             return Err(self.refuse(format!(

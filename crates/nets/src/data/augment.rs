@@ -1,9 +1,8 @@
 //! Random views of a clip. All frames of a clip get the same view, since motion is what counts.
 
-use fedact_recipe::{Augmentation, OutOfRange};
+use fedact_recipe::{Augmentation, Normalisation, OutOfRange};
 use rand::Rng;
 
-use super::normalise::Normalisation;
 use crate::InputGeometry;
 
 /// For each class the class that a mirrored clip belongs to.

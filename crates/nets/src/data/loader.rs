@@ -5,12 +5,11 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use fedact_clips::{ClipSet, Encoding};
-use fedact_recipe::{Augmentation, Balance, Views};
+use fedact_recipe::{Augmentation, Balance, Normalisation, Views};
 use rand::seq::SliceRandom;
 use tch::{Device, Tensor};
 
 use super::augment::{View, mirrored_labels, mirrored_shares};
-use super::normalise::Normalisation;
 use super::order::{Turn, drawn_equally, inverse_frequencies};
 use crate::device::send;
 use crate::random::{Purpose, key, stream};

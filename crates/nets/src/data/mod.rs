@@ -2,7 +2,6 @@
 
 mod augment;
 mod loader;
-mod normalise;
 mod order;
 mod validation;
 

@@ -40,15 +40,13 @@ mod whole;
 
 pub use executed::{ExecutedModel, archive};
 pub use fedact_recipe::{
-    CalibrationSettings, Execution, Improve, ImproveSettings, Improvement, Method,
+    ACTIVATION_MAXIMUM, Affine, CalibrationSettings, Execution, Improve, ImproveSettings,
+    Improvement, Method, WEIGHT_MAXIMUM, quantize_weight, weight_scale,
 };
 pub use flat::ParameterShape;
 pub use improve::{Examples, Improved, Improving};
 pub use model::QuantizedModel;
 pub use noise::{Compared, NOISELESS_DECIBELS, NoiseMeter, PlaceNoise, decibels};
 pub use observer::Observer;
-pub use scheme::{
-    ACTIVATION_MAXIMUM, Activation, Affine, Quantization, Tried, WEIGHT_MAXIMUM, quantize_weight,
-    weight_scale,
-};
+pub use scheme::{Activation, Quantization, Tried};
 pub use trace::Traced;

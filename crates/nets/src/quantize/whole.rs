@@ -51,25 +51,20 @@ impl Network {
                 let behind = places.next();
                 let mut sum = block.convolutions[last].in_steps(&inner, within, behind.scale);
                 let around = match &block.shortcut {
-                    Shortcut::Identity => &state * ratio(here, behind),
+                    Shortcut::Identity => &state * here.in_steps_of(behind),
                     Shortcut::Convolution(layer) => layer.in_steps(&state, here, behind.scale),
                     Shortcut::Pad { stride, channels } => {
-                        padded_shortcut(&state, *stride, *channels) * ratio(here, behind)
+                        padded_shortcut(&state, *stride, *channels) * here.in_steps_of(behind)
                     }
                 };
                 state = places.round(sum.g_add_(&around), true);
                 here = behind;
             }
             let behind = places.next();
-            let features = places.round(mean_of(&state) * ratio(here, behind), false);
+            let features = places.round(mean_of(&state) * here.in_steps_of(behind), false);
             self.head.in_steps(&features, behind, UNIT)
         })
     }
-}
-
-/// How many steps of the second are one of the first.
-fn ratio(first: Affine, second: Affine) -> f64 {
-    f64::from(first.scale) / f64::from(second.scale)
 }
 
 /// The places of a network, one after the other.

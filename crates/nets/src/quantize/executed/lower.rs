@@ -339,7 +339,7 @@ impl Lowering {
             self.place("inner");
         }
         let last = &block.convolutions[inner.len()];
-        let ratio = f64::from(state.affine.scale) / f64::from(affine.scale);
+        let ratio = state.affine.in_steps_of(affine);
         let two_axes = over_frames_alone(last) || within.size[0] == 1;
         if block.shortcut == ShortcutLayout::Identity && two_axes {
             let behind = State { affine, ..state };
@@ -387,7 +387,7 @@ impl Lowering {
     fn head(&mut self, name: &str, state: State, affine: Affine) {
         self.say(format!("# {name}"));
         self.need_levels();
-        let ratio = f64::from(state.affine.scale) / f64::from(affine.scale);
+        let ratio = state.affine.in_steps_of(affine);
         self.say(format!(
             "mean = torch.mul_(torch.mean(levels, [2, 3, 4], True), {ratio:?})"
         ));

@@ -2,7 +2,7 @@
 
 /// Pixels to numbers, colour by colour: `(value / 255 - mean) / std` as `value * slope + offset`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Normalisation {
+pub struct Normalisation {
     /// Per byte value, for red, green and blue.
     pub slope: [f32; 3],
     /// Likewise.
